@@ -1,0 +1,1 @@
+"""Tables: their declarations, reading and writing them, the checks that guard publication."""

@@ -1,0 +1,341 @@
+"""Every table of the warehouse, declared once: columns with types and comments, key, partitioning, owner.
+
+A column whose name ends in ``_version`` holds a number of the MLflow registry. Ids are strings everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import types as T
+
+STRING, INT, LONG, FLOAT, DOUBLE = T.StringType(), T.IntegerType(), T.LongType(), T.FloatType(), T.DoubleType()
+BOOLEAN, DATE, TIMESTAMP = T.BooleanType(), T.DateType(), T.TimestampType()
+
+
+def column(name: str, data_type: T.DataType, comment: str, nullable: bool = False) -> T.StructField:
+    """Declare one column; columns hold no nulls unless told."""
+    return T.StructField(name, data_type, nullable, {"comment": comment})
+
+
+def array_of(element: T.DataType) -> T.ArrayType:
+    """Declare an array without null elements."""
+    return T.ArrayType(element, containsNull=False)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The declaration of one table.
+
+    Parameters
+    ----------
+    name : name within the namespace.
+    comment : one sentence: what a row is.
+    owner : the only job that writes the table.
+    schema : columns in order, each with a comment; ``dt`` comes first where the table is partitioned by it.
+    key : columns that identify a row together (``dt`` included).
+    """
+
+    name: str
+    comment: str
+    owner: str
+    schema: T.StructType
+    key: tuple[str, ...]
+
+    @property
+    def partitioned_by_date(self) -> bool:
+        """Whether the table is partitioned by ``dt`` (all derived tables are)."""
+        return "dt" in self.schema.names
+
+
+DT = column("dt", DATE, "Date of the audit that wrote the row")
+MODEL_VERSION = column("model_version", INT, "Version of the recommender in the registry")
+SAE_VERSION = column("sae_version", INT, "Version of the sparse autoencoder in the registry")
+USER_ID = column("user_id", STRING, "User, as in the source data")
+ITEM_ID = column("item_id", STRING, "Item, as in the source data")
+LATENT_ID = column("latent_id", INT, "Latent: unit of the sparse autoencoder, 0 to M-1")
+UNIT_KIND = column(
+    "unit_kind", STRING, "What was measured: sae, init (randomly initialised SAE), dimension (raw dimensions of x)"
+)
+JUDGE = column("judge", STRING, "Who judged the cases: terms (term scorer) or llm")
+
+
+def _derived(name: str, comment: str, owner: str, columns: list[T.StructField], key: tuple[str, ...]) -> Table:
+    return Table(name, comment, owner, T.StructType([DT, *columns]), ("dt", *key))
+
+
+INTERACTIONS = Table(
+    "interactions",
+    "One interaction of a user with an item",
+    "ingest_dataset",
+    T.StructType(
+        [
+            USER_ID,
+            ITEM_ID,
+            column("weight", DOUBLE, "Strength of the interaction: a rating or a count; 1.0 where the source has none"),
+            column("ts", TIMESTAMP, "Time of the interaction (UTC); ties are broken by item_id"),
+        ]
+    ),
+    ("user_id", "item_id", "ts"),
+)
+
+ITEMS = Table(
+    "items",
+    "One item of the catalogue",
+    "ingest_dataset",
+    T.StructType(
+        [
+            ITEM_ID,
+            column("title", STRING, "Title for people to read; empty where the source has none"),
+            column("text", STRING, "Text whose words become terms; empty where the source has none"),
+            column("features", array_of(STRING), "Item features: genres, tags or categories"),
+        ]
+    ),
+    ("item_id",),
+)
+
+REJECTS = _derived(
+    "rejects",
+    "One row of the raw data that was refused, and why",
+    "ingest_dataset",
+    [
+        column("source", STRING, "interactions or items"),
+        column("file", STRING, "File or table the row stands in"),
+        column("line", LONG, "Line of the file, from 1; null where the format has no lines", nullable=True),
+        column("reason", STRING, "Why the row was refused"),
+        column("record", STRING, "The row as it was read, as one text of at most 1,000 characters"),
+    ],
+    (),
+)
+
+RECOMMENDATIONS = _derived(
+    "recommendations",
+    "The items linked to one user: recommended over the full catalogue, seen items masked; and the latest history",
+    "recommend_items",
+    [
+        MODEL_VERSION,
+        USER_ID,
+        column("item_ids", array_of(STRING), "Recommended items, best first"),
+        column("scores", array_of(FLOAT), "Scores of the recommended items, falling"),
+        column("context_ids", array_of(STRING), "Latest items of the history, oldest first"),
+    ],
+    ("user_id",),
+)
+
+LATENT_ACTIVATIONS = _derived(
+    "latent_activations",
+    "The active latents of one user",
+    "encode_latents",
+    [
+        SAE_VERSION,
+        USER_ID,
+        column("latent_ids", array_of(INT), "Active latents by falling activation; at most k"),
+        column("activations", array_of(FLOAT), "Activations of those latents, positive"),
+    ],
+    ("user_id",),
+)
+
+LATENT_ITEMS = _derived(
+    "latent_items",
+    "The evidence that links one latent to one item, from users of the construct half",
+    "compute_concept_terms",
+    [
+        SAE_VERSION,
+        LATENT_ID,
+        ITEM_ID,
+        column("weight", DOUBLE, "Sum of the activations of the users that the item is linked to"),
+        column("users", LONG, "Users behind the weight"),
+        column("rank", INT, "Rank by weight within the latent, from 1; ties break on item_id"),
+    ],
+    ("latent_id", "item_id"),
+)
+
+CONCEPT_TERMS = _derived(
+    "concept_terms",
+    "One term of one latent",
+    "compute_concept_terms",
+    [
+        SAE_VERSION,
+        LATENT_ID,
+        column("term", STRING, "The term: words of item text in lower case, or an item feature as it is"),
+        column("kind", STRING, "word (of item text) or feature (genre, tag, category)"),
+        column("tf", DOUBLE, "Share of the term in the evidence of the latent"),
+        column("tfidf", DOUBLE, "tf times the inverse frequency of the term"),
+        column("z_score", DOUBLE, "Log-odds ratio against all other latents, in standard deviations"),
+        column("q_value", DOUBLE, "One-sided p-value of z_score after Benjamini-Hochberg over the latent's terms"),
+        column("significant", BOOLEAN, "Whether q_value and the support of the term pass the limits of the settings"),
+        column("items", LONG, "Distinct linked items with the term"),
+        column("users", LONG, "Largest number of users linked to one of those items: a lower bound of the support"),
+        column("rank", INT, "Rank by tfidf within the latent, from 1; ties break on the term"),
+    ],
+    ("latent_id", "term", "kind"),
+)
+
+CONCEPT_LABELS = _derived(
+    "concept_labels",
+    "The label and description of one latent",
+    "interpret_concepts",
+    [
+        SAE_VERSION,
+        LATENT_ID,
+        column("label", STRING, "A few words that name the concept"),
+        column("description", STRING, "One or two sentences that say for which users the latent fires"),
+        column("features", array_of(STRING), "Item features that the concept is about"),
+        column("interpreter", STRING, "terms or openai"),
+        column("llm_model", STRING, "Language model that answered", nullable=True),
+        column("prompt_version", STRING, "Digest of the prompt", nullable=True),
+        column("request_id", STRING, "Identity of the request by content", nullable=True),
+        column("status", STRING, "labelled, or unlabelled where no term is significant"),
+    ],
+    ("latent_id",),
+)
+
+CONCEPT_REJECTS = _derived(
+    "concept_rejects",
+    "One answer of a language model that was refused",
+    "interpret_concepts",
+    [
+        SAE_VERSION,
+        LATENT_ID,
+        column("request_id", STRING, "Identity of the request by content"),
+        column("reason", STRING, "Why the answer was refused"),
+        column("answer", STRING, "The answer as received, at most 10,000 characters", nullable=True),
+    ],
+    ("latent_id",),
+)
+
+VERIFICATION_CASES = _derived(
+    "verification_cases",
+    "One held-out user on whom the description of one latent was tried",
+    "verify_concepts",
+    [
+        SAE_VERSION,
+        LATENT_ID,
+        JUDGE,
+        USER_ID,
+        column("kind", STRING, "positive, random (negative) or hard (negative that fires a nearest other latent)"),
+        column("fires", BOOLEAN, "Whether the latent fires for the user at the required level"),
+        column("judged", BOOLEAN, "Whether the judge says that it fires"),
+    ],
+    ("latent_id", "judge", "user_id"),
+)
+
+CONCEPT_SCORES = _derived(
+    "concept_scores",
+    "How well the description of one latent predicts where it fires",
+    "verify_concepts",
+    [
+        SAE_VERSION,
+        LATENT_ID,
+        JUDGE,
+        column("confidence", DOUBLE, "(TP+TN)/cases; null without cases", nullable=True),
+        column("recall", DOUBLE, "TP/(TP+FN); null without positives", nullable=True),
+        column("specificity", DOUBLE, "TN/(TN+FP); null without negatives", nullable=True),
+        column("precision", DOUBLE, "TP/(TP+FP); null where nothing was judged to fire", nullable=True),
+        column("cases", INT, "Cases judged"),
+        column("p_value", DOUBLE, "Chance that a coin does as well: P(Binomial(cases, 1/2) >= TP+TN)"),
+        column("q_value", DOUBLE, "p_value after Benjamini-Hochberg over the latents of the judge"),
+        column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
+        column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),
+        column("best_feature_auc", DOUBLE, "ROC-AUC of the activation against best_feature", nullable=True),
+    ],
+    ("latent_id", "judge"),
+)
+
+CONCEPTS = _derived(
+    "concepts",
+    "One live latent as a concept: label, scores and reach; what people query",
+    "publish_audit",
+    [
+        SAE_VERSION,
+        LATENT_ID,
+        column("label", STRING, "A few words that name the concept"),
+        column("description", STRING, "One or two sentences that say for which users the latent fires"),
+        column("features", array_of(STRING), "Item features that the concept is about"),
+        column("interpreter", STRING, "terms or openai"),
+        column("status", STRING, "labelled or unlabelled"),
+        column("judge", STRING, "Who judged the cases", nullable=True),
+        column("confidence", DOUBLE, "Share of held-out cases that the description predicts", nullable=True),
+        column("q_value", DOUBLE, "Chance level of confidence after Benjamini-Hochberg", nullable=True),
+        column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
+        column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),
+        column("best_feature_auc", DOUBLE, "ROC-AUC of the activation against best_feature", nullable=True),
+        column("active_users", LONG, "Users that the latent fires for"),
+        column("density", DOUBLE, "active_users over all users"),
+        column("mean_activation", DOUBLE, "Mean activation over the active users"),
+    ],
+    ("latent_id",),
+)
+
+CONCEPT_COVERAGE = _derived(
+    "concept_coverage",
+    "What share of features, items and users the interpretable units of one kind reach at one confidence",
+    "measure_coverage",
+    [
+        SAE_VERSION,
+        UNIT_KIND,
+        column("min_confidence", DOUBLE, "Confidence from which a unit counts (its q-value must pass as well)"),
+        column("feature_coverage", DOUBLE, "Share of item features that are a significant term of a counted unit"),
+        column("item_coverage", DOUBLE, "Share of catalogue items linked to a counted unit"),
+        column("user_coverage", DOUBLE, "Share of users for whom a counted unit fires"),
+        column("shuffled_feature_coverage", DOUBLE, "feature_coverage after the labels were shuffled over the units"),
+        column("units", LONG, "Units counted"),
+        column("units_expected_by_chance", DOUBLE, "Units that a coin as judge would let count"),
+    ],
+    ("unit_kind", "min_confidence"),
+)
+
+AUDIT_METRICS = _derived(
+    "audit_metrics",
+    "One metric of the audit",
+    "measure_coverage",
+    [
+        SAE_VERSION,
+        column(
+            "unit_kind",
+            STRING,
+            "What was measured: sae, init (randomly initialised SAE), dimension (raw dimensions of x), "
+            "recommender, popularity (the baseline)",
+        ),
+        column("metric", STRING, "Name of the metric"),
+        column("value", DOUBLE, "Its value; null where it is not defined", nullable=True),
+    ],
+    ("unit_kind", "metric"),
+)
+
+AUDITS = _derived(
+    "audits",
+    "One audit; the row is the commit point of its publication",
+    "publish_audit",
+    [
+        MODEL_VERSION,
+        SAE_VERSION,
+        column("status", STRING, "published, or failed where a check kept the audit on its branch"),
+        column("started_at", TIMESTAMP, "When the first job of the audit started (UTC)"),
+        column("finished_at", TIMESTAMP, "When the audit was published or refused (UTC)"),
+        column("config_digest", STRING, "Digest of the resolved settings"),
+        column("code_version", STRING, "Version of the package and commit"),
+    ],
+    (),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        INTERACTIONS,
+        ITEMS,
+        REJECTS,
+        RECOMMENDATIONS,
+        LATENT_ACTIVATIONS,
+        LATENT_ITEMS,
+        CONCEPT_TERMS,
+        CONCEPT_LABELS,
+        CONCEPT_REJECTS,
+        VERIFICATION_CASES,
+        CONCEPT_SCORES,
+        CONCEPTS,
+        CONCEPT_COVERAGE,
+        AUDIT_METRICS,
+        AUDITS,
+    )
+}
