@@ -1,0 +1,187 @@
+"""Reading and replacing table partitions on Iceberg, every audit on a branch of its own until it is published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsae_lib.errors import InputError
+from recsae_lib.warehouse.schemas import conform, refuse_discrepancies
+from recsae_lib.warehouse.tables import TABLES, Table
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The tables of one application, as the audit of one date sees them.
+
+    Parameters
+    ----------
+    spark : session whose properties declare the catalog.
+    catalog, namespace : where the tables live; both are identifiers by the settings' pattern.
+    dt : date of the audit; its writes go to the branch ``audit-<dt>`` of each table.
+    """
+
+    spark: SparkSession
+    catalog: str
+    namespace: str
+    dt: date
+
+    @property
+    def branch(self) -> str:
+        """Branch that holds this audit until it is published."""
+        return f"audit-{self.dt.isoformat()}"
+
+    def full_name(self, table: Table) -> str:
+        """Catalog, namespace and name of a table."""
+        return f"{self.catalog}.{self.namespace}.{table.name}"
+
+    def exists(self, table: Table) -> bool:
+        """Whether the table has been created."""
+        return self.spark.catalog.tableExists(self.full_name(table))
+
+    def references(self, table: Table) -> dict[str, int]:
+        """Branches and tags of a table with their snapshot ids."""
+        if not self.exists(table):
+            return {}
+        rows = self.spark.table(f"{self.full_name(table)}.refs").select("name", "snapshot_id").collect()
+        return {row["name"]: row["snapshot_id"] for row in rows}
+
+    def read(self, table: Table) -> DataFrame:
+        """Rows of this audit: the ``dt`` partition (all rows of a table without ``dt``), from the audit's branch
+        where the table has one, else from main.
+
+        Raises
+        ------
+        InputError : the table does not exist, or its columns differ from the declaration.
+        """
+        references = self.references(table)
+        if not references:
+            raise InputError(
+                f"Table {self.full_name(table)} does not exist or was never written", f"Run the job {table.owner} first"
+            )
+        return self._read(table, self.branch if self.branch in references else "main")
+
+    def read_filled(self, table: Table) -> DataFrame:
+        """Like `read`, for a table that a job cannot work without.
+
+        Raises
+        ------
+        InputError : as `read`; or this audit's part of the table holds no row.
+        """
+        rows = self.read(table)
+        if rows.isEmpty():
+            part = f" for dt={self.dt}" if table.partitioned_by_date else ""
+            raise InputError(
+                f"Table {self.full_name(table)} has no rows{part}",
+                f"Run {table.owner} for this date, or give another --dt",
+            )
+        return rows
+
+    def read_published(self, table: Table) -> DataFrame:
+        """Rows of this audit's date on main: what people see."""
+        return self._read(table, "main")
+
+    def replace(self, table: Table, rows: DataFrame) -> int:
+        """Replace this audit's part of a table on its branch and return the number of rows that it has now.
+
+        `rows` come without ``dt``. The write is one commit: readers see all of it or nothing.
+
+        Raises
+        ------
+        InputError : the rows do not fit the declaration.
+        """
+        if table.partitioned_by_date:
+            rows = rows.withColumn("dt", F.lit(self.dt))
+        fitting = conform(table, rows)
+        self.ensure(table)
+        self._ensure_branch(table)
+        self._overwrite(table, self.branch, fitting)
+        return self.read(table).count()
+
+    def append_published(self, table: Table, rows: DataFrame) -> None:
+        """Replace this date's rows directly on main: only for ``audits``, whose row is the commit point."""
+        self.ensure(table)
+        self._overwrite(table, "main", conform(table, rows.withColumn("dt", F.lit(self.dt))))
+
+    def ensure(self, table: Table) -> None:
+        """Create namespace and table where they are missing, with the declared comments."""
+        if self.exists(table):
+            refuse_discrepancies(table, self.spark.table(self.full_name(table)).schema, "The columns in the warehouse")
+            return
+        columns = ", ".join(
+            f"{field.name} {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'} "
+            f"COMMENT {_quoted(field.metadata['comment'])}"
+            for field in table.schema.fields
+        )
+        partitioning = "PARTITIONED BY (dt)" if table.partitioned_by_date else ""
+        # One write touches one dt: Iceberg's default, a shuffle by partition, would send every row to one task.
+        properties = "TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none')"
+        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self.catalog}.{self.namespace}")
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.full_name(table)} ({columns}) USING iceberg {partitioning} "
+            f"COMMENT {_quoted(table.comment)} {properties}"
+        )
+
+    def publish(self, table: Table) -> None:
+        """Bring the audit's branch of a table to main: fast-forward, or, where main has moved on, replace the part.
+
+        Doing it again changes nothing. The branch stays until `drop_branch`, for a restart after a kill.
+        """
+        references = self.references(table)
+        if self.branch not in references:
+            return
+        if self._main_is_ancestor(table, references):
+            self.spark.sql(
+                f"CALL {self.catalog}.system.fast_forward('{self.namespace}.{table.name}', 'main', '{self.branch}')"
+            )
+        else:
+            self._overwrite(table, "main", self._read(table, self.branch))
+        self.spark.sql(f"ALTER TABLE {self.full_name(table)} CREATE OR REPLACE TAG `published-{self.dt.isoformat()}`")
+
+    def drop_branch(self, table: Table) -> None:
+        """Drop the audit's branch of a table, if there is one."""
+        if self.branch in self.references(table):
+            self.spark.sql(f"ALTER TABLE {self.full_name(table)} DROP BRANCH IF EXISTS `{self.branch}`")
+
+    def _read(self, table: Table, reference: str) -> DataFrame:
+        rows = self.spark.read.option("branch", reference).table(self.full_name(table))
+        refuse_discrepancies(table, rows.schema, "The columns in the warehouse")
+        return rows.where(self._part(table)).select(*table.schema.names)
+
+    def _part(self, table: Table) -> Column:
+        return F.col("dt") == F.lit(self.dt) if table.partitioned_by_date else F.lit(True)
+
+    def _overwrite(self, table: Table, reference: str, rows: DataFrame) -> None:
+        target = self.full_name(table) if reference == "main" else f"{self.full_name(table)}.`branch_{reference}`"
+        # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
+        rows.writeTo(target).option("check-nullability", "false").overwrite(self._part(table))
+
+    def _ensure_branch(self, table: Table) -> None:
+        if self.branch not in self.references(table):
+            self.spark.sql(f"ALTER TABLE {self.full_name(table)} CREATE BRANCH IF NOT EXISTS `{self.branch}`")
+
+    def _main_is_ancestor(self, table: Table, references: dict[str, int]) -> bool:
+        if "main" not in references:
+            return True
+        parents = {
+            row["snapshot_id"]: row["parent_id"]
+            for row in self.spark.table(f"{self.full_name(table)}.snapshots")
+            .select("snapshot_id", "parent_id")
+            .collect()
+        }
+        snapshot: int | None = references[self.branch]
+        while snapshot is not None and snapshot != references["main"]:
+            snapshot = parents.get(snapshot)
+        return snapshot is not None
+
+
+def audit_tables() -> list[Table]:
+    """Tables that an audit writes on its branch: all but ``audits``."""
+    return [table for table in TABLES.values() if table.name != "audits"]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
