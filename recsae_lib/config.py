@@ -119,8 +119,10 @@ class BprMfSettings(Section):
 
 class RecommenderSettings(Section):
     kind: Literal["sasrec", "bpr_mf"] = Field("sasrec", description="Family of the recommender.")
-    version: Literal["latest"] | PositiveInt = Field(
-        "latest", description="Version of the registered recommender to read: latest, or a number."
+    version: Literal["candidate", "latest"] | PositiveInt = Field(
+        "candidate",
+        description="Version of the registered recommender to read: candidate (what train_recommender made last), "
+        "latest, or a number; resolved once, when the job starts.",
     )
     dimension: Annotated[int, Field(ge=2, le=4096)] = Field(64, description="d: width of a representation.")
     sasrec: SasrecSettings = Field(default_factory=SasrecSettings, description="Settings of kind sasrec.")
@@ -297,7 +299,7 @@ class Settings(Section):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
-def load_settings(base: Path, conf: Path | None = None, overrides: list[str] | None = None) -> Settings:
+def load_settings(base: Path | None, conf: Path | None = None, overrides: list[str] | None = None) -> Settings:
     """Resolve settings from `base`, then `conf`, then `overrides` (``a.b=value``, value in YAML).
 
     Raises

@@ -16,3 +16,7 @@ class InputError(Exception):
         super().__init__(f"{cause.rstrip('.')}. {remedy.rstrip('.')}.")
         self.cause = cause
         self.remedy = remedy
+
+
+class CheckError(Exception):
+    """A ``fail`` check refused an audit: it stays on its branch, main keeps the last good one. Exit code 3."""

@@ -1,0 +1,221 @@
+"""What every job shares: arguments, settings, session, versions, logging, exit codes.
+
+A job file defines ``run(context)`` and ends with ``main(__file__, run)``; the same file runs under spark-submit and
+by ``recsae run``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsae_lib.config import Settings, load_settings
+from recsae_lib.errors import CheckError, InputError
+
+if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
+    from pyspark.sql import SparkSession
+
+    from recsae_lib.registry import Registry
+    from recsae_lib.warehouse.store import Warehouse
+
+BASE_SETTINGS = Path("conf/base.yaml")
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED = 1, 2, 3
+
+log = logging.getLogger("recsae")
+
+
+@dataclass
+class JobContext:
+    """What a job works with: settings, date, session, warehouse, registry, versions resolved to numbers once.
+
+    Parameters
+    ----------
+    job : name of the job, also the Spark application name.
+    settings : resolved settings.
+    dt : date of the audit.
+    spark_overrides : Spark properties that win over the properties file (tests).
+    """
+
+    job: str
+    settings: Settings
+    dt: date
+    spark_overrides: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The Spark session, opened when first asked for."""
+        from recsae_lib.spark_session import open_session
+
+        return open_session(self.job, Path(self.settings.spark.properties), self.spark_overrides)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """The tables, as the audit of this date sees them."""
+        from recsae_lib.warehouse.store import Warehouse
+
+        return Warehouse(self.spark, self.settings.catalog, self.settings.namespace, self.dt)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """MLflow."""
+        from recsae_lib.registry import Registry
+
+        paths = self.settings.paths
+        return Registry(paths.tracking_uri, paths.artifacts, Path(paths.var) / "models")
+
+    @property
+    def recommender_name(self) -> str:
+        """Registered name of the recommender."""
+        return f"recommender-{self.settings.namespace}"
+
+    @property
+    def sae_name(self) -> str:
+        """Registered name of the sparse autoencoder."""
+        return f"recsae-{self.settings.namespace}"
+
+    @cached_property
+    def model_version(self) -> int:
+        """Version of the recommender that this job reads."""
+        return self.registry.resolve(self.recommender_name, self.settings.recommender.version)
+
+    @cached_property
+    def sae_version(self) -> int:
+        """Version of the sparse autoencoder that this job reads."""
+        return self.registry.resolve(self.sae_name, self.settings.sae.version)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the MLflow runs of this job."""
+        return {"job": self.job, "namespace": self.settings.namespace, "dt": self.dt.isoformat()}
+
+    def work_folder(self) -> Path:
+        """Local folder for intermediate files of this job and date."""
+        folder = Path(self.settings.paths.var) / "work" / self.settings.namespace / self.dt.isoformat() / self.job
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def for_job(self, job: str) -> JobContext:
+        """Return the context of another job of the same audit; an open session and registry are shared."""
+        other = JobContext(job, self.settings, self.dt, self.spark_overrides)
+        for shared in ("spark", "warehouse", "registry"):
+            if shared in self.__dict__:
+                other.__dict__[shared] = self.__dict__[shared]
+        return other
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = True) -> None:
+    """Add ``--conf``, ``--set`` and ``--dt``, which every job and command takes."""
+    parser.add_argument("--conf", type=Path, metavar="FILE", help="settings file over conf/base.yaml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides", help="one setting; may be repeated"
+    )
+    parser.add_argument(
+        "--dt", type=_date, required=dt_required, metavar="YYYY-MM-DD", help="date of the audit: the partition to write"
+    )
+    parser.add_argument("--traceback", action="store_true", help="show the whole traceback of a failure")
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Resolve the settings that the common arguments name."""
+    base = BASE_SETTINGS if BASE_SETTINGS.is_file() else None
+    return load_settings(base, arguments.conf, arguments.overrides)
+
+
+def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
+    """Run one job, log its start and end; returns the seconds it took."""
+    started = time.monotonic()
+    log.info("%s: started for dt=%s in %s", context.job, context.dt, context.settings.namespace)
+    run(context)
+    seconds = time.monotonic() - started
+    log.info("%s: done in %.1f s", context.job, seconds)
+    return seconds
+
+
+def main(file: str, run: Callable[[JobContext], None]) -> None:
+    """Entry of a job file: parse arguments, run, exit with 0, 1 (failure), 2 (bad input) or 3 (a check failed)."""
+    module = sys.modules["__main__"]
+    parser = argparse.ArgumentParser(
+        prog=Path(file).name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_common_arguments(parser)
+    arguments = parser.parse_args()
+    sys.exit(
+        guarded(
+            lambda: execute(JobContext(Path(file).stem, settings_of(arguments), arguments.dt), run), arguments.traceback
+        )
+    )
+
+
+def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
+    """Run `action` and turn what it raises into one line on standard error and an exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    try:
+        action()
+    except CheckError as failure:
+        print(f"recsae: {failure}", file=sys.stderr)
+        return EXIT_CHECK_FAILED
+    except KeyboardInterrupt:
+        print("recsae: interrupted; what was finished stays, start again to go on", file=sys.stderr)
+        return EXIT_FAILED
+    except Exception as failure:
+        if show_traceback:
+            traceback.print_exc()
+        line = bad_input(failure)
+        if line is None and not show_traceback:
+            traceback.print_exc()
+        print(f"recsae: {line or f'{type(failure).__name__}: failed, see above'}", file=sys.stderr)
+        return EXIT_FAILED if line is None else EXIT_BAD_INPUT
+    return 0
+
+
+# What Spark and the file systems say of bad input, as (pattern, remedy).
+_SPARK_FAULTS: Sequence[tuple[str, str]] = (
+    (r"(\S+) is not a Parquet file[^\n]*", "Replace the file, or leave it out"),
+    (r"Could not read footer for file[^\n]*", "Replace the file, or leave it out"),
+    (
+        r"(?:java\.io\.FileNotFoundException|AccessControlException|AccessDeniedException)[^\n]*",
+        "Check the path and its permissions",
+    ),
+    (r"Mkdirs failed to create[^\n]*", "Check that the folder may be written"),
+    (
+        r"\[(?:PATH_NOT_FOUND|TABLE_OR_VIEW_NOT_FOUND|UNRESOLVED_COLUMN[^\]]*|PARSE_SYNTAX_ERROR)\][^\n]*",
+        "Check the name",
+    ),
+    (r"No space left on device", "Free some space under paths.var"),
+)
+
+
+def bad_input(failure: BaseException) -> str | None:
+    """Return the line that explains a failure that a person can mend; None for a fault of the program.
+
+    Errors that were raised in a Python worker or in the JVM arrive as text inside another exception.
+    """
+    if isinstance(failure, InputError):
+        return str(failure)
+    if isinstance(failure, PermissionError | FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return f"{failure.strerror}: {failure.filename}. Check the path and its permissions."
+    text = str(failure)
+    if match := re.search(r"InputError: ([^\n]+)", text):
+        return match.group(1).strip()
+    for pattern, remedy in _SPARK_FAULTS:
+        if match := re.search(pattern, text):
+            return f"{match.group(0).strip().rstrip('.')}. {remedy}."
+    return None
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date of the form YYYY-MM-DD") from None

@@ -1,0 +1,257 @@
+"""MLflow: training runs, registered versions, aliases. The only module of the library that imports mlflow.
+
+A registered version is identified by the digest of its weights: training again with the same result gives the same
+version. Weights are safetensors files; nothing that is fetched is unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import Array
+
+from recsae_lib.errors import InputError
+
+DIGEST_TAG = "recsae.weights_sha256"
+PARAMETER_LENGTH = 500  # MLflow's limit for a parameter's value, on every backend
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of a registered model: number, aliases, tags, and the metrics of the run that made it."""
+
+    number: int
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    run_id: str
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """An MLflow run under way."""
+
+    client: MlflowClient
+    run_id: str
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics of one epoch (`step`), or of the whole run; ``ndcg@10`` is written ``ndcg_at_10``."""
+        for name, value in metrics.items():
+            self.client.log_metric(self.run_id, name.replace("@", "_at_"), value, step=step)
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Tag the run."""
+        for name, value in tags.items():
+            self.client.set_tag(self.run_id, name, value)
+
+
+class Registry:
+    """Training runs and model versions of one MLflow server.
+
+    Parameters
+    ----------
+    tracking_uri : address of the tracking server and registry.
+    artifacts : folder or address of the artifacts of new experiments.
+    cache : local folder for fetched models, one folder a digest.
+
+    Raises
+    ------
+    InputError : the server cannot be reached or opened.
+    """
+
+    def __init__(self, tracking_uri: str, artifacts: str, cache: Path) -> None:
+        if tracking_uri.startswith("sqlite:///"):
+            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self.artifacts = artifacts if "://" in artifacts else Path(artifacts).resolve().as_uri()
+        self.cache = cache
+        try:
+            mlflow.set_tracking_uri(tracking_uri)
+            mlflow.set_registry_uri(tracking_uri)
+            self.client = MlflowClient()
+            self.client.search_experiments(max_results=1)
+        except Exception as error:  # every backend raises another type: SQLAlchemy, requests, MLflow
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(f"Cannot open MLflow at {tracking_uri}: {reason}", "Check paths.tracking_uri") from error
+
+    @contextmanager
+    def training_run(
+        self, experiment: str, tags: Mapping[str, str], parameters: Mapping[str, Any]
+    ) -> Iterator[TrainingRun]:
+        """Open a run; a failure inside marks it FAILED. Runs with the same tags that a kill left open are closed."""
+        experiment_id = self._experiment(experiment)
+        self._close_abandoned(experiment_id, tags)
+        run = self.client.create_run(experiment_id, tags=dict(tags), run_name=" ".join(tags.values()))
+        try:
+            for name, value in parameters.items():
+                self.client.log_param(run.info.run_id, name, str(value)[:PARAMETER_LENGTH])
+            yield TrainingRun(self.client, run.info.run_id)
+        except BaseException:
+            self.client.set_terminated(run.info.run_id, "FAILED")
+            raise
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+
+    def register_recommender(
+        self, run: TrainingRun, name: str, folder: Path, digest: str, tags: Mapping[str, str]
+    ) -> int:
+        """Register a folder of `recommenders.store`; returns the version, an older one where the weights are its."""
+        if (known := self._version_of(name, digest)) is not None:
+            return known
+        self.client.log_artifacts(run.run_id, str(folder), "recommender")
+        source = f"{self.client.get_run(run.run_id).info.artifact_uri}/recommender"
+        return self._create(name, source, run, digest, tags)
+
+    def register_sae(
+        self, run: TrainingRun, name: str, folder: Path, digest: str, dimension: int, tags: Mapping[str, str]
+    ) -> int:
+        """Register a folder of `sae.store` as a pyfunc (models from code): raw (n, d) float32 representations in,
+        ``latent_ids`` and ``activations`` out. Returns the version, an older one where the weights are its.
+        """
+        if (known := self._version_of(name, digest)) is not None:
+            return known
+        signature = ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype("float32"), (-1, dimension))]),
+            outputs=Schema(
+                [ColSpec(Array(DataType.integer), "latent_ids"), ColSpec(Array(DataType.float), "activations")]
+            ),
+        )
+        with mlflow.start_run(run_id=run.run_id):
+            logged = mlflow.pyfunc.log_model(
+                name="sae",
+                python_model=str(Path(__file__).with_name("served_sae.py")),
+                artifacts={"sae": str(folder)},
+                signature=signature,
+                pip_requirements=["recsae"],
+            )
+        return self._create(name, logged.model_uri, run, digest, tags, model_id=logged.model_id)
+
+    def resolve(self, name: str, selector: str | int) -> int:
+        """Turn ``latest``, an alias or a number into a number.
+
+        Raises
+        ------
+        InputError : there is no such version.
+        """
+        versions = self.versions(name)
+        for version in versions:
+            if selector == "latest" or selector == version.number or selector in version.aliases:
+                return version.number
+        there_are = ", ".join(f"{v.number} {' '.join(v.aliases)}".strip() for v in versions) or "none"
+        raise InputError(
+            f"MLflow has no version {selector!r} of {name} (there are: {there_are})",
+            "Train one first (train_recommender, train_sae), or set recommender.version or sae.version",
+        )
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """Return all versions of a model, newest first; none where the model is unknown."""
+        found = self.client.search_model_versions(f"name='{name}'")
+        aliases = self._aliases(name) if found else {}
+        return sorted(
+            (
+                ModelVersion(
+                    int(version.version),
+                    tuple(sorted(alias for alias, number in aliases.items() if number == int(version.version))),
+                    version.tags,
+                    self.client.get_run(version.run_id).data.metrics,
+                    version.run_id,
+                )
+                for version in found
+            ),
+            key=lambda version: -version.number,
+        )
+
+    def fetch(self, name: str, version: int) -> Path:
+        """Return a local folder with the files of one version; fetched once a digest, complete or not at all.
+
+        Raises
+        ------
+        InputError : there is no such version, or its files cannot be had.
+        """
+        tags = self._get(name, version).tags
+        target = self.cache / tags.get(DIGEST_TAG, f"{name}-{version}")
+        if target.is_dir():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as staging:
+            try:
+                source = self.client.get_model_version_download_uri(name, str(version))
+                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=staging))
+            except (MlflowException, OSError) as error:
+                raise InputError(
+                    f"The files of {name} version {version} cannot be fetched: {error}", "Register the model again"
+                ) from error
+            pyfunc_artifacts = fetched / "artifacts"
+            folder = next(pyfunc_artifacts.iterdir()) if pyfunc_artifacts.is_dir() else fetched
+            if not target.is_dir():
+                shutil.move(folder, target)
+        return target
+
+    def tags(self, name: str, version: int) -> Mapping[str, str]:
+        """Tags of one version: what its training wrote down for later jobs."""
+        return self._get(name, version).tags
+
+    def metrics(self, name: str, version: int) -> Mapping[str, float]:
+        """Last metrics of the run that made one version."""
+        return self.client.get_run(self._get(name, version).run_id).data.metrics
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Point an alias at a version."""
+        self.client.set_registered_model_alias(name, alias, str(version))
+
+    def _get(self, name: str, version: int) -> Any:
+        try:
+            return self.client.get_model_version(name, str(version))
+        except MlflowException as error:
+            raise InputError(f"MLflow has no version {version} of {name}", "`recsae versions` lists them") from error
+
+    def _aliases(self, name: str) -> dict[str, int]:
+        return {alias: int(number) for alias, number in self.client.get_registered_model(name).aliases.items()}
+
+    def _create(
+        self,
+        name: str,
+        source: str,
+        run: TrainingRun,
+        digest: str,
+        tags: Mapping[str, str],
+        model_id: str | None = None,
+    ) -> int:
+        if not self.client.search_registered_models(f"name='{name}'"):
+            self.client.create_registered_model(name)
+        version = self.client.create_model_version(
+            name, source, run.run_id, tags={**tags, DIGEST_TAG: digest}, model_id=model_id
+        )
+        return int(version.version)
+
+    def _version_of(self, name: str, digest: str) -> int | None:
+        found = [
+            int(v.version)
+            for v in self.client.search_model_versions(f"name='{name}'")
+            if v.tags.get(DIGEST_TAG) == digest
+        ]
+        return min(found, default=None)
+
+    def _experiment(self, name: str) -> str:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        return str(self.client.create_experiment(name, artifact_location=f"{self.artifacts}/{name}"))
+
+    def _close_abandoned(self, experiment_id: str, tags: Mapping[str, str]) -> None:
+        same = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        for run in self.client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and {same}"):
+            self.client.set_terminated(run.info.run_id, "KILLED")

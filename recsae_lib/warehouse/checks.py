@@ -1,0 +1,196 @@
+"""The checks that guard publication. Each one counts violations in this audit's tables and fails or warns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsae_lib.config import CheckSettings
+from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.tables import Table
+
+Severity = Literal["fail", "warn"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check found.
+
+    Parameters
+    ----------
+    table : name of the table that was checked.
+    name : what must hold, as a sentence.
+    severity : ``fail`` keeps the audit from being published, ``warn`` does not.
+    violations : rows (or units, or 1 for a limit) that break it; 0 where it holds.
+    detail : the figures behind it.
+    """
+
+    table: str
+    name: str
+    severity: Severity
+    violations: int
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing violates the check."""
+        return self.violations == 0
+
+    def line(self) -> str:
+        """Return the result as one line for people."""
+        verdict = "ok" if self.passed else f"{self.severity.upper()} ({self.violations} violations)"
+        return f"{verdict}: {self.table}: {self.name}{f' [{self.detail}]' if self.detail else ''}"
+
+
+@dataclass(frozen=True)
+class SaeShape:
+    """What the rows of an audit must agree with: version, M and k of the sparse autoencoder, version of the model."""
+
+    model_version: int
+    sae_version: int
+    num_latents: int
+    k: int
+
+
+# Columns whose values must lie in a closed range.
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "concept_terms": {"tf": (0.0, 1.0), "q_value": (0.0, 1.0)},
+    "concept_scores": {
+        **dict.fromkeys(("confidence", "recall", "specificity", "precision"), (0.0, 1.0)),
+        **dict.fromkeys(("p_value", "q_value", "best_feature_auc"), (0.0, 1.0)),
+    },
+    "concepts": {"density": (0.0, 1.0), "confidence": (0.0, 1.0)},
+    "concept_coverage": {
+        **dict.fromkeys(("feature_coverage", "item_coverage"), (0.0, 1.0)),
+        **dict.fromkeys(("user_coverage", "shuffled_feature_coverage"), (0.0, 1.0)),
+    },
+}
+COSINE_METRICS = ("coherence", "distinctiveness")
+ROUNDING = 1e-6
+
+
+def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: CheckSettings) -> list[CheckResult]:
+    """Run every check on the tables of one audit.
+
+    Parameters
+    ----------
+    read : returns the rows of this audit in a table (`Warehouse.read`).
+    shape : what the rows must agree with.
+    settings : limits.
+    """
+    results: list[CheckResult] = []
+    for table in tables.TABLES.values():
+        if table.name != "audits":
+            results += check_rows(table, read(table), shape)
+    results += check_counts(read)
+    results += check_metrics(read(tables.AUDIT_METRICS), settings)
+    return results
+
+
+def check_rows(table: Table, rows: DataFrame, shape: SaeShape) -> list[CheckResult]:
+    """Key unique and without nulls, ids and values in range, versions as resolved: one pass and one shuffle."""
+    conditions: list[tuple[str, Severity, Column]] = [
+        (f"no null in the key {', '.join(table.key)}", "fail", _any(F.col(name).isNull() for name in table.key))
+    ]
+    names = set(table.schema.names)
+    if "sae_version" in names:
+        conditions.append(("every row is of the audited SAE", "fail", F.col("sae_version") != shape.sae_version))
+    if "model_version" in names:
+        conditions.append(("every row is of the audited model", "fail", F.col("model_version") != shape.model_version))
+    if "latent_id" in names:
+        outside = (F.col("latent_id") < 0) | (F.col("latent_id") >= shape.num_latents)
+        conditions.append((f"latent_id is below M = {shape.num_latents}", "fail", outside))
+    if table == tables.LATENT_ACTIVATIONS:
+        conditions += _activation_conditions(shape)
+    for name, (low, high) in RANGES.get(table.name, {}).items():
+        outside = (F.col(name) < low - ROUNDING) | (F.col(name) > high + ROUNDING) | F.isnan(name)
+        conditions.append((f"{name} lies in [{low:g}, {high:g}]", "fail", outside))
+    counts = rows.agg(
+        *[F.count_if(F.coalesce(broken, F.lit(False))).alias(str(n)) for n, (_, _, broken) in enumerate(conditions)]
+    ).first()
+    assert counts is not None  # an aggregate without groups has one row
+    results = [
+        CheckResult(table.name, name, severity, counts[str(n)]) for n, (name, severity, _) in enumerate(conditions)
+    ]
+    if table != tables.REJECTS:  # the same bad row may stand in a source twice
+        repeated = rows.groupBy(*table.key).count().where("count > 1").count()
+        results.append(CheckResult(table.name, f"the key {', '.join(table.key)} is unique", "fail", repeated))
+    return results
+
+
+def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
+    """Row counts against the inputs: no user, latent or item gets lost between two jobs."""
+    interactions, items = read(tables.INTERACTIONS), read(tables.ITEMS)
+    recommendations, activations = read(tables.RECOMMENDATIONS), read(tables.LATENT_ACTIVATIONS)
+    users = interactions.select("user_id").distinct().count()
+    recommended, encoded = recommendations.count(), activations.count()
+    unknown_items = interactions.select("item_id").distinct().join(items, "item_id", how="left_anti").count()
+    live = activations.select(F.explode("latent_ids").alias("latent_id")).distinct()
+    results = [
+        CheckResult("interactions", "there are interactions", "fail", int(users == 0), f"{users} users"),
+        CheckResult("items", "every item of an interaction is in the catalogue", "fail", unknown_items),
+        CheckResult(
+            "latent_activations",
+            "every user with interactions is encoded",
+            "warn",
+            max(users - encoded, 0),
+            f"{encoded} of {users}",
+        ),
+        CheckResult(
+            "recommendations",
+            "the encoded users are the users with recommendations",
+            "fail",
+            abs(recommended - encoded) + activations.join(recommendations, "user_id", how="left_anti").count(),
+            f"{recommended} and {encoded}",
+        ),
+    ]
+    for table in (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.CONCEPTS):
+        described = read(table).select("latent_id").distinct()
+        missing = live.join(described, "latent_id", how="left_anti").count()
+        invented = described.join(live, "latent_id", how="left_anti").count()
+        results.append(CheckResult(table.name, "one concept for every live latent", "fail", missing + invented))
+    return results
+
+
+def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResult]:
+    """FVU, dead latents, NDCG kept and rejected rows within their limits; cosines within [-1, 1]."""
+    values = {(row["unit_kind"], row["metric"]): row["value"] for row in metrics.collect()}  # some hundred rows
+
+    def limit(metric: str, severity: Severity, bound: float, at_most: bool) -> CheckResult:
+        value = values.get(("sae", metric))
+        broken = value is None or value != value or (value > bound if at_most else value < bound)
+        sign = "at most" if at_most else "at least"
+        return CheckResult("audit_metrics", f"{metric} is {sign} {bound:g}", severity, int(broken), f"{value}")
+
+    cosines_outside = sum(
+        1
+        for (_, metric), value in values.items()
+        if metric.startswith(COSINE_METRICS) and value is not None and not -1 - ROUNDING <= value <= 1 + ROUNDING
+    )
+    return [
+        limit("fvu", "fail", settings.maximum_fvu, at_most=True),
+        limit("dead_fraction", "warn", settings.maximum_dead_fraction, at_most=True),
+        limit("ndcg_at_10_kept", "warn", settings.minimum_ndcg_kept, at_most=False),
+        limit("reject_share", "fail", settings.maximum_reject_share, at_most=True),
+        CheckResult("audit_metrics", "cosines lie in [-1, 1]", "fail", cosines_outside),
+    ]
+
+
+def _activation_conditions(shape: SaeShape) -> list[tuple[str, Severity, Column]]:
+    ids, values = F.col("latent_ids"), F.col("activations")
+    return [
+        (f"at most k = {shape.k} latents a user", "fail", F.size(ids) > shape.k),
+        ("as many activations as latents", "fail", F.size(ids) != F.size(values)),
+        ("no latent twice for a user", "fail", F.size(F.array_distinct(ids)) != F.size(ids)),
+        ("latent ids are below M", "fail", F.exists(ids, lambda latent: (latent < 0) | (latent >= shape.num_latents))),
+        ("activations are positive numbers", "fail", F.exists(values, lambda value: ~(value > 0) | F.isnan(value))),
+    ]
+
+
+def _any(conditions: Iterable[Column]) -> Column:
+    return reduce(lambda left, right: left | right, conditions, F.lit(False))
