@@ -320,20 +320,37 @@ def load_settings(base: Path | None, conf: Path | None = None, overrides: list[s
         raise InputError(f"Settings refused: {faults}", "`recsae config` lists every setting with its bounds") from None
 
 
-def describe_settings() -> list[tuple[str, str, str]]:
-    """Every setting as (dotted key, default as JSON, description), in the order of the file."""
-    rows: list[tuple[str, str, str]] = []
+def as_commented_yaml(settings: Settings) -> str:
+    """Every setting in YAML, each below its description; conf/base.yaml is this text for the defaults."""
+    lines: list[str] = []
+
+    def visit(section: Section, indent: str) -> None:
+        for name, field in type(section).model_fields.items():
+            value = getattr(section, name)
+            lines.append(f"{indent}# {field.description}")
+            if isinstance(value, Section):
+                lines.append(f"{indent}{name}:")
+                visit(value, indent + "  ")
+            else:
+                plain = section.model_dump(mode="json")[name]
+                lines.append(f"{indent}{name}: {json.dumps(plain, ensure_ascii=False)}")
+
+    visit(settings, "")
+    return "\n".join(lines) + "\n"
+
+
+def known_keys() -> list[str]:
+    """Dotted names of all settings and sections."""
+    keys: list[str] = []
 
     def visit(section: type[Section], prefix: str) -> None:
         for name, field in section.model_fields.items():
+            keys.append(prefix + name)
             if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
                 visit(field.annotation, f"{prefix}{name}.")
-            else:
-                default = json.dumps(field.default, ensure_ascii=False)
-                rows.append((prefix + name, default, field.description or ""))
 
     visit(Settings, "")
-    return rows
+    return keys
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -376,8 +393,6 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _explain(fault: Any) -> str:
     location = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal[", "constrained-")))
     if fault["type"] == "extra_forbidden":
-        known = [key for key, _, _ in describe_settings()]
-        known += sorted({key.rsplit(".", depth)[0] for key in known for depth in (1, 2) if "." in key})
-        nearest = difflib.get_close_matches(location, known, n=1, cutoff=0.0)
+        nearest = difflib.get_close_matches(location, known_keys(), n=1, cutoff=0.0)
         return f"unknown key {location} (the nearest known one is {nearest[0]})"
     return f"{location or 'settings'}: {fault['msg']}, got {fault['input']!r}" if fault["loc"] else str(fault["msg"])

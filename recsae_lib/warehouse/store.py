@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +11,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
 from recsae_lib.warehouse.schemas import conform, refuse_discrepancies
-from recsae_lib.warehouse.tables import TABLES, Table
+from recsae_lib.warehouse.tables import INTERACTIONS, ITEMS, TABLES, Table
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,25 @@ class Warehouse:
             f"CREATE TABLE IF NOT EXISTS {self.full_name(table)} ({columns}) USING iceberg {partitioning} "
             f"COMMENT {_quoted(table.comment)} {properties}"
         )
+
+    def data_digest(self) -> str:
+        """Digest of the contents of interactions and items, whatever the order of their rows: count, sum and
+        exclusive-or of a 64-bit hash of each row.
+        """
+        parts = []
+        for table in (INTERACTIONS, ITEMS):
+            row_hash = F.xxhash64(*table.schema.names)
+            row = (
+                self.read(table)
+                .agg(
+                    F.count(F.lit(1)).alias("rows"),
+                    F.sum(row_hash.cast("decimal(38,0)")).alias("sum"),
+                    F.bit_xor(row_hash).alias("xor"),
+                )
+                .first()
+            )
+            parts.append(str(row))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def publish(self, table: Table) -> None:
         """Bring the audit's branch of a table to main: fast-forward, or, where main has moved on, replace the part.

@@ -1,0 +1,41 @@
+"""Read raw interactions and items into the tables interactions, items and rejects.
+
+    spark-submit --properties-file conf/spark/local.conf jobs/ingest_dataset.py --conf conf/local.yaml --dt 2026-11-20
+    recsae run ingest_dataset --conf conf/local.yaml --dt 2026-11-20
+
+Rows that cannot be read land in rejects with file, line where known, and reason. A second run replaces the first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsae_lib.datasets.reading import read_dataset, require_described_items
+from recsae_lib.errors import InputError
+from recsae_lib.job import JobContext, log, main
+from recsae_lib.warehouse import tables
+
+
+def run(context: JobContext) -> None:
+    """Read the raw data, refuse it where nothing can be audited, replace the three tables."""
+    dataset = read_dataset(context.spark, context.settings.dataset, Path(context.settings.paths.var) / "cache")
+    require_described_items(dataset.items)
+    if dataset.interactions.isEmpty():
+        raise InputError(
+            "The raw data holds no valid interaction", "Check dataset.format, and dataset.columns for your own tables"
+        )
+    warehouse = context.warehouse
+    counts = {
+        "interactions": warehouse.replace(tables.INTERACTIONS, dataset.interactions),
+        "items": warehouse.replace(tables.ITEMS, dataset.items),
+        "rejects": warehouse.replace(tables.REJECTS, dataset.rejects),
+    }
+    log.info("ingest_dataset: %s", ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    if counts["rejects"]:
+        reasons = warehouse.read(tables.REJECTS).groupBy("reason").count().orderBy("count", ascending=False).limit(5)
+        for row in reasons.collect():
+            log.warning("ingest_dataset: %s rows rejected: %s", f"{row['count']:,}", row["reason"])
+
+
+if __name__ == "__main__":
+    main(__file__, run)

@@ -1,0 +1,46 @@
+"""The whole flow in one process with one Spark session; a killed audit goes on where it stopped."""
+
+from __future__ import annotations
+
+import importlib
+
+from recsae_lib.job import JobContext, execute, log
+from recsae_lib.run_record import RunRecord
+
+JOBS = (
+    "ingest_dataset",
+    "train_recommender",
+    "extract_representations",
+    "recommend_items",
+    "train_sae",
+    "encode_latents",
+    "compute_concept_terms",
+    "interpret_concepts",
+    "verify_concepts",
+    "measure_coverage",
+    "publish_audit",
+)
+
+
+def run_audit(context: JobContext) -> RunRecord:
+    """Run every job of the flow in its order; jobs that an interrupted audit of this date has finished are skipped.
+
+    Ingestion runs always: only the data itself tells whether what was done still holds.
+    """
+    record = RunRecord.open(context.settings, context.dt)
+    for number, job in enumerate(JOBS, start=1):
+        if job in record.done and job != "ingest_dataset":
+            log.info("[%s/%s] %s: done before the interruption", number, len(JOBS), job)
+            continue
+        log.info("[%s/%s] %s", number, len(JOBS), job)
+        module = importlib.import_module(f"jobs.{job}")
+        of_job = context.for_job(job)
+        seconds = execute(of_job, module.run)
+        for shared in ("spark", "warehouse", "registry"):
+            if shared in of_job.__dict__:
+                context.__dict__[shared] = of_job.__dict__[shared]
+        if job == "ingest_dataset":
+            record.note_data(context.warehouse.data_digest())
+        record.finish_job(job, seconds)
+    record.finish()
+    return record

@@ -1,0 +1,183 @@
+"""The command `recsae`: run the audit or one job, look at what was published."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timezone
+from typing import Any
+
+from recsae_lib import __version__
+from recsae_lib.audit import JOBS
+from recsae_lib.errors import InputError
+from recsae_lib.job import JobContext, add_common_arguments, execute, guarded, settings_of
+
+TABLE_ROWS = 1000  # rows that `recsae sql` prints as a table; csv and json stream without a limit
+QUERY_WORDS = ("SELECT", "WITH", "VALUES", "DESCRIBE", "DESC", "SHOW", "EXPLAIN", "TABLE")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    arguments = build_parser().parse_args(argv)
+    sys.exit(guarded(lambda: arguments.action(arguments), arguments.traceback))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser with all commands."""
+    parser = argparse.ArgumentParser(
+        prog="recsae",
+        description="What a recommender has learned, as tables: sparse autoencoders on user representations.",
+    )
+    parser.add_argument("--version", action="version", version=f"recsae {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    audit = _command(commands, "audit", "run the whole flow, from raw data to published tables", _audit)
+    audit.epilog = "An interrupted audit of the same date goes on where it stopped. Without --dt: today (UTC)."
+
+    run = _command(commands, "run", "run one job", _run, dt_required=True)
+    run.add_argument("job", choices=JOBS, metavar="JOB", help=", ".join(JOBS))
+
+    sql = _command(commands, "sql", "query the published tables", _sql)
+    sql.add_argument("query", help='for example "SELECT label, confidence FROM concepts ORDER BY confidence DESC"')
+    sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="json is one object a line")
+
+    concepts = _command(commands, "concepts", "show published concepts: label, terms, top items, confidence", _concepts)
+    concepts.add_argument("--top", type=int, default=10, metavar="N", help="the N of highest confidence (default 10)")
+    concepts.add_argument("--latent", type=int, metavar="ID", help="this latent only, with more of its evidence")
+
+    _command(commands, "versions", "list SAE versions with aliases and metrics", _versions)
+    config = _command(commands, "config", "print the resolved settings, each with its description", _config)
+    config.add_argument("--digest", action="store_true", help="print only the digest that audits are marked with")
+    _command(commands, "jars", "print the embedded Iceberg jar, for spark-submit --jars", _jars)
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str, action: Any, dt_required: bool = False) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    add_common_arguments(parser, dt_required)
+    parser.set_defaults(action=action)
+    return parser
+
+
+def _context(arguments: argparse.Namespace, job: str) -> JobContext:
+    return JobContext(job, settings_of(arguments), arguments.dt or datetime.now(timezone.utc).date())
+
+
+def _audit(arguments: argparse.Namespace) -> None:
+    from recsae_lib.audit import run_audit
+    from recsae_lib.summary import print_summary
+
+    context = _context(arguments, "audit")
+    record = run_audit(context)
+    print_summary(context, record)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    execute(_context(arguments, arguments.job), importlib.import_module(f"jobs.{arguments.job}").run)
+
+
+def _sql(arguments: argparse.Namespace) -> None:
+    context = _context(arguments, "sql")
+    rows = _query(context, arguments.query)
+    if arguments.format == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(rows.columns)
+        writer.writerows([_as_text(value) for value in row] for row in rows.toLocalIterator())
+    elif arguments.format == "json":
+        for row in rows.toLocalIterator():
+            print(json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=_as_json))
+    else:
+        _print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
+
+
+def _query(context: JobContext, query: str) -> Any:
+    from pyspark.errors import AnalysisException, ParseException
+
+    first_word = query.strip().split(None, 1)[0].upper() if query.strip() else ""
+    spark = context.spark
+    try:
+        plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(query)
+        if first_word.lstrip("(") not in QUERY_WORDS or "Insert" in plan.getClass().getSimpleName():
+            raise InputError(
+                f"{first_word or 'An empty text'} is not a query", "recsae sql only reads: SELECT, DESCRIBE, SHOW"
+            )
+        spark.sql(f"USE {context.settings.catalog}.{context.settings.namespace}")
+        return spark.sql(query)
+    except (ParseException, AnalysisException) as error:
+        reason = str(error).split("JVM stacktrace")[0].strip().split(";\n")[0].replace("\n", " ")
+        raise InputError(
+            f"Spark refuses the query: {reason}", "SHOW TABLES lists the tables, DESCRIBE their columns"
+        ) from None
+
+
+def _concepts(arguments: argparse.Namespace) -> None:
+    from recsae_lib.summary import print_concepts
+
+    print_concepts(_context(arguments, "concepts"), arguments.top, arguments.latent, exact_dt=arguments.dt)
+
+
+def _versions(arguments: argparse.Namespace) -> None:
+    context = _context(arguments, "versions")
+    names = ("fvu", "l0", "dead_fraction", "ndcg_at_10_kept")
+    rows = [
+        [
+            version.number,
+            " ".join(version.aliases),
+            version.tags.get("dt", ""),
+            f"{context.recommender_name} {version.tags.get('model_version', '')}",
+            *(f"{version.metrics[name]:.4f}" if name in version.metrics else "" for name in names),
+        ]
+        for version in context.registry.versions(context.sae_name)
+    ]
+    _print_table(["version", "alias", "trained for", "recommender", "FVU", "L0", "dead", "NDCG@10 kept"], iter(rows))
+
+
+def _config(arguments: argparse.Namespace) -> None:
+    from recsae_lib.config import as_commented_yaml
+
+    settings = settings_of(arguments)
+    print(settings.digest() if arguments.digest else as_commented_yaml(settings), end="\n" if arguments.digest else "")
+
+
+def _jars(arguments: argparse.Namespace) -> None:
+    from recsae_lib.spark_session import iceberg_jars
+
+    if not (jars := iceberg_jars()):
+        raise InputError("The embedded Iceberg jar is not installed", "pip install 'recsae[embedded]'")
+    print(",".join(jars))
+
+
+def _print_table(columns: Sequence[str], rows: Iterator[list[Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*[escape(column) for column in columns])
+    count = 0
+    for row in rows:
+        count += 1
+        if count <= TABLE_ROWS:
+            table.add_row(*[Text(_as_text(value)) for value in row])  # Text: item text is no markup
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    if count > TABLE_ROWS:
+        console.print(f"The first {TABLE_ROWS:,} rows; --format csv or json gives all.")
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(_as_text(part) for part in value)
+    return str(value)
+
+
+def _as_json(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)

@@ -1,0 +1,65 @@
+"""The table that people query: one row a live latent, label and scores and reach joined."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+
+def latent_reach(activations: DataFrame) -> DataFrame:
+    """How many users each live latent fires for, and how strongly.
+
+    Parameters
+    ----------
+    activations : (user_id, latent_ids, activations), one row a user.
+
+    Returns
+    -------
+    DataFrame : (latent_id, active_users, density, mean_activation); density is active_users over all users.
+    """
+    users = activations.agg(F.count(F.lit(1)).alias("users_in_all"))
+    pairs = activations.select(F.explode(F.arrays_zip("latent_ids", "activations")).alias("pair")).select(
+        F.col("pair.latent_ids").alias("latent_id"), F.col("pair.activations").cast("double").alias("activation")
+    )
+    return (
+        pairs.groupBy("latent_id")
+        .agg(F.count(F.lit(1)).alias("active_users"), F.avg("activation").alias("mean_activation"))
+        .crossJoin(F.broadcast(users))
+        .select(
+            "latent_id",
+            "active_users",
+            (F.col("active_users") / F.col("users_in_all")).alias("density"),
+            "mean_activation",
+        )
+    )
+
+
+def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame) -> DataFrame:
+    """Join what is known of each live latent; all three inputs are of M rows once `activations` is aggregated.
+
+    Where a language model judged as well, its verdict goes before the term scorer's.
+    """
+    first_judge = Window.partitionBy("latent_id").orderBy(F.when(F.col("judge") == "llm", 0).otherwise(1), "judge")
+    verdicts = scores.withColumn("order", F.row_number().over(first_judge)).where("order = 1")
+    return (
+        latent_reach(activations)
+        .join(labels, "latent_id", how="left")
+        .join(verdicts.drop("dt", "sae_version"), "latent_id", how="left")
+        .select(
+            "latent_id",
+            "label",
+            "description",
+            labels["features"].alias("features"),
+            "interpreter",
+            "status",
+            "judge",
+            "confidence",
+            "q_value",
+            F.coalesce("interpretable", F.lit(False)).alias("interpretable"),
+            "best_feature",
+            "best_feature_auc",
+            "active_users",
+            "density",
+            "mean_activation",
+        )
+    )

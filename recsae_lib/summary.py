@@ -1,0 +1,159 @@
+"""What a person sees at the end of an audit, and concepts in the terminal."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from recsae_lib.errors import InputError
+from recsae_lib.job import JobContext
+from recsae_lib.run_record import RunRecord
+from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.store import Warehouse
+
+UNIT_KINDS = ("sae", "init", "dimension")
+
+
+def print_summary(context: JobContext, record: RunRecord) -> None:
+    """Print recommender metrics, SAE metrics, concepts against chance and coverage, all from the published tables."""
+    console, warehouse = Console(width=110), context.warehouse
+    metrics = {
+        (row["unit_kind"], row["metric"]): row["value"]
+        for row in warehouse.read_published(tables.AUDIT_METRICS).collect()  # some hundred rows
+    }
+
+    def shown(unit_kind: str, metric: str, form: str = ".4f") -> str:
+        value = metrics.get((unit_kind, metric))
+        return "–" if value is None else format(value, form)
+
+    console.rule(f"Audit {context.settings.namespace}, dt={context.dt}, SAE version {context.sae_version}")
+    accuracy = Table("full catalogue, leave-one-out", *[f"{m}@{n}" for m in ("HR", "NDCG") for n in (5, 10, 20, 50)])
+    for kind, name in (
+        ("recommender", context.settings.recommender.kind),
+        ("reconstructed", "  with x̂ in place of x"),
+        ("popularity", "popularity"),
+    ):
+        accuracy.add_row(name, *[shown(kind, f"{m}_at_{n}") for m in ("hr", "ndcg") for n in (5, 10, 20, 50)])
+    console.print(accuracy)
+    console.print(
+        f"SAE: FVU {shown('sae', 'fvu')}, L0 {shown('sae', 'l0', '.2f')}, "
+        f"dead latents {shown('sae', 'dead_fraction', '.1%')}, "
+        f"NDCG@10 kept {shown('sae', 'ndcg_at_10_kept', '.1%')}"
+    )
+
+    units = Table(
+        "units", "live", "interpretable", "expected by chance", "mean confidence", "coherence", "distinctiveness"
+    )
+    for kind in UNIT_KINDS:
+        units.add_row(
+            kind,
+            shown(kind, "live_units", ".0f"),
+            shown(kind, "interpretable_units", ".0f"),
+            shown(kind, "interpretable_units_expected_by_chance", ".2f"),
+            shown(kind, "mean_confidence", ".3f"),
+            shown(kind, "coherence_representation", ".3f"),
+            shown(kind, "distinctiveness_representation", ".3f"),
+        )
+    console.print(units)
+
+    coverage = Table(
+        "coverage of the SAE at confidence", "units", "by chance", "features", "shuffled", "items", "users"
+    )
+    rows = warehouse.read_published(tables.CONCEPT_COVERAGE).where("unit_kind = 'sae'").orderBy("min_confidence")
+    for row in rows.collect():  # one row a confidence
+        coverage.add_row(
+            f"≥ {row['min_confidence']:.1f}",
+            str(row["units"]),
+            f"{row['units_expected_by_chance']:.1f}",
+            *[
+                f"{row[name]:.1%}"
+                for name in ("feature_coverage", "shuffled_feature_coverage", "item_coverage", "user_coverage")
+            ],
+        )
+    console.print(coverage)
+    slowest = sorted(record.done.items(), key=lambda item: -item[1])[:3]
+    console.print(
+        f"{sum(record.done.values()):.0f} s in {len(record.done)} jobs (longest: "
+        + ", ".join(f"{job} {seconds:.0f} s" for job, seconds in slowest)
+        + ")"
+    )
+    console.print(
+        "Look next: `recsae concepts --top 10` · `recsae concepts --latent ID` · "
+        '`recsae sql "SELECT * FROM concepts"` · `recsae versions`',
+        markup=False,
+    )
+
+
+def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: date | None) -> None:
+    """Print published concepts of one date (the newest published one unless told).
+
+    Raises
+    ------
+    InputError : nothing is published, or there is no such latent.
+    """
+    warehouse = context.warehouse
+    dt = exact_dt or newest_published(warehouse)
+    context = JobContext("concepts", context.settings, dt)
+    warehouse = Warehouse(warehouse.spark, warehouse.catalog, warehouse.namespace, dt)
+    concepts = warehouse.read_published(tables.CONCEPTS)
+    if latent is not None:
+        concepts = concepts.where(F.col("latent_id") == latent)
+    shown = concepts.orderBy(F.desc_nulls_last("confidence"), "q_value", "latent_id").limit(top).collect()
+    if not shown:
+        wanted = f"latent {latent}" if latent is not None else "concepts"
+        raise InputError(
+            f"There are no published {wanted} for dt={dt}", "A dead latent has no concept; `recsae sql` shows all"
+        )
+    ids = [row["latent_id"] for row in shown]
+    depth = 10 if latent is None else 25
+    terms = _grouped(warehouse.read_published(tables.CONCEPT_TERMS).where("significant"), ids, depth)
+    items = warehouse.read_published(tables.LATENT_ITEMS).join(
+        warehouse.read_published(tables.ITEMS).select("item_id", "title"), "item_id", how="left"
+    )
+    items_of = _grouped(items, ids, depth)
+    console = Console(width=110)
+    for row in shown:
+        verdict = "interpretable" if row["interpretable"] else "not interpretable"
+        confidence = (
+            "not judged" if row["confidence"] is None else f"confidence {row['confidence']:.2f}, q {row['q_value']:.3g}"
+        )
+        console.rule(Text(f"latent {row['latent_id']}: {row['label']}"), align="left")
+        console.print(Text(f"{row['description']}"))
+        console.print(Text(f"{verdict}, {confidence}; fires for {row['active_users']:,} users ({row['density']:.1%})"))
+        if row["best_feature"] is not None:
+            console.print(Text(f"tells apart best: {row['best_feature']} (ROC-AUC {row['best_feature_auc']:.2f})"))
+        named = (f"{t['term']} ({t['kind']}, z {t['z_score']:.1f})" for t in terms.get(row["latent_id"], []))
+        console.print(Text("terms: " + (", ".join(named) or "none is significant")))
+        titles = (i["title"] or i["item_id"] for i in items_of.get(row["latent_id"], []))
+        console.print(Text("items: " + ("; ".join(titles) or "none from the construct half")))
+
+
+def newest_published(warehouse: Warehouse) -> date:
+    """Date of the newest published audit.
+
+    Raises
+    ------
+    InputError : nothing has been published yet.
+    """
+    newest = None
+    if warehouse.exists(tables.AUDITS):
+        audits = warehouse.spark.table(warehouse.full_name(tables.AUDITS)).where("status = 'published'")
+        newest = audits.agg(F.max("dt").alias("dt")).first()
+    if newest is None or newest["dt"] is None:
+        raise InputError(f"No audit of {warehouse.namespace} has been published", "Run `recsae audit` first")
+    published: date = newest["dt"]
+    return published
+
+
+def _grouped(rows: DataFrame, latents: list[int], depth: int) -> dict[int, list[Any]]:
+    wanted = rows.where(F.col("latent_id").isin(latents) & (F.col("rank") <= depth)).orderBy("latent_id", "rank")
+    grouped: dict[int, list[Any]] = {}
+    for row in wanted.collect():  # at most `depth` rows a latent shown
+        grouped.setdefault(row["latent_id"], []).append(row)
+    return grouped
