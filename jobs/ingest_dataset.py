@@ -1,7 +1,7 @@
 """Read raw interactions and items into the tables interactions, items and rejects.
 
-    spark-submit --properties-file conf/spark/local.conf jobs/ingest_dataset.py --conf conf/local.yaml --dt 2026-11-20
-    recsae run ingest_dataset --conf conf/local.yaml --dt 2026-11-20
+    spark-submit --properties-file conf/spark/local.conf jobs/ingest_dataset.py --dt 2026-11-20
+    recsae run ingest_dataset --dt 2026-11-20
 
 Rows that cannot be read land in rejects with file, line where known, and reason. A second run replaces the first.
 """

@@ -1,7 +1,7 @@
 """Join labels and scores into concepts, check the audit, make it visible on main, point the alias champion at its SAE.
 
-    spark-submit --properties-file conf/spark/local.conf jobs/publish_audit.py --conf conf/local.yaml --dt 2026-11-20
-    recsae run publish_audit --conf conf/local.yaml --dt 2026-11-20
+    spark-submit --properties-file conf/spark/local.conf jobs/publish_audit.py --dt 2026-11-20
+    recsae run publish_audit --dt 2026-11-20
 
 A failed check leaves everything on the branch audit-<dt>, writes a row `failed` into audits and exits with 3.
 """

@@ -1,0 +1,74 @@
+"""Verification of units from end to end: cases of both halves, term scorer, association, scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsae_lib.concepts.association import best_feature_auc
+from recsae_lib.concepts.halves import in_construct_half
+from recsae_lib.concepts.item_terms import item_terms
+from recsae_lib.concepts.levels import activation_levels
+from recsae_lib.config import Settings
+from recsae_lib.interpretation.cases import select_cases
+from recsae_lib.interpretation.scores import score_concepts
+from recsae_lib.interpretation.term_judge import judge_by_terms
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the judge said of the held-out cases.
+
+    Parameters
+    ----------
+    cases : (latent_id, judge, user_id, kind, fires, judged).
+    scores : one row a live latent, columns of ``concept_scores`` without dt and version.
+    """
+
+    cases: DataFrame
+    scores: DataFrame
+
+
+def verify_units(
+    activations: DataFrame,
+    linked: DataFrame,
+    items: DataFrame,
+    concept_terms: DataFrame,
+    neighbours: DataFrame,
+    settings: Settings,
+) -> Verdicts:
+    """Judge every live unit by the term scorer on users of the verify half (RecSAE section 6).
+
+    The construct half built the terms and sets the thresholds; only the verify half judges.
+
+    Parameters
+    ----------
+    activations : (user_id, latent_ids, activations) of all users.
+    linked : (user_id, item_ids).
+    items : (item_id, title, text, features).
+    concept_terms : terms of the units, built on the construct half.
+    neighbours : (latent_id, neighbour_id, rank).
+    """
+    verification, salt = settings.verification, settings.evidence.salt
+    construct = in_construct_half(F.col("user_id"), salt)
+    levels = activation_levels(activations)
+    users = activations.select("user_id")
+
+    def cases(half: Column) -> DataFrame:
+        return select_cases(
+            levels.where(half),
+            users.where(half),
+            neighbours,
+            verification.cases_per_kind,
+            verification,
+            settings.seed,
+        )
+
+    judged = judge_by_terms(
+        cases(construct), cases(~construct), linked, item_terms(items, settings.terms), concept_terms
+    ).withColumn("judge", F.lit("terms"))
+    association = best_feature_auc(activations, linked, items, verification, salt, settings.seed)
+    live = levels.select("latent_id").distinct()
+    return Verdicts(judged, score_concepts(judged, live, association, verification))
