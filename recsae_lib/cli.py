@@ -181,3 +181,7 @@ def _as_text(value: Any) -> str:
 
 def _as_json(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+if __name__ == "__main__":
+    main()

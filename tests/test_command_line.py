@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recsae_lib.audit import JOBS
+from recsae_lib.errors import CheckError, InputError
+from recsae_lib.job import bad_input, guarded
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def recsae(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "recsae_lib.cli", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_help_names_every_command_and_every_job() -> None:
+    assert recsae("--help").returncode == 0
+    for command in ("audit", "run", "sql", "concepts", "versions", "config"):
+        assert command in recsae("--help").stdout
+    jobs_help = recsae("run", "--help").stdout
+    for job in JOBS:
+        assert job in jobs_help.replace("\n", "")
+
+
+def test_every_job_of_the_flow_is_a_file_with_its_spark_submit_line() -> None:
+    files = {path.stem for path in (REPOSITORY / "jobs").glob("*.py")} - {"__init__"}
+    assert files == set(JOBS)
+    for job in JOBS:
+        assert f"jobs/{job}.py" in (REPOSITORY / "jobs" / f"{job}.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["config", "--set", "sae.kk=3"], "the nearest known one is sae.k"),
+        (["config", "--set", "sae.k=many"], "should be a valid integer"),
+        (["config", "--conf", "nowhere.yaml"], "nowhere.yaml"),
+        (["run", "encode_latents", "--dt", "yesterday"], "is not a date of the form YYYY-MM-DD"),
+        (["run", "encode_latent", "--dt", "2026-11-20"], "invalid choice"),
+    ],
+)
+def test_bad_arguments_exit_with_2_and_one_clear_line(arguments: list[str], message: str) -> None:
+    answer = recsae(*arguments)
+    assert answer.returncode == 2
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_config_prints_what_was_set(tmp_path: Path) -> None:
+    answer = recsae("config", "--set", "sae.k=32", cwd=tmp_path)
+    assert answer.returncode == 0
+    assert "  k: 32\n" in answer.stdout
+
+
+def test_exit_codes_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> None:
+        raise InputError("The file is empty", "Write something into it")
+
+    def fail_check() -> None:
+        raise CheckError("not published")
+
+    def break_down() -> None:
+        raise RuntimeError("a fault of ours")
+
+    assert guarded(lambda: None) == 0
+    assert guarded(refuse) == 2
+    assert "recsae: The file is empty. Write something into it." in capsys.readouterr().err
+    assert guarded(fail_check) == 3
+    assert guarded(break_down) == 1
+    assert "RuntimeError: a fault of ours" in capsys.readouterr().err
+
+
+def test_errors_of_workers_and_of_the_jvm_become_one_line() -> None:
+    worker = RuntimeError(
+        "Job aborted\n  recsae_lib.errors.InputError: The SAE reads 64 floats, the rows have 32.\n at x"
+    )
+    assert bad_input(worker) == "The SAE reads 64 floats, the rows have 32."
+    footer = RuntimeError(
+        "Caused by: java.lang.RuntimeException: file:/a.parquet is not a Parquet file. Expected magic"
+    )
+    assert str(bad_input(footer)).startswith("file:/a.parquet is not a Parquet file")
+    assert bad_input(RuntimeError("index out of range")) is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_write_permission_is_bad_input(tmp_path: Path) -> None:
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(PermissionError) as refusal:
+        (tmp_path / "x").write_text("")
+    assert "Permission denied" in str(bad_input(refusal.value))
