@@ -295,7 +295,7 @@ AUDIT_METRICS = _derived(
             "unit_kind",
             STRING,
             "What was measured: sae, init (randomly initialised SAE), dimension (raw dimensions of x), "
-            "recommender, popularity (the baseline)",
+            "recommender, reconstructed (x̂ in place of x), popularity (the most popular items)",
         ),
         column("metric", STRING, "Name of the metric"),
         column("value", DOUBLE, "Its value; null where it is not defined", nullable=True),

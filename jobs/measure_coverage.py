@@ -1,0 +1,155 @@
+"""Measure coverage, coherence, distinctiveness and chance levels: of the SAE, and of both baselines beside it.
+
+spark-submit --properties-file conf/spark/local.conf jobs/measure_coverage.py --dt 2026-11-20
+recsae run measure_coverage --dt 2026-11-20
+
+The baselines (a randomly initialised SAE, and the raw dimensions with each sign a unit) go through the same evidence,
+terms, cases and judge as the SAE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsae_lib.concepts.coherence import coherence_metrics
+from recsae_lib.concepts.coverage import concept_coverage
+from recsae_lib.concepts.linking import linked_items
+from recsae_lib.interpretation.scores import expected_by_chance
+from recsae_lib.interpretation.units import Units, judge_baseline, release
+from recsae_lib.job import JobContext, log, main
+from recsae_lib.representations.layout import RepresentationSet
+from recsae_lib.representations.shipping import ship_folder
+from recsae_lib.sae.encoding import ENCODED_COLUMNS, dimension_batches, dimension_directions, encode_batches
+from recsae_lib.sae.store import load_sae
+from recsae_lib.warehouse import tables
+
+Metrics = dict[tuple[str, str], float | None]
+
+
+def run(context: JobContext) -> None:
+    """Measure one kind of units after the other; write concept_coverage, then audit_metrics."""
+    warehouse, settings = context.warehouse, context.settings
+    items = warehouse.read_filled(tables.ITEMS).cache()
+    last = RepresentationSet.of(settings, context.recommender_name, context.model_version, "last", context.dt)
+    representations = context.spark.read.parquet(last.require()).select("user_id", "representation")
+    embeddings = context.spark.read.parquet(last.item_embeddings())
+
+    coverage: list[DataFrame] = []
+    metrics = {**recorded_metrics(context), **data_metrics(context)}
+    for units in all_units(context, representations, items):
+        rows = concept_coverage(
+            units.scores,
+            units.concept_terms,
+            units.latent_items,
+            units.activations,
+            items,
+            settings.coverage,
+            settings.verification,
+        )
+        # Some rows a kind of units; on the driver, so that the kind's intermediate results can be let go.
+        coverage.append(
+            context.spark.createDataFrame(rows.collect(), rows.schema).withColumn("unit_kind", F.lit(units.kind))
+        )
+        measured = {
+            **score_metrics(units, context),
+            **coherence_metrics(
+                units.activations,
+                units.latent_items,
+                representations,
+                embeddings,
+                items,
+                settings.terms,
+                settings.coverage.coherence_cases,
+            ),
+        }
+        metrics.update({(units.kind, name): value for name, value in measured.items()})
+        log.info(
+            "measure_coverage: %s: %.0f live units, %.0f interpretable, %.2f expected by chance",
+            units.kind,
+            *(
+                measured[f"{name}"]
+                for name in ("live_units", "interpretable_units", "interpretable_units_expected_by_chance")
+            ),
+        )
+        release(units)
+    version = F.lit(context.sae_version)
+    warehouse.replace(
+        tables.CONCEPT_COVERAGE, reduce(DataFrame.unionByName, coverage).withColumn("sae_version", version)
+    )
+    rows = [(kind, name, value) for (kind, name), value in sorted(metrics.items())]
+    values = context.spark.createDataFrame(rows, "unit_kind string, metric string, value double")
+    warehouse.replace(tables.AUDIT_METRICS, values.withColumn("sae_version", version))
+
+
+def all_units(context: JobContext, representations: DataFrame, items: DataFrame) -> Iterator[Units]:
+    """Yield the SAE's latents as they stand in the tables, then each baseline when its turn comes."""
+    warehouse, settings, spark = context.warehouse, context.settings, context.spark
+    yield Units(
+        "sae",
+        warehouse.read_filled(tables.LATENT_ACTIVATIONS),
+        warehouse.read(tables.LATENT_ITEMS),
+        warehouse.read(tables.CONCEPT_TERMS),
+        warehouse.read(tables.CONCEPT_SCORES).where("judge = 'terms'"),
+    )
+    linked = linked_items(warehouse.read_filled(tables.RECOMMENDATIONS), settings.evidence)
+    initial = context.registry.fetch(context.sae_name, context.sae_version) / "initial"
+    sae = load_sae(initial)
+    untrained = representations.mapInArrow(encode_batches(ship_folder(spark, initial)), ENCODED_COLUMNS)
+    yield judge_baseline(spark, "init", untrained, sae.W_dec.detach().numpy(), linked, items, settings)
+    means, deviations = moments(representations, sae.dimension)
+    dimensions = representations.mapInArrow(dimension_batches(means, deviations, sae.k), ENCODED_COLUMNS)
+    yield judge_baseline(spark, "dimension", dimensions, dimension_directions(sae.dimension), linked, items, settings)
+
+
+def moments(representations: DataFrame, dimension: int) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each dimension of x over all users."""
+    columns = [F.element_at("representation", index + 1).cast("double") for index in range(dimension)]
+    row = representations.agg(*[F.avg(c) for c in columns], *[F.stddev_pop(c) for c in columns]).first()
+    values = [float(value) for value in row]
+    return values[:dimension], values[dimension:]
+
+
+def score_metrics(units: Units, context: JobContext) -> dict[str, float | None]:
+    """Live, judged and interpretable units, beside the number that a coin as judge would let pass."""
+    row = units.scores.agg(
+        F.count(F.lit(1)).alias("live_units"),
+        F.count_if(F.col("cases") > 0).alias("judged_units"),
+        F.count_if("interpretable").alias("interpretable_units"),
+        F.avg("confidence").alias("mean_confidence"),
+        F.avg("best_feature_auc").alias("mean_best_feature_auc"),
+    ).first()
+    counted = {name: None if value is None else float(value) for name, value in row.asDict().items()}
+    chance = expected_by_chance(units.scores, context.settings.verification)
+    return {**counted, "interpretable_units_expected_by_chance": chance}
+
+
+def recorded_metrics(context: JobContext) -> Metrics:
+    """What the two training jobs measured and wrote to MLflow."""
+    metrics: Metrics = {}
+    for name, value in context.registry.metrics(context.recommender_name, context.model_version).items():
+        if name.startswith("test_"):
+            metrics["recommender", name.removeprefix("test_")] = value
+        elif name.startswith("popularity_"):
+            metrics["popularity", name.removeprefix("popularity_")] = value
+    for name, value in context.registry.metrics(context.sae_name, context.sae_version).items():
+        if name.startswith("reconstructed_"):
+            metrics["reconstructed", name.removeprefix("reconstructed_")] = value
+        elif not name.startswith("original_"):
+            metrics["sae", name] = value
+    return metrics
+
+
+def data_metrics(context: JobContext) -> Metrics:
+    """Share of raw rows that ingestion refused."""
+    read = context.warehouse.read
+    rejected = read(tables.REJECTS).count()
+    accepted = read(tables.INTERACTIONS).count() + read(tables.ITEMS).count()
+    return {("sae", "reject_share"): rejected / max(rejected + accepted, 1)}
+
+
+if __name__ == "__main__":
+    main(__file__, run)

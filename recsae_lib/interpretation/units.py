@@ -1,0 +1,68 @@
+"""Units of any kind (latents, untrained latents, raw dimensions) described and judged alike, to be held side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsae_lib.concepts.evidence import link_latents_to_items
+from recsae_lib.concepts.halves import in_construct_half
+from recsae_lib.concepts.neighbours import neighbours_of
+from recsae_lib.concepts.terms import concept_terms
+from recsae_lib.config import Settings
+from recsae_lib.interpretation.verification import verify_units
+
+
+@dataclass(frozen=True)
+class Units:
+    """Everything that is known of the units of one kind.
+
+    Parameters
+    ----------
+    kind : sae, init or dimension.
+    activations : (user_id, latent_ids, activations).
+    latent_items, concept_terms, scores : columns of the tables of these names, without dt and version.
+    """
+
+    kind: str
+    activations: DataFrame
+    latent_items: DataFrame
+    concept_terms: DataFrame
+    scores: DataFrame
+
+
+def judge_baseline(
+    spark: SparkSession,
+    kind: str,
+    activations: DataFrame,
+    directions: np.ndarray,
+    linked: DataFrame,
+    items: DataFrame,
+    settings: Settings,
+) -> Units:
+    """Take the units of a baseline through the same evidence, terms and cases as the latents of the SAE.
+
+    Parameters
+    ----------
+    activations : (user_id, latent_ids, activations) of the units; kept in memory or on disk by Spark until `release`.
+    directions : (units, d), the vector that each unit stands for in the space of representations.
+    linked : (user_id, item_ids).
+    """
+    activations = activations.persist()
+    construct = in_construct_half(F.col("user_id"), settings.evidence.salt)
+    latent_items = link_latents_to_items(
+        activations.where(construct), linked, settings.evidence.items_per_latent
+    ).persist()
+    terms = concept_terms(latent_items, items, settings.terms).persist()
+    neighbours = neighbours_of(spark, directions, settings.verification.neighbours)
+    scores = verify_units(activations, linked, items, terms, neighbours, settings).scores.persist()
+    return Units(kind, activations, latent_items, terms, scores)
+
+
+def release(units: Units) -> None:
+    """Let Spark forget what `judge_baseline` kept."""
+    for rows in (units.activations, units.latent_items, units.concept_terms, units.scores):
+        rows.unpersist()

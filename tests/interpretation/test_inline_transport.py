@@ -1,0 +1,277 @@
+"""The inline transport, driven by the real client against a server that misbehaves as told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsae_lib.config import OpenaiSettings
+from recsae_lib.errors import InputError
+from recsae_lib.interpretation.batch_files import index_answers, write_requests
+from recsae_lib.interpretation.inline_transport import run_inline
+
+
+class Exchange:
+    """The two files of one run."""
+
+    def __init__(self, folder: Path, requests: int) -> None:
+        self.requests_path, self.answers_path = folder / "requests.jsonl", folder / "answers.jsonl"
+        self.ids = [f"latent-{latent}-abc" for latent in range(requests)]
+        self.progress: list[tuple[int, int]] = []
+        write_requests(self.requests_path, ({"custom_id": name, "body": body(name)} for name in self.ids))
+
+    def run(self, url: str | None, **changes: Any) -> dict[str, dict[str, Any]]:
+        settings = OpenaiSettings(
+            **{"base_url": url, "model": "small", "concurrency": 1, "retries": 0, "timeout_seconds": 20.0} | changes
+        )
+        run_inline(
+            self.requests_path, self.answers_path, settings, lambda done, total: self.progress.append((done, total))
+        )
+        return self.answers()
+
+    def answers(self) -> dict[str, dict[str, Any]]:
+        lines = [json.loads(line) for line in self.answers_path.read_text().splitlines()]
+        return {line["custom_id"]: line for line in lines}
+
+    def failures(self) -> dict[str, str]:
+        return {name: line["error"]["code"] for name, line in self.answers().items() if line["error"]}
+
+
+def body(name: str) -> dict[str, Any]:
+    return {"model": "small", "messages": [{"role": "user", "content": name}], "temperature": 0.6, "max_tokens": 5}
+
+
+@pytest.fixture
+def exchange(tmp_path: Path) -> Exchange:
+    return Exchange(tmp_path, requests=4)
+
+
+def test_every_request_is_asked_once_as_written_and_its_answer_lands(server: Any, exchange: Exchange) -> None:
+    server.reply = lambda request: server.says("answer to " + request.body["messages"][0]["content"])
+    answers = exchange.run(server.url, concurrency=2)
+    assert server.asked == dict.fromkeys(exchange.ids, 1)
+    for request in server.received:
+        assert request.path == "/v1/chat/completions"
+        assert request.body == body(request.custom_id)
+        assert request.headers["authorization"] == "Bearer none"
+    for name in exchange.ids:
+        assert answers[name]["error"] is None
+        assert answers[name]["response"]["status_code"] == 200
+        assert answers[name]["response"]["body"]["choices"][0]["message"]["content"] == f"answer to {name}"
+    assert exchange.progress == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_pause_that_retry_after_names_is_kept(server: Any, tmp_path: Path) -> None:
+    arrivals: list[float] = []
+
+    def limit_once(request: Any) -> Any:
+        arrivals.append(time.monotonic())
+        return server.fails(429, **{"Retry-After": "1"}) if request.attempt == 1 else server.says("fine")
+
+    server.reply = limit_once
+    Exchange(tmp_path, requests=1).run(server.url, retries=1)
+    assert len(arrivals) == 2
+    assert arrivals[1] - arrivals[0] >= 1.0  # the client's own first pause is at most half a second
+
+
+@pytest.mark.parametrize("broken", [500, 503, "drop", "cut"])
+def test_a_passing_failure_is_tried_again(server: Any, tmp_path: Path, broken: int | str) -> None:
+    def fail_once(request: Any) -> Any:
+        if request.attempt > 1:
+            return server.says("fine")
+        return server.fails(broken) if isinstance(broken, int) else server.breaks(broken)
+
+    server.reply = fail_once
+    exchange = Exchange(tmp_path, requests=1)
+    exchange.run(server.url, retries=1)
+    assert server.asked == {exchange.ids[0]: 2}
+    assert exchange.failures() == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        ("hang", "timeout"),
+        ("drop", "connection"),
+        ("cut", "connection"),
+        (b'{"choices": [', "no_json"),
+        (b"[" * 100_000, "no_json"),
+        (500, "http_500"),
+        (400, "http_400"),
+    ],
+)
+def test_a_lasting_failure_of_one_request_lands_and_the_others_are_answered(
+    server: Any, exchange: Exchange, broken: int | str | bytes, code: str
+) -> None:
+    def break_one(request: Any) -> Any:
+        if request.custom_id != exchange.ids[1]:
+            return server.says("fine")
+        if isinstance(broken, bytes):
+            return server.sends(broken)
+        return server.fails(broken) if isinstance(broken, int) else server.breaks(broken)
+
+    server.reply = break_one
+    exchange.run(server.url, timeout_seconds=0.5)
+    assert exchange.failures() == {exchange.ids[1]: code}
+    assert sorted(exchange.answers()) == exchange.ids
+    assert exchange.progress[-1] == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "remedy"),
+    [
+        (401, "invalid_api_key", "OPENAI_API_KEY"),
+        (403, "forbidden", "OPENAI_API_KEY"),
+        (404, "model_not_found", "interpretation.openai.model"),
+        (429, "insufficient_quota", "credit"),
+    ],
+)
+def test_a_server_that_refuses_is_asked_no_further(
+    server: Any, tmp_path: Path, status: int, code: str, remedy: str
+) -> None:
+    server.reply = lambda _: server.fails(status, code)
+    exchange = Exchange(tmp_path, requests=30)
+    with pytest.raises(InputError, match=f"HTTP {status}.*scripted {status}") as refused:
+        exchange.run(server.url, concurrency=2)
+    assert remedy in refused.value.remedy
+    assert len(server.received) <= 2
+    assert exchange.answers() == {}
+
+
+def test_a_server_that_is_not_there_is_named(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        with pytest.raises(InputError, match=f"{url}.*connection") as refused:
+            exchange.run(url)
+    assert "base_url" in refused.value.remedy
+
+
+def test_a_server_that_dies_is_given_up_and_only_the_rest_is_asked_again(server: Any, tmp_path: Path) -> None:
+    exchange = Exchange(tmp_path, requests=40)
+    served = exchange.ids[:3]
+    server.reply = lambda request: server.says("fine") if request.custom_id in served else server.fails(500)
+    with pytest.raises(InputError, match="http_500"):
+        exchange.run(server.url)
+    assert len(server.received) == 3 + 5
+
+    server.received.clear()
+    server.reply = lambda _: server.says("fine")
+    exchange.run(server.url)
+    assert server.asked == dict.fromkeys(exchange.ids[3:], 1)
+    assert exchange.failures() == {}
+    assert all(answer.succeeded for answer in index_answers(exchange.answers_path).values())
+
+    server.received.clear()
+    exchange.run(server.url)
+    assert server.received == []
+
+
+def test_requests_that_fail_again_do_not_give_up_a_server_that_answers(server: Any, tmp_path: Path) -> None:
+    exchange = Exchange(tmp_path, requests=12)
+    healthy = exchange.ids[::2]
+    server.reply = lambda request: server.says("fine") if request.custom_id in healthy else server.fails(400)
+    exchange.run(server.url)
+    exchange.run(server.url)
+    assert server.asked == {name: 1 if name in healthy else 2 for name in exchange.ids}
+    assert set(exchange.failures()) == set(exchange.ids[1::2])
+
+
+def test_a_killed_run_leaves_what_was_paid_for(server: Any, exchange: Exchange) -> None:
+    third_arrived = threading.Event()
+
+    def serve_two(request: Any) -> Any:
+        if request.custom_id in exchange.ids[:2]:
+            return server.says("fine")
+        third_arrived.set()
+        return server.breaks("hang")
+
+    server.reply = serve_two
+    code = (
+        "import sys; from pathlib import Path; from recsae_lib.config import OpenaiSettings;"
+        "from recsae_lib.interpretation.inline_transport import run_inline;"
+        "run_inline(Path(sys.argv[1]), Path(sys.argv[2]),"
+        " OpenaiSettings(base_url=sys.argv[3], model='small', concurrency=1), print)"
+    )
+    arguments = [str(exchange.requests_path), str(exchange.answers_path), server.url]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, env={**os.environ, "NO_PROXY": "127.0.0.1"}
+    )
+    try:
+        assert third_arrived.wait(60)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert sorted(exchange.answers()) == exchange.ids[:2]
+
+    server.received.clear()
+    server.reply = lambda _: server.says("fine")
+    exchange.run(server.url)
+    assert server.asked == dict.fromkeys(exchange.ids[2:], 1)
+
+
+def test_a_line_cut_by_a_kill_is_asked_again_and_the_lines_before_are_kept(server: Any, exchange: Exchange) -> None:
+    exchange.run(server.url)
+    whole = exchange.answers_path.read_bytes()
+    exchange.answers_path.write_bytes(whole[:-20])
+    server.received.clear()
+    exchange.run(server.url)
+    assert server.asked == {exchange.ids[3]: 1}
+    assert exchange.answers_path.read_bytes() == whole
+
+
+def test_an_altered_answers_file_is_refused_by_line(server: Any, exchange: Exchange) -> None:
+    exchange.answers_path.write_text('{"custom_id": "x", "response": null, "error": {}}\nnonsense\n')
+    with pytest.raises(InputError, match="Line 2 of the answers file"):
+        exchange.run(server.url)
+
+
+def test_as_many_requests_are_under_way_as_the_settings_say(server: Any, tmp_path: Path) -> None:
+    together, lock, under_way, most = threading.Barrier(3), threading.Lock(), 0, 0
+
+    def count(_: Any) -> Any:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        together.wait(20)  # three have to be here at once, or the barrier breaks
+        with lock:
+            under_way -= 1
+        return server.says("fine")
+
+    server.reply = count
+    exchange = Exchange(tmp_path, requests=9)
+    exchange.run(server.url, concurrency=3)
+    assert most == 3
+    assert exchange.failures() == {}
+
+
+def test_the_key_of_the_environment_is_sent(server: Any, exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret\n")
+    exchange.run(server.url, api_key_variable="MY_KEY")
+    assert {request.headers["authorization"] for request in server.received} == {"Bearer secret"}
+
+
+def test_openai_itself_needs_a_key(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(InputError, match="OPENAI_API_KEY"):
+        exchange.run(None)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:8000/v1", "ftp://host/v1", "http:///v1", "http://[/v1", "http://host:port/v1"]
+)
+def test_an_address_that_is_none_is_refused(exchange: Exchange, address: str) -> None:
+    with pytest.raises(InputError, match="no address of a server"):
+        exchange.run(address)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recsae_lib.errors import InputError
+from recsae_lib.registry import Registry
+
+TAGS = {"job": "train_recommender", "namespace": "shop", "dt": "2026-11-20"}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    folder = tmp_path_factory.mktemp("mlflow")
+    return Registry(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"), folder / "models")
+
+
+def weights(folder: Path, content: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").write_text(content, encoding="utf-8")
+    return folder
+
+
+def test_the_same_weights_are_the_same_version(registry: Registry, tmp_path: Path) -> None:
+    first, second = weights(tmp_path / "a", "one"), weights(tmp_path / "b", "two")
+    with registry.training_run("shop", TAGS, {"k": 8}) as run:
+        run.log_metrics({"test_ndcg@10": 0.125})
+        versions = [
+            registry.register_recommender(run, "recommender-shop", folder, digest, {"dt": "2026-11-20"})
+            for folder, digest in ((first, "digest-1"), (second, "digest-2"), (first, "digest-1"))
+        ]
+    assert versions == [1, 2, 1]
+    assert registry.metrics("recommender-shop", 1) == {"test_ndcg_at_10": 0.125}
+
+
+def test_selectors_become_numbers(registry: Registry, tmp_path: Path) -> None:
+    with registry.training_run("shop", TAGS, {}) as run:
+        for number in (1, 2):
+            folder = weights(tmp_path / str(number), f"selector {number}")
+            registry.register_recommender(run, "selectors", folder, f"selector-{number}", {})
+    registry.set_alias("selectors", "candidate", 1)
+    assert [registry.resolve("selectors", s) for s in ("latest", "candidate", 2)] == [2, 1, 2]
+    with pytest.raises(InputError, match=r"no version 'champion' of selectors \(there are: 2, 1 candidate\)"):
+        registry.resolve("selectors", "champion")
+    with pytest.raises(InputError, match="there are: none"):
+        registry.resolve("unknown", "latest")
+
+
+def test_fetched_files_are_those_registered(registry: Registry, tmp_path: Path) -> None:
+    with registry.training_run("shop", TAGS, {}) as run:
+        registry.register_recommender(run, "fetched", weights(tmp_path / "m", "the weights"), "fetched-1", {})
+    for _ in range(2):
+        folder = registry.fetch("fetched", 1)
+        assert (folder / "weights.safetensors").read_text(encoding="utf-8") == "the weights"
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".fetching")] == []
+
+
+def test_a_failed_run_is_marked_and_an_abandoned_one_is_closed(registry: Registry) -> None:
+    tags = TAGS | {"dt": "2026-11-21"}
+    experiment = "abandoned"
+
+    def fail() -> None:
+        with registry.training_run(experiment, tags, {}):
+            raise ValueError("diverged")
+
+    with pytest.raises(ValueError, match="diverged"):
+        fail()
+    killed = registry.training_run(experiment, tags, {})
+    killed.__enter__()  # a killed process never leaves the block
+    with registry.training_run(experiment, tags, {}):
+        pass
+    identity = registry.client.get_experiment_by_name(experiment).experiment_id
+    assert sorted(run.info.status for run in registry.client.search_runs([identity])) == [
+        "FAILED",
+        "FINISHED",
+        "KILLED",
+    ]
+
+
+def test_an_address_that_does_not_answer_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Cannot open MLflow at nonsense://"):
+        Registry("nonsense://nowhere", str(tmp_path), tmp_path)
