@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from recsae_lib.job import JobContext, log, main
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.representations.shipping import ship_folder
 from recsae_lib.sae.encoding import ENCODED_COLUMNS, encode_batches
+from recsae_lib.shipping import ship_folder
 from recsae_lib.warehouse import tables
 
 

@@ -22,9 +22,9 @@ from recsae_lib.interpretation.scores import expected_by_chance
 from recsae_lib.interpretation.units import Units, judge_baseline, release
 from recsae_lib.job import JobContext, log, main
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.representations.shipping import ship_folder
 from recsae_lib.sae.encoding import ENCODED_COLUMNS, dimension_batches, dimension_directions, encode_batches
 from recsae_lib.sae.store import load_sae
+from recsae_lib.shipping import ship_folder
 from recsae_lib.warehouse import tables
 
 Metrics = dict[tuple[str, str], float | None]

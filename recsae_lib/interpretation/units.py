@@ -1,4 +1,4 @@
-"""Units of any kind (latents, untrained latents, raw dimensions) described and judged alike, to be held side by side."""
+"""Units of any kind (latents, untrained latents, raw dimensions) described and judged alike, side by side."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import pytest
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError
-from recsae_lib.interpretation.batch_files import index_answers, write_requests
+from recsae_lib.interpretation.batch_files import encode_line, index_answers, write_requests
 from recsae_lib.interpretation.inline_transport import run_inline
 
 
@@ -229,6 +229,15 @@ def test_a_line_cut_by_a_kill_is_asked_again_and_the_lines_before_are_kept(serve
     exchange.run(server.url)
     assert server.asked == {exchange.ids[3]: 1}
     assert exchange.answers_path.read_bytes() == whole
+
+
+def test_what_was_answered_stays_answered_whatever_is_appended(server: Any, exchange: Exchange) -> None:
+    exchange.run(server.url)
+    failure = {"custom_id": exchange.ids[0], "response": None, "error": {"code": "batch_expired", "message": ""}}
+    with exchange.answers_path.open("ab") as answers:
+        answers.write(encode_line(failure))
+    exchange.run(server.url)
+    assert server.asked == dict.fromkeys(exchange.ids, 1)
 
 
 def test_an_altered_answers_file_is_refused_by_line(server: Any, exchange: Exchange) -> None:

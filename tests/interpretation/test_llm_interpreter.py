@@ -32,7 +32,7 @@ LATENT_ITEMS = [
     (1, "b", 2.0, 9, 2),
     (2, "c", 3.0, 9, 1),
     (2, "a", 2.0, 9, 2),
-    (2, "d", 1.0, 9, 3),
+    (2, "e", 1.0, 9, 3),
     (3, "d", 5.0, 9, 1),
     (3, "e", 1.0, 9, 2),
     (3, "gone", 0.5, 9, 3),
@@ -94,7 +94,7 @@ def test_evidence_is_the_best_terms_the_linked_items_and_the_near_misses(spark: 
     assert sorted(rows) == [1, 2, 3, 4]
     assert [term.term for term in rows[1].terms] == ["Sci-Fi"]
     assert [(item.title, item.weight) for item in rows[1].linked_items] == [("Alien", 4.0)]
-    # Of the neighbours of 1: c is the first of 2 and d of 3; a is 1's own although 2 has it, e only comes after.
+    # Of the neighbours of 1: c is the first of 2 and d of 3, before e of both; a is 1's own although 2 has it.
     assert [item.title for item in rows[1].near_miss_items] == ["Casablanca", "Heat"]
     # 2 has a itself, so b is what is left of its neighbour.
     assert [item.title for item in rows[2].near_miss_items] == ["Solaris"]

@@ -1,0 +1,133 @@
+"""Labels without a language model: a latent is named by its own significant terms."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsae_lib.config import InterpretationSettings
+
+ABSORBED_SHARE = 0.5  # a word gives way to a longer term that makes up this share of its weight
+DESCRIPTION_TERMS = 5  # terms of each kind that the description names
+
+
+def interpret_with_terms(
+    live_latents: DataFrame, concept_terms: DataFrame, settings: InterpretationSettings
+) -> DataFrame:
+    """Name every live latent after its best significant terms (method.md section 5; the rules below are ours).
+
+    A word gives way to a longer word term that contains it and has at least half of its tf ("wars" to "star wars"),
+    and to an item feature of the same words; what replaces a word takes over its rank. Then terms are taken by rank,
+    leaving out each that repeats a word of one taken before; of two item features only equal ones (whatever the
+    case) are repeats.
+
+    Parameters
+    ----------
+    live_latents : latent_id, one row a latent.
+    concept_terms : latent_id, term, kind, tf, significant, rank.
+    settings : `label_terms` is read.
+
+    Returns
+    -------
+    DataFrame
+        The columns of concept_labels without dt and sae_version, one row for each live latent.
+    """
+    named = (
+        concept_terms.where("significant")
+        .select(
+            "latent_id",
+            F.struct(
+                "rank", "kind", "term", "tf", _words("term").alias("words"), _padded("term").alias("padded")
+            ).alias("candidate"),
+        )
+        .groupBy("latent_id")
+        .agg(F.sort_array(F.collect_list("candidate")).alias("candidates"))
+        .select("latent_id", "candidates", _without_absorbed(F.col("candidates")).alias("kept"))
+        .select("latent_id", "candidates", "kept", _without_repeats(F.col("kept"), settings.label_terms).alias("taken"))
+    )
+    labelled = F.col("candidates").isNotNull()
+    unnamed = F.concat(F.lit("latent "), F.col("latent_id"), F.lit(" (no significant term)"))
+    return live_latents.join(named, "latent_id", "left").select(
+        "latent_id",
+        F.when(labelled, _joined(F.col("taken"))).otherwise(unnamed).alias("label"),
+        F.when(labelled, _description(F.col("kept")))
+        .otherwise("No term sets the items linked to this latent apart.")
+        .alias("description"),
+        F.coalesce(_terms(_of_kind(F.col("candidates"), "feature")), F.array().cast("array<string>")).alias("features"),
+        F.lit("terms").alias("interpreter"),
+        F.lit(None).cast("string").alias("llm_model"),
+        F.lit(None).cast("string").alias("prompt_version"),
+        F.lit(None).cast("string").alias("request_id"),
+        F.when(labelled, "labelled").otherwise("unlabelled").alias("status"),
+    )
+
+
+def _words(term: str) -> Column:
+    return F.array_remove(F.split(F.lower(term), r"[^\p{L}\p{N}]+"), "")
+
+
+def _padded(term: str) -> Column:
+    # With a blank at both ends, "contains" compares whole words.
+    return F.concat(F.lit(" "), F.array_join(_words(term), " "), F.lit(" "))
+
+
+def _absorbs(term: Column, other: Column) -> Column:
+    same_as_feature = (term["kind"] == "feature") & (term["padded"] == other["padded"])
+    longer = (
+        (term["kind"] == "word")
+        & (F.size(term["words"]) > F.size(other["words"]))
+        & term["padded"].contains(other["padded"])
+        & (term["tf"] >= ABSORBED_SHARE * other["tf"])
+    )
+    return (other["kind"] == "word") & (same_as_feature | longer)
+
+
+def _without_absorbed(candidates: Column) -> Column:
+    kept = F.filter(candidates, lambda term: ~F.exists(candidates, lambda other: _absorbs(other, term)))
+
+    def at_best_rank(term: Column) -> Column:
+        absorbed = F.filter(candidates, lambda other: _absorbs(term, other))
+        best = F.least(term["rank"], F.array_min(F.transform(absorbed, lambda other: other["rank"])))
+        return F.struct(best.alias("place"), *(term[name].alias(name) for name in ("rank", "kind", "term", "words")))
+
+    return F.array_sort(F.transform(kept, at_best_rank))
+
+
+def _without_repeats(terms: Column, most: int) -> Column:
+    def repeats(taken: Column, term: Column) -> Column:
+        both_features = (taken["kind"] == "feature") & (term["kind"] == "feature")
+        return (F.lower(taken["term"]) == F.lower(term["term"])) | (
+            ~both_features & F.arrays_overlap(taken["words"], term["words"])
+        )
+
+    return F.aggregate(
+        terms,
+        F.slice(terms, 1, 0),
+        lambda taken, term: F.when(
+            (F.size(taken) < most) & ~F.exists(taken, lambda other: repeats(other, term)),
+            F.concat(taken, F.array(term)),
+        ).otherwise(taken),
+    )
+
+
+def _description(kept: Column) -> Column:
+    features = F.slice(_of_kind(kept, "feature"), 1, DESCRIPTION_TERMS)
+    words = F.slice(_of_kind(kept, "word"), 1, DESCRIPTION_TERMS)
+    parts = F.array(
+        F.when(F.size(features) > 0, F.concat(F.lit("features ("), _joined(features), F.lit(")"))),
+        F.when(F.size(words) > 0, F.concat(F.lit("words ("), _joined(words), F.lit(")"))),
+    )
+    named = F.array_join(F.filter(parts, lambda part: part.isNotNull()), " and ")
+    return F.concat(F.lit("Fires for users whose linked items stand out by their "), named, F.lit("."))
+
+
+def _of_kind(terms: Column, kind: str) -> Column:
+    return F.filter(terms, lambda term: term["kind"] == kind)
+
+
+def _terms(terms: Column) -> Column:
+    return F.transform(terms, lambda term: term["term"])
+
+
+def _joined(terms: Column) -> Column:
+    return F.array_join(_terms(terms), ", ")

@@ -1,0 +1,1 @@
+"""Representations: where they lie, how Spark extracts and writes them, how training reads them."""

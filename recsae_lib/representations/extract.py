@@ -1,0 +1,164 @@
+"""Extraction: every user's representation, by Spark inference over Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsae_lib.config import RepresentationSettings
+from recsae_lib.errors import InputError
+from recsae_lib.recommenders.histories import histories_from_arrow
+from recsae_lib.recommenders.protocol import Recommender
+from recsae_lib.recommenders.store import load_recommender
+from recsae_lib.recommenders.worker import worker_recommender
+from recsae_lib.representations.layout import RowKind
+from recsae_lib.shipping import ship_folder
+
+REPRESENTATION_COLUMNS = "user_id string, representation array<float>"
+HELD_OUT_COLUMNS = "user_id string, target_index int, seen_indices array<int>, representation array<float>"
+SHORTEST_HELD_OUT = 3  # interactions: context, dev item, test item
+
+
+def extract(
+    histories: DataFrame, model_folder: Path, rows: RowKind, settings: RepresentationSettings, seed: int
+) -> DataFrame:
+    """Probe the recommender for its representations (RecSAE, arXiv 2411.06112, section 3; method.md section 1).
+
+    Parameters
+    ----------
+    histories : (user_id, user_index INT, item_indices ARRAY<INT>), items oldest first. Users without an index are
+        left out where the model reads it (`count_unknown` counts them).
+    model_folder : folder of `recommenders.store`.
+    rows : ``last``, each user once, after the whole history. ``training``, a sequential model after each of up to
+        ``settings.training_positions`` prefixes of the history (`training_positions`), any other model as ``last``.
+        ``test`` and ``dev``, up to ``settings.fidelity_users`` users, drawn by hash among those with three
+        interactions or more, after all but the last (two) of them.
+    seed : of the two draws.
+
+    Returns
+    -------
+    DataFrame : `REPRESENTATION_COLUMNS`; for test and dev `HELD_OUT_COLUMNS`, where target_index is the interaction
+        that follows the context and seen_indices the whole context, oldest first.
+
+    Raises
+    ------
+    InputError : the model has no such probing site, or (when the rows are computed) a representation is not finite.
+    """
+    model = load_recommender(model_folder)
+    site, batch_size = settings.site, settings.batch_size
+    if site not in model.sites:
+        raise InputError(
+            f"The recommender has no probing site {site!r}",
+            f"Set representations.site to one of: {', '.join(model.sites)}",
+        )
+    users = histories.where("user_index IS NOT NULL") if model.reads_user_index else histories
+    reach = model.history_length or 0
+    if rows in ("dev", "test"):
+        contexts = _held_out_contexts(_drawn(users, settings.fidelity_users, seed), 1 if rows == "test" else 2, reach)
+    elif rows == "training" and not model.reads_user_index:
+        contexts = _training_contexts(users, settings.training_positions, seed, reach)
+    else:
+        contexts = users.select("user_id", "user_index", _latest(F.size("item_indices"), reach).alias("item_indices"))
+    shipped = ship_folder(histories.sparkSession, model_folder)
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return represent_batches(batches, worker_recommender(shipped), site, batch_size)
+
+    return contexts.mapInArrow(run, HELD_OUT_COLUMNS if rows in ("dev", "test") else REPRESENTATION_COLUMNS)
+
+
+def count_unknown(histories: DataFrame, model_folder: Path) -> int:
+    """Count the users that `extract` leaves out: those without an index, where the model reads it."""
+    if not load_recommender(model_folder).reads_user_index:
+        return 0
+    return histories.where("user_index IS NULL").count()
+
+
+def training_positions(length: Column, user_id: Column, positions: int, seed: int) -> Column:
+    """Draw n = min(positions, length) positions t of a history, without replacement; all where n = length (ours).
+
+    ::
+
+        first(j) = ⌊j · length / n⌋,   j = 0 … n
+        t_j = first(j) + hash(user_id, seed, j) mod (first(j+1) − first(j)) + 1,   j = 0 … n−1
+
+    One position from each of n strata of equal width (to within one): every position is as likely as the next, and
+    the draw costs n hashes a user whatever the length. t counts the interactions read: 1 to length.
+
+    Returns
+    -------
+    Column : ARRAY<INT>, rising.
+    """
+    draws = F.least(length, F.lit(positions))
+
+    def first(stratum: Column) -> Column:
+        return F.floor(stratum * length.cast("double") / draws)
+
+    def draw(stratum: Column) -> Column:
+        width = first(stratum + 1) - first(stratum)
+        return (first(stratum) + F.pmod(F.xxhash64(user_id, F.lit(seed), stratum), width) + 1).cast("int")
+
+    return F.transform(F.sequence(F.lit(0), draws - 1), draw)
+
+
+def represent_batches(
+    batches: Iterable[pa.RecordBatch], model: Recommender, site: str, batch_size: int
+) -> Iterator[pa.RecordBatch]:
+    """Replace the columns user_index and item_indices (the context) of Arrow batches by representation, list<float>.
+
+    Raises
+    ------
+    InputError : a representation is not finite; names the user.
+    """
+    for batch in batches:
+        for start in range(0, batch.num_rows, batch_size):
+            yield _represent_block(batch.slice(start, batch_size), model, site)
+
+
+def _represent_block(block: pa.RecordBatch, model: Recommender, site: str) -> pa.RecordBatch:
+    histories = histories_from_arrow(block.column("user_index"), block.column("item_indices"))
+    x = model.represent(model.build_inputs(histories), site).numpy()
+    finite = np.isfinite(x).all(axis=1)
+    if not finite.all():
+        user = block.column("user_id")[int(np.argmin(finite))]
+        raise InputError(
+            f"The recommender's representation of user {user} is not finite", "Train it again; its weights are damaged"
+        )
+    kept = [name for name in block.schema.names if name not in ("user_index", "item_indices")]
+    offsets = np.arange(0, x.size + 1, x.shape[1], dtype=np.int32)
+    representations = pa.ListArray.from_arrays(offsets, pa.array(x.reshape(-1)))
+    return pa.RecordBatch.from_arrays(
+        [*(block.column(name) for name in kept), representations], names=[*kept, "representation"]
+    )
+
+
+def _latest(end: Column, reach: int) -> Column:
+    """Slice the latest `reach` of the first `end` interactions: all that the model reads, so all that is sent."""
+    return F.slice("item_indices", F.greatest(end - reach + 1, F.lit(1)), F.least(end, F.lit(reach)))
+
+
+def _training_contexts(users: DataFrame, positions: int, seed: int, reach: int) -> DataFrame:
+    drawn = training_positions(F.size("item_indices"), F.col("user_id"), positions, seed)
+    contexts = F.transform(drawn, lambda position: _latest(position, reach))
+    return users.select("user_id", "user_index", F.explode(contexts).alias("item_indices"))
+
+
+def _drawn(users: DataFrame, count: int, seed: int) -> DataFrame:
+    enough = users.where(F.size("item_indices") >= SHORTEST_HELD_OUT)
+    return enough.orderBy(F.xxhash64("user_id", F.lit(seed)), "user_id").limit(count)
+
+
+def _held_out_contexts(users: DataFrame, held_out: int, reach: int) -> DataFrame:
+    end = F.size("item_indices") - held_out
+    return users.select(
+        "user_id",
+        "user_index",
+        F.element_at("item_indices", end + 1).alias("target_index"),
+        F.slice("item_indices", F.lit(1), end).alias("seen_indices"),
+        _latest(end, reach).alias("item_indices"),
+    )

@@ -1,0 +1,71 @@
+"""Where representations lie in the bulk folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import fsspec
+
+from recsae_lib.config import Settings
+from recsae_lib.errors import InputError
+
+RowKind = Literal["last", "training", "dev", "test"]
+COMPLETE_MARKER = "_SUCCESS"
+
+
+@dataclass(frozen=True)
+class RepresentationSet:
+    """The representations of one model version at one probing site, extracted for one date.
+
+    Parameters
+    ----------
+    bulk : folder or address of the bulk files (``paths.bulk``).
+    model, version : registered name and version of the recommender.
+    site : probing site.
+    rows : ``last``, one row a user (what is audited); ``training``, sampled positions (what the SAE learns from);
+        ``dev`` and ``test``, users with their held-out item (what measures fidelity).
+    dt : date of the audit.
+    """
+
+    bulk: str
+    model: str
+    version: int
+    site: str
+    rows: RowKind
+    dt: date
+
+    @classmethod
+    def of(cls, settings: Settings, model: str, version: int, rows: RowKind, dt: date) -> RepresentationSet:
+        """Name the set that these settings ask for."""
+        return cls(settings.paths.bulk, model, version, settings.representations.site, rows, dt)
+
+    @property
+    def path(self) -> str:
+        """Folder of the set, in the partition notation that Spark and pyarrow read back as columns."""
+        return f"{self._model_folder}/site={self.site}/rows={self.rows}/dt={self.dt.isoformat()}"
+
+    def item_embeddings(self) -> str:
+        """Folder of the item vectors that representations of this model version are held against."""
+        return f"{self._model_folder}/item_embeddings/dt={self.dt.isoformat()}"
+
+    def require(self) -> str:
+        """Return `path`, if the set is complete.
+
+        Raises
+        ------
+        InputError : the folder is missing, or a writer has not finished it.
+        """
+        file_system, root = fsspec.core.url_to_fs(self.path)
+        file_system.invalidate_cache()  # object stores: an earlier listing in this process may be out of date
+        if not file_system.exists(f"{root}/{COMPLETE_MARKER}"):
+            raise InputError(
+                f"There are no complete representations in {self.path}",
+                f"Run the job extract_representations for dt={self.dt.isoformat()}",
+            )
+        return self.path
+
+    @property
+    def _model_folder(self) -> str:
+        return f"{self.bulk.rstrip('/')}/representations/model={self.model}/version={self.version}"

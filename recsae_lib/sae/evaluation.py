@@ -1,0 +1,73 @@
+"""How much of the representations, and of the recommendations made from them, survives reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from recsae_lib.errors import InputError
+from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.moments import RunningMoments
+
+
+@dataclass(frozen=True)
+class SaeMetrics:
+    """Reconstruction of a whole set of representations (method.md section 2).
+
+    Parameters
+    ----------
+    fvu : Σ‖x − x̂‖² / Σ‖x − mean(x)‖²; always giving the mean of the set scores exactly 1.
+    l0 : mean number of active latents a row.
+    alive : latents that fire for at least one row of the set.
+    dead_fraction : share of latents that fire for none.
+    mean_cosine : mean cosine between x and x̂.
+    rows : rows of the set.
+    """
+
+    fvu: float
+    l0: float
+    alive: int
+    dead_fraction: float
+    mean_cosine: float
+    rows: int
+
+
+@torch.no_grad()
+def evaluate_sae(sae: SparseAutoencoder, batches: Iterable[torch.Tensor]) -> SaeMetrics:
+    """Measure one pass over (batch, d) batches, streamed; sums are float64.
+
+    Raises
+    ------
+    InputError : there are no rows, they are all alike, or they hold NaN.
+    """
+    device = sae.W_dec.device
+    moments = RunningMoments(sae.dimension, device)
+    fires = torch.zeros(sae.num_latents, dtype=torch.bool, device=device)
+    # Σ‖x − x̂‖², active latents, Σ cosine
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    for batch in batches:
+        x = batch.to(device)
+        x_hat, activations, latent_ids = sae.reconstruct(x)
+        active = activations > 0
+        fires[latent_ids[active]] = True
+        exact, exact_hat = x.double(), x_hat.double()
+        cosine = F.cosine_similarity(exact, exact_hat, dim=1)
+        sums += torch.stack([(exact - exact_hat).square().sum(), active.sum(), cosine.sum()])
+        moments.add(x)
+    if not moments.squared_deviations > 0.0:
+        raise InputError(
+            f"The {moments.rows} representations to evaluate on have no variance", "Evaluate on more users"
+        )
+    squared_error, active_latents, cosines = sums.tolist()
+    alive = int(fires.sum())
+    return SaeMetrics(
+        fvu=squared_error / moments.squared_deviations,
+        l0=active_latents / moments.rows,
+        alive=alive,
+        dead_fraction=1.0 - alive / sae.num_latents,
+        mean_cosine=cosines / moments.rows,
+        rows=moments.rows,
+    )

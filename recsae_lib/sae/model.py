@@ -1,0 +1,146 @@
+"""The TopK sparse autoencoder: parameters, initialisation, encode and decode."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from recsae_lib.errors import InputError
+
+
+class SparseAutoencoder(torch.nn.Module):
+    """TopK sparse autoencoder of representations (method.md section 2; RecSAE, arXiv 2411.06112).
+
+    ::
+
+        a  = ReLU(W_enc (x − b_dec) + b_enc)     a ∈ R^M
+        z  = TopK_k(a)                           at most k non-zero
+        x̂  = z W_dec + b_dec                     rows of W_dec have unit norm
+
+    Sparse vectors z are held as k activations with their latent ids. x is a raw representation: training folds its
+    scaling into the weights.
+
+    Parameters
+    ----------
+    W_enc : (M, d), one row a latent, so that the pre-activations of a batch are ``(x − b_dec) @ W_enc.T + b_enc``.
+    b_enc : (M,)
+    W_dec : (M, d), rows of unit norm: the direction that a latent writes.
+    b_dec : (d,)
+    k : latents that may be active for a row, at most M.
+    """
+
+    def __init__(
+        self, W_enc: torch.Tensor, b_enc: torch.Tensor, W_dec: torch.Tensor, b_dec: torch.Tensor, k: int
+    ) -> None:
+        super().__init__()
+        self.W_enc = torch.nn.Parameter(W_enc)
+        self.b_enc = torch.nn.Parameter(b_enc)
+        self.W_dec = torch.nn.Parameter(W_dec)
+        self.b_dec = torch.nn.Parameter(b_dec)
+        self.num_latents, self.dimension = W_dec.shape
+        if not 1 <= k <= self.num_latents:
+            raise InputError(
+                f"k is {k}, with {self.num_latents} latents", "Set sae.k between 1 and the latents' number"
+            )
+        self.k = k
+
+    @classmethod
+    def initialise(cls, sample: torch.Tensor, num_latents: int, k: int, seed: int) -> SparseAutoencoder:
+        """Draw random unit rows of W_dec and set W_enc = c·W_dec, b_enc = 0, b_dec = mean(sample).
+
+        The factor c makes the mean of ‖x̂ − b_dec‖ over the sample equal to that of ‖x − b_dec‖ (method.md section 2).
+
+        Parameters
+        ----------
+        sample : (n, d) float32 representations.
+        """
+        dimension = sample.shape[1]
+        directions = torch.randn(num_latents, dimension, generator=torch.Generator().manual_seed(seed))
+        W_dec = F.normalize(directions).to(sample.device)
+        sae = cls(W_dec.clone(), sample.new_zeros(num_latents), W_dec, sample.mean(0), k)
+        with torch.no_grad():
+            centred = sample - sae.b_dec
+            reconstructed = sae.decode(*sae.encode(sample)) - sae.b_dec
+            sae.W_enc.mul_(centred.norm(dim=1).mean() / reconstructed.norm(dim=1).mean().clamp(min=1e-30))
+        return sae
+
+    @torch.no_grad()
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the k largest activations of each row and their latents, without gradient.
+
+        Parameters
+        ----------
+        x : (batch, d) representations.
+
+        Returns
+        -------
+        activations : (batch, k), falling; equal ones stand by latent id. Zero where fewer than k latents fire.
+        latent_ids : (batch, k) int64; 0 where the activation is zero.
+
+        Raises
+        ------
+        InputError : a representation holds NaN or an infinite number.
+        """
+        refuse_not_finite(x)
+        return top_activations(torch.addmm(self.b_enc, x - self.b_dec, self.W_enc.T), self.k)
+
+    def decode(self, activations: torch.Tensor, latent_ids: torch.Tensor) -> torch.Tensor:
+        """Reconstruct (batch, d) representations x̂ from (batch, k) activations and latent ids."""
+        return F.embedding_bag(latent_ids, self.W_dec, per_sample_weights=activations, mode="sum") + self.b_dec
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Reconstruct (batch, d) representations."""
+        return self.reconstruct(x)[0]
+
+    def reconstruct(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return x̂ (batch, d), with gradient, and the activations and latent ids that `encode` found.
+
+        The latents are chosen without gradient and only the chosen ones are computed again with it: the same gradient
+        as through the whole (batch, M) product, at k/M of its cost.
+        """
+        activations, latent_ids = self.encode(x)
+        rows = F.embedding(latent_ids, self.W_enc)
+        differentiable = torch.einsum("nkd,nd->nk", rows, x - self.b_dec) + self.b_enc[latent_ids]
+        # Places without an active latent carry id 0, which is none of theirs.
+        return self.decode(differentiable * (activations > 0), latent_ids), activations, latent_ids
+
+    def scaled(self, scale: float) -> SparseAutoencoder:
+        """Copy that does to ``scale·x`` what this one does to x: activations and x̂ come out times `scale`.
+
+        Both are homogeneous in (x, b_enc, b_dec), so only the biases change.
+        """
+        with torch.no_grad():
+            return SparseAutoencoder(
+                self.W_enc.clone(), self.b_enc * scale, self.W_dec.clone(), self.b_dec * scale, self.k
+            )
+
+
+def top_activations(pre_activations: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return TopK_k(ReLU(pre_activations)) of (batch, M) as (batch, k) falling activations and int64 ids.
+
+    Equal activations stand by id, and of those that tie for the last place the lowest ids are kept; the id is 0 where
+    the activation is zero.
+    """
+    # One more than k shows whether the last place is tied.
+    values, ids = pre_activations.topk(min(k + 1, pre_activations.shape[1]), sorted=True)
+    if values.shape[1] > k:
+        tied = ((values[:, k - 1] == values[:, k]) & (values[:, k] > 0)).nonzero().squeeze(1)
+        values, ids = values[:, :k], ids[:, :k]
+        if len(tied):
+            ordered, order = pre_activations[tied].sort(dim=1, descending=True, stable=True)
+            values = values.index_copy(0, tied, ordered[:, :k])
+            ids = ids.index_copy(0, tied, order[:, :k])
+    values = values.relu()
+    ids, by_id = ids.masked_fill(values == 0, 0).sort(dim=1)
+    values, falling = values.gather(1, by_id).sort(dim=1, descending=True, stable=True)
+    return values, ids.gather(1, falling)
+
+
+def refuse_not_finite(x: torch.Tensor) -> None:
+    """Raise InputError where a representation holds NaN or an infinite number."""
+    if not math.isfinite(x.sum()) and not x.isfinite().all():  # the sum is finite almost always, and cheaper
+        raise InputError(
+            "A representation holds NaN or an infinite number", "Look at the recommender and its training, then extract"
+        )

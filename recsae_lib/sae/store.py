@@ -1,0 +1,122 @@
+"""A sparse autoencoder as a folder: sae.json (what it is) and weights.safetensors; nothing in it is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from recsae_lib.errors import InputError
+from recsae_lib.sae.model import SparseAutoencoder
+
+FORMAT_VERSION = 1
+DESCRIPTION = "sae.json"
+WEIGHTS = "weights.safetensors"
+LONGEST_DESCRIPTION = 1_000_000  # bytes
+
+
+def save_sae(sae: SparseAutoencoder, folder: str | Path, metadata: dict[str, Any]) -> None:
+    """Write the weights (float32), then sae.json with sizes, digest and `metadata` (JSON values).
+
+    A folder that was left half-written is refused by `load_sae`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in sae.state_dict().items()}
+    # Beside the target and renamed: a reader that has the old file mapped keeps it.
+    save_file(weights, folder / f"{WEIGHTS}.part")
+    os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
+    description = {
+        "format_version": FORMAT_VERSION,
+        "num_latents": sae.num_latents,
+        "dimension": sae.dimension,
+        "k": sae.k,
+        "weights_sha256": _sha256(folder / WEIGHTS),
+        "metadata": metadata,
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_sae(folder: str | Path, device: str = "cpu") -> SparseAutoencoder:
+    """Read what `save_sae` wrote; on the CPU the weights stay mapped from the file.
+
+    Raises
+    ------
+    InputError : a file is missing, truncated or does not match its digest, a shape differs from what sae.json says, a
+        weight is not finite, or a row of W_dec is not of unit norm.
+    """
+    folder = Path(folder)
+    description = _description(folder)
+    if _sha256(folder / WEIGHTS) != description["weights_sha256"]:
+        raise _refused(folder, f"{WEIGHTS} does not match the digest in {DESCRIPTION}")
+    try:
+        weights = load_file(folder / WEIGHTS, device=device)
+    except SafetensorError as error:
+        raise _refused(folder, f"{WEIGHTS} cannot be read ({error})") from None
+    latents, dimension = description["num_latents"], description["dimension"]
+    expected = {
+        "W_enc": (latents, dimension),
+        "b_enc": (latents,),
+        "W_dec": (latents, dimension),
+        "b_dec": (dimension,),
+    }
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if found != expected:
+        raise _refused(folder, f"the weights have the shapes {found}, expected {expected}")
+    for name, tensor in weights.items():
+        if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+            raise _refused(folder, f"{name} is not finite float32")
+    if (weights["W_dec"].norm(dim=1) - 1).abs().max() > 1e-3:
+        raise _refused(folder, "a row of W_dec is not of unit norm")
+    return SparseAutoencoder(**weights, k=description["k"])
+
+
+def weights_digest(folder: str | Path) -> str:
+    """SHA-256 of the weights in the folder, as sae.json states it (`load_sae` verifies it).
+
+    Raises
+    ------
+    InputError : sae.json is missing or damaged.
+    """
+    return str(_description(Path(folder))["weights_sha256"])
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    try:
+        with (folder / DESCRIPTION).open("rb") as file:
+            description = json.loads(file.read(LONGEST_DESCRIPTION))
+    except OSError as error:
+        raise _refused(folder, f"{DESCRIPTION} cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError):
+        raise _refused(folder, f"{DESCRIPTION} is not valid JSON") from None
+    if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
+        raise _refused(folder, f"{DESCRIPTION} is not of format version {FORMAT_VERSION}")
+    sizes = [description.get(name) for name in ("num_latents", "dimension", "k")]
+    if not all(type(size) is int and size >= 1 for size in sizes) or description["k"] > description["num_latents"]:
+        raise _refused(folder, f"{DESCRIPTION} states impossible sizes (num_latents, dimension, k: {sizes})")
+    if not isinstance(description.get("weights_sha256"), str):
+        raise _refused(folder, f"{DESCRIPTION} states no weights_sha256")
+    return description
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise _refused(path.parent, f"{path.name} cannot be read ({error.strerror})") from None
+    return digest.hexdigest()
+
+
+def _refused(folder: Path, cause: str) -> InputError:
+    return InputError(
+        f"{folder} holds no intact sparse autoencoder: {cause}", "Fetch or train it again (train_sae writes it)"
+    )

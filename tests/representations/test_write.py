@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from petastorm.reader import make_batch_reader
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsae_lib.errors import InputError
+from recsae_lib.representations.layout import RepresentationSet
+from recsae_lib.representations.write import WrittenSet, write_representations
+
+DIMENSION = 64
+
+
+def target_in(bulk: Path) -> RepresentationSet:
+    return RepresentationSet(str(bulk), "recommender-shop", 3, "last", "training", date(2026, 11, 20))
+
+
+def representations(spark: SparkSession, rows: int, partitions: int = 3) -> DataFrame:
+    """Users u0, u1, … whose representations hold 64 hashes of their number."""
+    values = F.transform(
+        F.sequence(F.lit(1), F.lit(DIMENSION)), lambda index: (F.xxhash64("id", index) / 2.0**63).cast("float")
+    )
+    return spark.range(0, rows, 1, partitions).select(
+        F.concat(F.lit("u"), F.col("id")).alias("user_id"), values.alias("representation")
+    )
+
+
+def footers(folder: str) -> list[pq.FileMetaData]:
+    return [pq.ParquetFile(file).metadata for file in sorted(Path(folder).glob("*.parquet"))]
+
+
+def rows_of_groups(folder: str) -> list[int]:
+    return [footer.row_group(index).num_rows for footer in footers(folder) for index in range(footer.num_row_groups)]
+
+
+def users_in(folder: str) -> list[str]:
+    tables = [pq.read_table(file, columns=["user_id"]) for file in Path(folder).glob("*.parquet")]
+    return sorted(user for table in tables for user in table.column("user_id").to_pylist())
+
+
+def test_row_groups_have_the_wanted_size_and_are_even(spark: SparkSession, tmp_path: Path) -> None:
+    target = target_in(tmp_path)
+    # 20,000 rows × (64 floats + a short id) are 5.1 to 5.5 MiB: 11 row groups of at most 0.5 MiB.
+    written = write_representations(representations(spark, 20_000), target, 0.5, 4)
+    assert written.rows == 20_000
+    assert written.row_groups == 11
+    groups = rows_of_groups(target.path)
+    assert len(groups) == 11
+    assert sum(groups) == 20_000
+    assert max(groups) - min(groups) <= 3  # one row of each of the three tasks at most
+    bytes_of_groups = [footer.row_group(0).total_byte_size for footer in footers(target.path)]
+    assert max(bytes_of_groups) <= 0.5 * 2**20
+    assert written.bytes == sum(file.stat().st_size for file in Path(target.path).glob("*.parquet"))
+
+
+@pytest.mark.parametrize(("rows", "groups"), [(1, [1]), (3, [1, 1, 1]), (10, [2, 2, 3, 3]), (79, [19, 20, 20, 20])])
+def test_there_are_the_least_row_groups_asked_for_as_long_as_there_are_rows(
+    spark: SparkSession, tmp_path: Path, rows: int, groups: list[int]
+) -> None:
+    target = target_in(tmp_path)
+    written = write_representations(representations(spark, rows), target, 16.0, 4)
+    assert (written.rows, written.row_groups) == (rows, len(groups))
+    assert sorted(rows_of_groups(target.path)) == groups
+
+
+def test_no_rows_make_a_complete_and_empty_set(spark: SparkSession, tmp_path: Path) -> None:
+    target = target_in(tmp_path)
+    written = write_representations(representations(spark, 0), target, 16.0, 4)
+    assert (written.rows, written.row_groups) == (0, 0)
+    assert spark.read.parquet(target.require()).columns == ["user_id", "representation"]
+    assert rows_of_groups(target.path) == []
+
+
+def test_a_row_group_is_a_sample_of_all_users(spark: SparkSession, tmp_path: Path) -> None:
+    target = target_in(tmp_path)
+    write_representations(representations(spark, 8_000), target, 16.0, 4)
+    for file in Path(target.path).glob("*.parquet"):
+        numbers = [int(user[1:]) for user in pq.read_table(file, columns=["user_id"]).column(0).to_pylist()]
+        share_of_first_half = np.mean(np.array(numbers) < 4_000)
+        assert 0.45 < share_of_first_half < 0.55  # 2,000 fair draws: four standard deviations are 0.045
+
+
+def test_petastorm_reads_what_was_written(spark: SparkSession, tmp_path: Path) -> None:
+    target = target_in(tmp_path)
+    rows = representations(spark, 500)
+    write_representations(rows, target, 16.0, 4)
+    read: dict[str, np.ndarray] = {}
+    with make_batch_reader(f"file://{target.path}", reader_pool_type="dummy", shuffle_row_groups=False) as reader:
+        for batch in reader:
+            read.update(zip(batch.user_id, batch.representation, strict=True))
+    expected = {row.user_id: np.array(row.representation, dtype=np.float32) for row in rows.collect()}
+    assert read.keys() == expected.keys()
+    assert all(np.array_equal(read[user], expected[user]) for user in expected)
+
+
+def test_a_second_run_replaces_the_first(spark: SparkSession, tmp_path: Path) -> None:
+    target = target_in(tmp_path)
+    write_representations(representations(spark, 50), target, 16.0, 4)
+    write_representations(representations(spark, 5), target, 16.0, 1)
+    assert users_in(target.path) == ["u0", "u1", "u2", "u3", "u4"]
+
+
+def test_a_failure_leaves_the_old_set_and_what_it_staged_goes_with_the_next_run(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    target = target_in(tmp_path)
+    write_representations(representations(spark, 5), target, 16.0, 1)
+    failing = representations(spark, 50).withColumn(
+        "user_id", F.when(F.col("user_id") == "u49", F.raise_error(F.lit("killed"))).otherwise(F.col("user_id"))
+    )
+    with pytest.raises(Py4JJavaError, match="killed"):
+        write_representations(failing, target, 16.0, 4)
+    assert users_in(target.require()) == ["u0", "u1", "u2", "u3", "u4"]
+    beside = Path(target.path).parent
+    assert [folder.name for folder in beside.iterdir()] != ["dt=2026-11-20"]  # something was staged
+    assert [row.dt.isoformat() for row in spark.read.parquet(str(beside)).select("dt").distinct().collect()] == [
+        "2026-11-20"
+    ]
+    write_representations(representations(spark, 6), target, 16.0, 1)
+    assert users_in(target.path) == ["u0", "u1", "u2", "u3", "u4", "u5"]
+    assert [folder.name for folder in beside.iterdir()] == ["dt=2026-11-20"]
+
+
+def test_a_set_left_half_moved_is_refused_and_replaced(spark: SparkSession, tmp_path: Path) -> None:
+    target = target_in(tmp_path)
+    write_representations(representations(spark, 40), target, 16.0, 4)
+    (Path(target.path) / "_SUCCESS").unlink()
+    next(Path(target.path).glob("*.parquet")).unlink()
+    with pytest.raises(InputError, match="no complete representations"):
+        target.require()
+    write_representations(representations(spark, 40), target, 16.0, 4)
+    assert len(users_in(target.require())) == 40
+
+
+def test_other_bulk_rows_go_to_any_folder(spark: SparkSession, tmp_path: Path) -> None:
+    folder = str(tmp_path / "item_embeddings")
+    written = write_representations(
+        spark.createDataFrame([("i0", [1.0])], "item_id string, embedding array<float>"), folder, 16.0, 4
+    )
+    assert isinstance(written, WrittenSet)
+    assert [tuple(row) for row in spark.read.parquet(folder).collect()] == [("i0", [1.0])]

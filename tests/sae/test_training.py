@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from recsae_lib.config import SaeSettings
+from recsae_lib.errors import InputError
+from recsae_lib.sae import training
+from recsae_lib.sae.evaluation import evaluate_sae
+from recsae_lib.sae.training import EpochReport, TrainedSae, default_learning_rate, remove_parallel_gradient, train_sae
+
+
+def batches_of(x: torch.Tensor, batch_size: int) -> Callable[[int], Iterator[torch.Tensor]]:
+    def iterate(epoch: int) -> Iterator[torch.Tensor]:
+        yield from x[torch.randperm(len(x), generator=torch.Generator().manual_seed(epoch))].split(batch_size)
+
+    return iterate
+
+
+def planted(rows: int, dimension: int, atoms: int, active: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit atoms, and rows that are sums of a few of them, off centre and at another scale."""
+    random = torch.Generator().manual_seed(seed)
+    directions = F.normalize(torch.randn(atoms, dimension, generator=random))
+    chosen = torch.rand(rows, atoms, generator=random).topk(active).indices
+    strengths = torch.rand(rows, active, generator=random) + 0.5
+    x = torch.einsum("na,nad->nd", strengths, directions[chosen])
+    x += 0.01 * torch.randn(rows, dimension, generator=random)
+    return directions, 20.0 * (x + 2.0 * torch.randn(dimension, generator=random))
+
+
+def train(x: torch.Tensor, settings: SaeSettings, seed: int = 1) -> TrainedSae:
+    return train_sae(batches_of(x, settings.batch_size), x.shape[1], settings, seed, "cpu", lambda report: None)
+
+
+def test_planted_dictionary_is_found_again() -> None:
+    atoms, x = planted(rows=50_000, dimension=32, atoms=96, active=4)
+    trained = train(x, SaeSettings(expansion_factor=3, k=4, batch_size=512, epochs=15, learning_rate=4e-3))
+    best_cosine = (atoms @ trained.sae.W_dec.detach().T).max(1).values
+    assert best_cosine.mean() >= 0.95
+    metrics = evaluate_sae(trained.sae, x.split(4096))
+    assert metrics.fvu < 0.2
+    assert metrics.dead_fraction <= 0.05
+    assert metrics.l0 <= 4
+    baseline = evaluate_sae(trained.initial, x.split(4096))
+    assert baseline.fvu > 2 * metrics.fvu
+    assert (atoms @ trained.initial.W_dec.detach().T).max(1).values.mean() < 0.6
+    # The model takes raw rows: what training reported of scaled ones holds for them.
+    assert metrics.fvu == pytest.approx(trained.reports[-1].fvu, rel=0.05)
+
+
+def test_auxk_brings_dead_latents_back() -> None:
+    _, x = planted(rows=10_000, dimension=32, atoms=200, active=5)
+    # A learning rate high enough for latents to die, and more atoms than k can cover: the residual is worth learning.
+    shared = {"expansion_factor": 16, "k": 4, "batch_size": 500, "epochs": 12, "learning_rate": 1e-2}
+    with_auxk = train(x, SaeSettings(**shared, auxiliary_coefficient=1 / 32))
+    without = train(x, SaeSettings(**shared, auxiliary_coefficient=0.0))
+    fractions = [evaluate_sae(trained.sae, x.split(4096)).dead_fraction for trained in (with_auxk, without)]
+    assert fractions[0] < 0.5 * fractions[1]
+    assert with_auxk.reports[-1].fvu < without.reports[-1].fvu
+
+
+def test_decoder_rows_stay_of_unit_norm_and_gradients_orthogonal_to_them() -> None:
+    _, x = planted(rows=2000, dimension=8, atoms=24, active=2)
+    sae = train(x, SaeSettings(expansion_factor=4, k=2, batch_size=200, epochs=3)).sae
+    torch.testing.assert_close(sae.W_dec.norm(dim=1).detach(), torch.ones(32), rtol=0, atol=1e-6)
+    (sae(x) - x).square().sum().backward()
+    assert ((sae.W_dec.grad * sae.W_dec).sum(1).abs() > 1e-2).any()
+    remove_parallel_gradient(sae.W_dec)
+    along = (sae.W_dec.grad * sae.W_dec).sum(1).abs()
+    assert (along <= 1e-5 * sae.W_dec.grad.norm(dim=1) + 1e-6).all()
+    assert sae.W_dec.grad.abs().max() > 1.0
+
+
+def test_same_seed_same_bits_another_seed_others() -> None:
+    _, x = planted(rows=3000, dimension=8, atoms=24, active=2)
+    settings = SaeSettings(expansion_factor=8, k=2, batch_size=256, epochs=4)
+    first, again, other = (train(x, settings, seed) for seed in (1, 1, 2))
+    for name, tensor in first.sae.state_dict().items():
+        assert torch.equal(tensor, again.sae.state_dict()[name])
+    for name, tensor in first.initial.state_dict().items():
+        assert torch.equal(tensor, again.initial.state_dict()[name])
+    assert not torch.equal(first.sae.W_dec, other.sae.W_dec)
+
+
+def test_global_random_state_is_neither_read_nor_moved() -> None:
+    _, x = planted(rows=500, dimension=8, atoms=24, active=2)
+    settings = SaeSettings(expansion_factor=2, k=2, batch_size=100, epochs=1)
+    torch.manual_seed(1)
+    first, after = train(x, settings), torch.rand(1)
+    torch.manual_seed(1)
+    assert after == torch.rand(1)
+    torch.manual_seed(2)
+    assert torch.equal(first.sae.W_enc, train(x, settings).sae.W_enc)
+
+
+def test_scale_of_the_representations_does_not_matter() -> None:
+    _, x = planted(rows=3000, dimension=8, atoms=24, active=2)
+    settings = SaeSettings(expansion_factor=4, k=2, batch_size=256, epochs=3)
+    # A power of two leaves every mantissa alone, so that the two trainings are the same to the last bit.
+    fvus = [[report.fvu for report in train(x * factor, settings).reports] for factor in (1.0, 2.0**-12)]
+    assert fvus[0] == pytest.approx(fvus[1], rel=1e-5)
+
+
+def test_best_epoch_is_kept_and_patience_ends_training() -> None:
+    _, x = planted(rows=1000, dimension=8, atoms=24, active=2)
+    good, noise = batches_of(x, 100), torch.randn(1000, 8, generator=torch.Generator().manual_seed(9)) * 1000
+
+    def turns_bad(epoch: int) -> Iterator[torch.Tensor]:
+        return good(epoch) if epoch <= 2 else iter((x + noise).split(100))
+
+    settings = SaeSettings(expansion_factor=4, k=2, batch_size=100, epochs=50, patience=3)
+    told: list[EpochReport] = []
+    trained = train_sae(turns_bad, 8, settings, 1, "cpu", told.append)
+    assert [report.epoch for report in told] == [1, 2, 3, 4, 5]
+    assert trained.reports == tuple(told)
+    short = train(x, settings.model_copy(update={"epochs": 2}))
+    assert torch.equal(trained.sae.W_dec, short.sae.W_dec)
+
+
+def test_dead_latents_are_counted_by_rows_since_they_fired() -> None:
+    _, x = planted(rows=1000, dimension=8, atoms=24, active=2)
+    shared = {"expansion_factor": 16, "k": 1, "batch_size": 100, "epochs": 1, "learning_rate": 1e-9}
+    for window, last_rows in ((300, 300), (None, 1000)):  # one pass where unset
+        trained = train(x, SaeSettings(**shared, dead_after_rows=window))
+        *_, last = [batches_of(x, 1000)(1)]
+        order = next(last)
+        _, latent_ids = trained.initial.encode(order[-last_rows:])
+        expected = 1 - len(latent_ids.unique()) / 128
+        assert trained.reports[0].dead_fraction == pytest.approx(expected)
+        assert 0.05 < expected < 0.95
+
+
+def test_report_counts_rows_and_active_latents() -> None:
+    _, x = planted(rows=1050, dimension=8, atoms=24, active=2)
+    report = train(x, SaeSettings(expansion_factor=4, k=3, batch_size=100, epochs=1, learning_rate=1e-9)).reports[0]
+    initial = train(x, SaeSettings(expansion_factor=4, k=3, batch_size=100, epochs=1)).initial
+    metrics = evaluate_sae(initial, [x])
+    assert report.rows == 1050
+    assert report.l0 == pytest.approx(metrics.l0, abs=1e-6)
+    assert report.fvu == pytest.approx(metrics.fvu, rel=1e-4)
+    assert report.seconds > 0
+
+
+def test_default_learning_rate() -> None:
+    assert default_learning_rate(2**14) == pytest.approx(2e-4)
+    assert default_learning_rate(2**10) == pytest.approx(8e-4)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.empty(0, 8), "The 0 training"),
+        (torch.ones(100, 8), "variance"),
+        (torch.full((100, 8), float("nan")), "variance"),
+    ],
+)
+def test_rows_that_cannot_be_learnt_from_are_refused(x: torch.Tensor, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train(x, SaeSettings(expansion_factor=2, k=2))
+
+
+def test_divergence_is_reported() -> None:
+    _, x = planted(rows=1000, dimension=8, atoms=24, active=2)
+
+    def explodes(epoch: int) -> Iterator[torch.Tensor]:
+        return iter((x * (1e30 if epoch == 2 else 1.0)).split(100))
+
+    with pytest.raises(InputError, match=r"diverged in epoch 2.*sae\.learning_rate"):
+        train_sae(explodes, 8, SaeSettings(expansion_factor=4, k=2), 1, "cpu", lambda report: None)
+
+
+def test_long_passes_bound_the_dead_window() -> None:
+    assert training.LONGEST_DEAD_WINDOW == 10_000_000
