@@ -138,7 +138,7 @@ def recorded_metrics(context: JobContext) -> Metrics:
     for name, value in context.registry.metrics(context.sae_name, context.sae_version).items():
         if name.startswith("reconstructed_"):
             metrics["reconstructed", name.removeprefix("reconstructed_")] = value
-        elif not name.startswith("original_"):
+        elif not name.startswith(("original_", "epoch_")):
             metrics["sae", name] = value
     return metrics
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -18,8 +16,8 @@ from recsae_lib.errors import InputError
 from recsae_lib.recommenders.histories import histories_from_arrow
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.store import load_recommender
-from recsae_lib.recommenders.worker import worker_recommender
-from recsae_lib.shipping import ShippedFolder, ship_folder
+from recsae_lib.recommenders.worker import worker_item_ids, worker_recommender
+from recsae_lib.shipping import ship_folder
 
 RECOMMENDED_COLUMNS = "user_id string, item_ids array<string>, scores array<float>, context_ids array<string>"
 BLOCK_SCORES = 2**26  # a block of users × items holds no more (256 MiB), however large the catalogue
@@ -50,7 +48,7 @@ def recommend(histories: DataFrame, model_folder: Path, top_n: int, context_item
     shipped = ship_folder(histories.sparkSession, model_folder)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return recommend_batches(batches, worker_recommender(shipped), _worker_item_ids(shipped), top_n, block_users)
+        return recommend_batches(batches, worker_recommender(shipped), worker_item_ids(shipped), top_n, block_users)
 
     first_of_context = F.greatest(F.size("item_indices") - context_items + 1, F.lit(1))
     context = F.slice("item_indices", first_of_context, context_items).alias("context_indices")
@@ -155,9 +153,3 @@ def _own_offsets(lists: pa.ListArray) -> np.ndarray:
     """Offsets into ``lists.flatten()``, which a slice of a longer array does not hold."""
     offsets = lists.offsets.to_numpy()
     return offsets - offsets[0]
-
-
-@lru_cache(maxsize=1)
-def _worker_item_ids(shipped: ShippedFolder) -> pa.StringArray:
-    vocabulary = pq.read_table(Path(shipped) / "items.parquet", columns=["item_id", "item_index"])
-    return vocabulary.sort_by("item_index").column("item_id").combine_chunks()

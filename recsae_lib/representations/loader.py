@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,19 @@ class RepresentationLoader:
         order = torch.randperm(self.rows, generator=_generator(self.seed, epoch))
         for ids in order.split(self.batch_size):
             yield self._kept.index_select(0, ids)
+
+    def digest(self) -> str:
+        """Identify the rows of the folder, whatever their order: SHA-256 (first 16 hex digits) of their number and of
+        the sum of a 64-bit hash of each.
+        """
+        total = 0
+        weights = np.random.default_rng(0).integers(0, 2**64, self.dimension, dtype=np.uint64) | np.uint64(1)
+        for batch in self.iterate(0):
+            hashed = batch.numpy().view(np.uint32).astype(np.uint64) @ weights
+            # The product alone is linear: two rows that swap a value would cancel each other.
+            hashed = (hashed ^ (hashed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
+            total = (total + int((hashed ^ (hashed >> np.uint64(29))).sum(dtype=np.uint64))) % 2**64
+        return hashlib.sha256(f"{self.rows} {self.dimension} {total}".encode()).hexdigest()[:16]
 
     def _stream(self, epoch: int, shuffle_rows: int) -> Iterator[torch.Tensor]:
         with self._reader(epoch, shuffle_row_groups=shuffle_rows > 0) as reader:

@@ -65,7 +65,7 @@ def train_sae(
     settings: SaeSettings,
     seed: int,
     device: str,
-    on_epoch: Callable[[EpochReport], None],
+    on_epoch: Callable[[EpochReport, SparseAutoencoder], None],
 ) -> TrainedSae:
     """Train on all batches of an epoch, `settings.epochs` times at most; on a CPU the seed decides every bit.
 
@@ -77,7 +77,7 @@ def train_sae(
     ----------
     batches_of : gives the (batch, d) batches of an epoch, e.g. ``RepresentationLoader.iterate``.
     dimension : d
-    on_epoch : is told of each pass when it ends.
+    on_epoch : is told of each pass when it ends, with the SAE as it then is (takes raw representations).
 
     Raises
     ------
@@ -100,12 +100,13 @@ def train_sae(
     for epoch in range(1, settings.epochs + 1):
         scaled_batches = (batch.to(device) / scale for batch in batches_of(epoch))
         report = _train_epoch(epoch, scaled_batches, state, settings, variance=float(dimension))
-        reports.append(report)
-        on_epoch(report)
         if not math.isfinite(report.fvu):
             raise InputError(f"Training diverged in epoch {epoch}", "Set a lower sae.learning_rate")
+        reports.append(report)
+        current = sae.scaled(scale)
+        on_epoch(report, current)
         if report.fvu < best_fvu:
-            best, best_fvu, best_epoch = sae.scaled(scale).cpu(), report.fvu, epoch
+            best, best_fvu, best_epoch = current.cpu(), report.fvu, epoch
         elif epoch - best_epoch >= settings.patience:
             break
     return TrainedSae(best, initial, tuple(reports))

@@ -198,3 +198,16 @@ assert "pyspark" not in sys.modules, "pyspark was imported"
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_digest_is_that_of_the_rows_in_any_order_and_of_nothing_else(tmp_path: Path, mode: str) -> None:
+    x = np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
+    swapped = x.copy()
+    swapped[[3, 700], 2] = swapped[[700, 3], 2]  # a sum over rows or columns alone would not see it
+    digests = []
+    for number, rows in enumerate((x, x[::-1], swapped, x[:-1], np.concatenate([x, x[:1]]))):
+        write(tmp_path / str(number) / "part-0.parquet", rows[:300].tolist())
+        write(tmp_path / str(number) / "part-1.parquet", rows[300:].tolist())
+        digests.append(RepresentationLoader(tmp_path / str(number), 64, seed=number).digest())
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4

@@ -32,7 +32,7 @@ def planted(rows: int, dimension: int, atoms: int, active: int, seed: int = 0) -
 
 
 def train(x: torch.Tensor, settings: SaeSettings, seed: int = 1) -> TrainedSae:
-    return train_sae(batches_of(x, settings.batch_size), x.shape[1], settings, seed, "cpu", lambda report: None)
+    return train_sae(batches_of(x, settings.batch_size), x.shape[1], settings, seed, "cpu", lambda report, sae: None)
 
 
 def test_planted_dictionary_is_found_again() -> None:
@@ -113,7 +113,7 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
 
     settings = SaeSettings(expansion_factor=4, k=2, batch_size=100, epochs=50, patience=3)
     told: list[EpochReport] = []
-    trained = train_sae(turns_bad, 8, settings, 1, "cpu", told.append)
+    trained = train_sae(turns_bad, 8, settings, 1, "cpu", lambda report, sae: told.append(report))
     assert [report.epoch for report in told] == [1, 2, 3, 4, 5]
     assert trained.reports == tuple(told)
     short = train(x, settings.model_copy(update={"epochs": 2}))
@@ -169,7 +169,7 @@ def test_divergence_is_reported() -> None:
         return iter((x * (1e30 if epoch == 2 else 1.0)).split(100))
 
     with pytest.raises(InputError, match=r"diverged in epoch 2.*sae\.learning_rate"):
-        train_sae(explodes, 8, SaeSettings(expansion_factor=4, k=2), 1, "cpu", lambda report: None)
+        train_sae(explodes, 8, SaeSettings(expansion_factor=4, k=2), 1, "cpu", lambda report, sae: None)
 
 
 def test_long_passes_bound_the_dead_window() -> None:

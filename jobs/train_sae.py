@@ -1,0 +1,134 @@
+"""Train the sparse autoencoder on the representations of this date and register it, alias candidate.
+
+spark-submit --properties-file conf/spark/local.conf jobs/train_sae.py --dt 2026-11-20
+recsae run train_sae --dt 2026-11-20
+
+It opens no Spark session and runs wherever the bulk folder and MLflow can be reached, on CUDA where there is one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from recsae_lib.config import Settings
+from recsae_lib.device import resolve_device
+from recsae_lib.job import JobContext, log, main
+from recsae_lib.recommenders.store import load_recommender
+from recsae_lib.registry import TrainingRun
+from recsae_lib.representations.held_out import HeldOutUsers, read_held_out
+from recsae_lib.representations.layout import RepresentationSet, RowKind
+from recsae_lib.representations.loader import RepresentationLoader
+from recsae_lib.sae.evaluation import evaluate_sae
+from recsae_lib.sae.fidelity import measure_fidelity
+from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.store import save_sae, weights_digest
+from recsae_lib.sae.training import EpochReport, train_sae
+
+SECONDS_BETWEEN_LINES = 5.0  # of progress on the terminal
+
+
+def run(context: JobContext) -> None:
+    """Train, measure reconstruction and fidelity, register weights and metrics together."""
+    settings = context.settings
+    loader = RepresentationLoader(
+        _set_of(context, "training").require(), settings.sae.batch_size, settings.seed, settings.sae.loader_workers
+    )
+    recommender = load_recommender(context.registry.fetch(context.recommender_name, context.model_version))
+    held_out = {rows: _set_of(context, rows).require() for rows in ("dev", "test")}
+
+    def users_of(rows: str) -> Iterator[HeldOutUsers]:
+        return read_held_out(held_out[rows], settings.recommendations.block_users)
+
+    device = resolve_device(settings.device)
+    with context.registry.training_run(context.sae_name, context.tags, _parameters(context, loader, device)) as mlrun:
+
+        def on_epoch(report: EpochReport, sae: SparseAutoencoder) -> None:
+            kept = measure_fidelity(sae, recommender, users_of("dev")).kept().get("ndcg@10")
+            tell(report, kept)
+
+        tell = _teller(mlrun, settings)
+        trained = train_sae(loader.iterate, loader.dimension, settings.sae, settings.seed, device, on_epoch)
+        reconstruction = evaluate_sae(trained.sae, loader.iterate(0))
+        fidelity = measure_fidelity(trained.sae, recommender, users_of("test"))
+        mlrun.log_metrics(
+            {
+                "fvu": reconstruction.fvu,
+                "l0": reconstruction.l0,
+                "dead_fraction": reconstruction.dead_fraction,
+                "mean_cosine": reconstruction.mean_cosine,
+                "training_rows": reconstruction.rows,
+                **{f"original_{name}": value for name, value in fidelity.original.items()},
+                **{f"reconstructed_{name}": value for name, value in fidelity.reconstructed.items()},
+                **{f"{name}_kept": value for name, value in fidelity.kept().items()},
+            }
+        )
+        description = {"model_version": context.model_version, "dt": context.dt.isoformat()}
+        folder = context.work_folder() / "sae"
+        save_sae(trained.sae, folder, description)
+        save_sae(trained.initial, folder / "initial", {**description, "initial": True})
+        tags = {
+            **{name: str(value) for name, value in description.items()},
+            "num_latents": str(trained.sae.num_latents),
+            "dimension": str(trained.sae.dimension),
+            "k": str(trained.sae.k),
+        }
+        version = context.registry.register_sae(
+            mlrun, context.sae_name, folder, weights_digest(folder), trained.sae.dimension, tags
+        )
+    context.registry.set_alias(context.sae_name, "candidate", version)
+    log.info(
+        "train_sae: version %s: FVU %.4f, L0 %.2f, dead latents %.1f %%, NDCG@10 kept %.1f %%",
+        version,
+        reconstruction.fvu,
+        reconstruction.l0,
+        100 * reconstruction.dead_fraction,
+        100 * fidelity.kept().get("ndcg@10", float("nan")),
+    )
+
+
+def _set_of(context: JobContext, rows: RowKind) -> RepresentationSet:
+    return RepresentationSet.of(context.settings, context.recommender_name, context.model_version, rows, context.dt)
+
+
+def _parameters(context: JobContext, loader: RepresentationLoader, device: str) -> dict[str, object]:
+    return {
+        **context.settings.sae.model_dump(mode="json"),
+        "seed": context.settings.seed,
+        "device": device,
+        "dimension": loader.dimension,
+        "data_folder": loader.folder,
+        "data_rows": loader.rows,
+        "data_digest": loader.digest(),
+        "recommender": f"{context.recommender_name} {context.model_version}",
+    }
+
+
+def _teller(mlrun: TrainingRun, settings: Settings) -> Callable[[EpochReport, float | None], None]:
+    """Return what logs an epoch: always to MLflow, now and then to the terminal."""
+    last_line = time.monotonic()
+
+    def tell(report: EpochReport, kept: float | None) -> None:
+        nonlocal last_line
+        metrics = {"fvu": report.fvu, "auxk": report.auxk, "l0": report.l0, "dead_fraction": report.dead_fraction}
+        if kept is not None:
+            metrics["dev_ndcg@10_kept"] = kept
+        mlrun.log_metrics({f"epoch_{name}": value for name, value in metrics.items()}, step=report.epoch)
+        if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES or report.epoch in (1, settings.sae.epochs):
+            last_line = time.monotonic()
+            log.info(
+                "train_sae: epoch %s of %s: FVU %.4f, L0 %.2f, dead latents %.1f %%, dev NDCG@10 kept %s, %s rows/s",
+                report.epoch,
+                settings.sae.epochs,
+                report.fvu,
+                report.l0,
+                100 * report.dead_fraction,
+                "–" if kept is None else f"{kept:.1%}",
+                f"{report.rows / report.seconds:,.0f}",
+            )
+
+    return tell
+
+
+if __name__ == "__main__":
+    main(__file__, run)

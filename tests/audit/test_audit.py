@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from recsae_lib.audit import run_audit
+from recsae_lib.concepts.linking import linked_items
+from recsae_lib.interpretation.units import judge_baseline, release
+from recsae_lib.sae.store import load_sae
+from recsae_lib.warehouse import tables
+from tests.planted import FEATURES
+from tests.workspace import DT, Workspace, different_tables
+
+pytestmark = pytest.mark.integration
+
+Audited = tuple[Workspace, CompletedProcess[str]]
+
+
+def test_the_audit_ends_with_its_summary(audited: Audited) -> None:
+    _, command = audited
+    assert command.returncode == 0, command.stderr
+    for part in ("NDCG@10", "FVU", "dead latents", "NDCG@10 kept", "expected by chance", "coverage", "Look next"):
+        assert part in command.stdout, part
+    assert "Traceback" not in command.stderr
+
+
+def test_nothing_is_lost_between_the_jobs(audited: Audited) -> None:
+    workspace, _ = audited
+    warehouse = workspace.warehouse()
+    activations = warehouse.read_published(tables.LATENT_ACTIVATIONS)
+    live = {row[0] for row in activations.select(F.explode("latent_ids")).distinct().collect()}
+    assert activations.count() == 600
+    assert activations.where(F.size("latent_ids") > 2).count() == 0
+    assert warehouse.read_published(tables.INTERACTIONS).count() == 600 * 24
+    assert warehouse.read_published(tables.ITEMS).count() == 240
+    assert warehouse.read_published(tables.RECOMMENDATIONS).count() == 600
+    for table in (tables.CONCEPTS, tables.CONCEPT_LABELS, tables.CONCEPT_SCORES):
+        assert {row["latent_id"] for row in warehouse.read_published(table).collect()} == live, table.name
+    coverage = warehouse.read_published(tables.CONCEPT_COVERAGE).collect()
+    assert {row["unit_kind"] for row in coverage} == {"sae", "init", "dimension"}
+
+
+def test_the_audit_is_published_and_its_sae_is_champion(audited: Audited) -> None:
+    workspace, _ = audited
+    (audit,) = workspace.rows(tables.AUDITS)
+    assert audit[:4] == (DT, 1, 1, "published")
+    assert workspace.context("any").registry.resolve("recsae-planted", "champion") == 1
+    for table in tables.TABLES.values():
+        assert f"audit-{DT}" not in workspace.warehouse().references(table), table.name
+
+
+def test_every_column_has_its_comment_in_the_warehouse(audited: Audited) -> None:
+    workspace, _ = audited
+    for table in tables.TABLES.values():
+        described = workspace.spark.sql(f"DESCRIBE {workspace.warehouse().full_name(table)}").collect()
+        comments = {row["col_name"]: row["comment"] for row in described if row["comment"]}
+        for field in table.schema.fields:
+            assert comments.get(field.name) == field.metadata["comment"], f"{table.name}.{field.name}"
+
+
+def test_the_planted_features_are_the_top_terms(audited: Audited) -> None:
+    workspace, _ = audited
+    top = workspace.warehouse().read_published(tables.CONCEPT_TERMS).where("significant AND rank = 1").collect()
+    found = {row["term"] for row in top if row["kind"] == "feature"}
+    assert len(found & set(FEATURES)) >= 0.9 * len(FEATURES)
+    # Words of the titles are noise: hardly ever the best term of a latent.
+    assert sum(row["kind"] == "word" for row in top) <= 0.1 * len(top)
+
+
+def test_most_concepts_of_the_planted_data_are_interpretable_and_no_shuffled_ones(audited: Audited) -> None:
+    workspace, _ = audited
+    concepts = workspace.warehouse().read_published(tables.CONCEPTS).collect()
+    assert sum(row["interpretable"] for row in concepts) >= 0.5 * len(concepts)
+
+    context = workspace.context("shuffled")
+    activations = context.warehouse.read_published(tables.LATENT_ACTIVATIONS).orderBy("user_id").collect()
+    users = np.random.default_rng(11).permutation([row["user_id"] for row in activations]).tolist()
+    shuffled = context.spark.createDataFrame(
+        [(user, row["latent_ids"], row["activations"]) for user, row in zip(users, activations, strict=True)],
+        "user_id string, latent_ids array<int>, activations array<float>",
+    )
+    sae = load_sae(context.registry.fetch(context.sae_name, 1))
+    units = judge_baseline(
+        context.spark,
+        "shuffled",
+        shuffled,
+        sae.W_dec.detach().numpy(),
+        linked_items(context.warehouse.read_published(tables.RECOMMENDATIONS), context.settings.evidence),
+        context.warehouse.read_published(tables.ITEMS),
+        context.settings,
+    )
+    judged = units.scores.collect()
+    assert len(judged) == len(concepts)
+    assert sum(row["interpretable"] for row in judged) <= 0.05 * len(judged)
+    release(units)
+
+
+def test_running_every_job_again_leaves_the_same_rows(audited: Audited) -> None:
+    workspace, _ = audited
+    before = workspace.published()
+    run_audit(workspace.context("audit"))
+    assert different_tables(before, workspace.published()) == []
+
+
+def test_people_can_look_at_what_was_published(audited: Audited) -> None:
+    workspace, _ = audited
+    conf = ("--conf", "conf/planted.yaml")
+    query = "SELECT count(*) AS concepts, max(density) AS density FROM concepts"
+    answer = workspace.recsae("sql", *conf, query, "--format", "json")
+    assert answer.returncode == 0, answer.stderr
+    row = json.loads(answer.stdout)
+    assert row["concepts"] == len(workspace.rows(tables.CONCEPTS))
+    assert 0 < row["density"] <= 1
+    refused = workspace.recsae("sql", *conf, "DROP TABLE concepts")
+    assert refused.returncode == 2
+    assert "recsae sql only reads" in refused.stderr
+
+    concepts = workspace.recsae("concepts", *conf, "--top", "3")
+    assert concepts.returncode == 0, concepts.stderr
+    assert concepts.stdout.count("terms: ") == 3
+    versions = workspace.recsae("versions", *conf)
+    assert "champion" in versions.stdout

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from pyspark.sql import functions as F
+
+from recsae_lib.job import JobContext, execute, guarded
+from recsae_lib.warehouse import tables
+from tests.workspace import DT, REPOSITORY, Workspace, alike
+
+pytestmark = pytest.mark.integration
+
+Audited = tuple[Workspace, CompletedProcess[str]]
+NEXT_DAY = date(2026, 11, 21)
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[[JobContext], str]:
+    """Run a job as the command does and return the one line in which it is refused."""
+
+    def run(context: JobContext) -> str:
+        capsys.readouterr()
+        code = guarded(lambda: execute(context, import_module(f"jobs.{context.job}").run))
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("recsae: ")]
+        assert code == 2, lines
+        assert len(lines) == 1
+        return lines[0]
+
+    return run
+
+
+def state(workspace: Workspace) -> dict[str, Any]:
+    """Snapshots of every table: what a refused job must not have moved."""
+    return {name: workspace.warehouse().references(table) for name, table in tables.TABLES.items()}
+
+
+def test_bad_data_is_refused_before_anything_is_written(
+    audited: Audited, refusal: Callable[[JobContext], str], tmp_path: Path
+) -> None:
+    workspace, _ = audited
+    before = state(workspace)
+    corrupt = tmp_path / "corrupt.parquet"
+    corrupt.write_bytes(b"PAR1 this is no Parquet file PAR1")
+    items = tmp_path / "items.csv"
+    items.write_text("item_id,title,features\ni0,,\ni1,,\n", encoding="utf-8")
+    for overrides, part in (
+        ([f"dataset.interactions={tmp_path}/nowhere.csv"], "nowhere.csv"),
+        (["dataset.format=parquet", f"dataset.interactions={corrupt}"], "corrupt.parquet"),
+        ([f"dataset.items={items}"], "text"),
+        (["dataset.columns.item_id=item"], "item_id"),
+    ):
+        line = refusal(workspace.context("ingest_dataset", *overrides, dt=NEXT_DAY))
+        assert part in line, line
+    assert state(workspace) == before
+
+
+def test_users_with_one_interaction_cannot_train_a_recommender(
+    audited: Audited, refusal: Callable[[JobContext], str], tmp_path: Path
+) -> None:
+    workspace, _ = audited
+    interactions = tmp_path / "interactions.csv"
+    rows = "".join(f"u{user},i{user % 240},{1_700_000_000 + user}\n" for user in range(50))
+    interactions.write_text("user_id,item_id,ts\n" + rows, encoding="utf-8")
+    overrides = ("namespace=lonely", f"dataset.interactions={interactions}")
+    ingest = workspace.context("ingest_dataset", *overrides)
+    execute(ingest, import_module("jobs.ingest_dataset").run)
+    assert "interactions" in refusal(workspace.context("train_recommender", *overrides))
+
+
+def test_a_date_without_data_is_refused(audited: Audited, refusal: Callable[[JobContext], str]) -> None:
+    workspace, _ = audited
+    before = state(workspace)
+    assert "extract_representations" in refusal(workspace.context("train_sae", dt=NEXT_DAY))
+    assert "extract_representations" in refusal(workspace.context("encode_latents", dt=NEXT_DAY))
+    for job in ("compute_concept_terms", "interpret_concepts", "verify_concepts", "publish_audit"):
+        line = refusal(workspace.context(job, dt=NEXT_DAY))
+        assert f"no rows for dt={NEXT_DAY}" in line, job
+    assert state(workspace) == before
+
+
+def test_an_sae_of_another_dimension_is_refused(audited: Audited, refusal: Callable[[JobContext], str]) -> None:
+    workspace, _ = audited
+    smaller = ("recommender.dimension=8", "recommender.sasrec.epochs=2")
+    registry = workspace.context("any").registry
+    try:
+        for job in ("train_recommender", "extract_representations"):
+            execute(workspace.context(job, *smaller, dt=NEXT_DAY), import_module(f"jobs.{job}").run)
+        assert registry.resolve("recommender-planted", "candidate") == 2
+        before = state(workspace)
+        line = refusal(workspace.context("encode_latents", dt=NEXT_DAY))
+        assert "8" in line
+        assert "16" in line
+        assert state(workspace)["latent_activations"].get("main") == before["latent_activations"].get("main")
+        assert workspace.warehouse(NEXT_DAY).read(tables.LATENT_ACTIVATIONS).count() == 0
+    finally:
+        registry.set_alias("recommender-planted", "candidate", 1)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(audited: Audited, refusal: Callable[[JobContext], str]) -> None:
+    workspace, _ = audited
+    file = workspace.folder / "data" / "items.csv"
+    line = refusal(workspace.context("train_recommender", f"paths.var={file}/var"))
+    assert "items.csv" in line
+
+
+def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
+    audited: Audited, refusal: Callable[[JobContext], str], refusing_server: str
+) -> None:
+    workspace, _ = audited
+    before = state(workspace)
+    line = refusal(
+        workspace.context(
+            "interpret_concepts",
+            "interpretation.interpreter=openai",
+            f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
+            f"interpretation.openai.base_url={refusing_server}",
+        )
+    )
+    assert "HTTP 401" in line
+    assert "OPENAI_API_KEY" in line
+    assert state(workspace) == before
+
+
+def test_main_shows_only_audits_whose_checks_passed(audited: Audited) -> None:
+    workspace, _ = audited
+    before = workspace.published()
+    failing = workspace.context("publish_audit", "checks.maximum_fvu=0.0001")
+    labels = failing.warehouse.read(tables.CONCEPT_LABELS).drop("dt")
+    failing.warehouse.replace(tables.CONCEPT_LABELS, labels.withColumn("label", F.lit("never to be seen")))
+    assert guarded(lambda: execute(failing, import_module("jobs.publish_audit").run)) == 3
+    assert workspace.published() == before
+    assert workspace.rows(tables.AUDITS)[0][3] == "failed"
+    on_branch = workspace.warehouse().read(tables.CONCEPTS).select("label").distinct().collect()
+    assert [row["label"] for row in on_branch] == ["never to be seen"]
+
+    mended = workspace.context("interpret_concepts")
+    for job in ("interpret_concepts", "publish_audit"):
+        execute(mended.for_job(job), import_module(f"jobs.{job}").run)
+    after = workspace.published()
+    assert alike([after[name] for name in sorted(after)], [before[name] for name in sorted(before)])
+    assert workspace.rows(tables.AUDITS)[0][3] == "published"
+
+
+def test_a_job_file_runs_under_spark_submit_and_writes_the_same_rows(audited: Audited) -> None:
+    workspace, _ = audited
+    table = tables.LATENT_ACTIVATIONS
+    before = workspace.rows(table)
+    jars = workspace.recsae("jars").stdout.strip()
+    submit = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("spark-submit")),
+            *("--properties-file", "conf/spark/local.conf", "--jars", jars),
+            str(REPOSITORY / "jobs" / "encode_latents.py"),
+            *("--conf", "conf/planted.yaml", "--dt", DT.isoformat()),
+        ],
+        cwd=workspace.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert submit.returncode == 0, submit.stderr
+    on_branch = workspace.warehouse().read(table)
+    assert alike(sorted((tuple(row) for row in on_branch.collect()), key=repr), before)
+    workspace.warehouse().drop_branch(table)

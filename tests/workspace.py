@@ -1,0 +1,119 @@
+"""A folder in which the tests run whole audits of the planted data set, and read back what they wrote."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pyspark.sql import SparkSession
+
+from recsae_lib.config import load_settings
+from recsae_lib.job import JobContext
+from recsae_lib.warehouse.store import Warehouse
+from recsae_lib.warehouse.tables import TABLES, Table
+from tests.planted import write_planted
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DT = date(2026, 11, 20)
+
+PLANTED_SETTINGS: dict[str, Any] = {
+    "namespace": "planted",
+    "device": "cpu",
+    "dataset": {"format": "csv", "interactions": "data/interactions.csv", "items": "data/items.csv"},
+    "recommender": {"dimension": 16, "sasrec": {"inner_dimension": 16, "dropout": 0.1, "epochs": 30}},
+    "recommendations": {"top_n": 10, "context_items": 10},
+    "sae": {"expansion_factor": 2, "k": 2, "batch_size": 256, "epochs": 30, "learning_rate": 0.002},
+}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder in which audits run, with its own warehouse, registry and bulk files.
+
+    Parameters
+    ----------
+    folder : working directory of the commands.
+    catalog : name under which the tests' Spark session knows its warehouse.
+    """
+
+    folder: Path
+    catalog: str
+    spark: SparkSession
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start the command `recsae` in this folder."""
+        command = [sys.executable, "-m", "recsae_lib.cli", *arguments]
+        return subprocess.Popen(
+            command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )
+
+    def recsae(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command `recsae` in this folder and wait."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def audit(self) -> subprocess.CompletedProcess[str]:
+        """Run the whole audit."""
+        return self.recsae("audit", "--conf", "conf/planted.yaml", "--dt", DT.isoformat())
+
+    def context(self, job: str, *overrides: str, dt: date = DT) -> JobContext:
+        """Return the context of a job that runs in the tests' process, on the same warehouse, registry and files."""
+        here = [
+            f"catalog={self.catalog}",
+            f"paths.var={self.folder}/var",
+            f"paths.bulk={self.folder}/var/bulk",
+            f"paths.tracking_uri=sqlite:///{self.folder}/var/mlflow/mlflow.db",
+            f"paths.artifacts={self.folder}/var/mlflow/artifacts",
+            f"dataset.interactions={self.folder}/data/interactions.csv",
+            f"dataset.items={self.folder}/data/items.csv",
+        ]
+        settings = load_settings(None, self.folder / "conf" / "planted.yaml", [*here, *overrides])
+        return JobContext(job, settings, dt)
+
+    def warehouse(self, dt: date = DT) -> Warehouse:
+        """Return the tables as the audit of `dt` sees them."""
+        return Warehouse(self.spark, self.catalog, "planted", dt)
+
+    def published(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Rows of this date on main of every table but audits, sorted."""
+        return {name: self.rows(table) for name, table in TABLES.items() if name != "audits"}
+
+    def rows(self, table: Table, dt: date = DT) -> list[tuple[Any, ...]]:
+        """Rows of one table on main, sorted."""
+        return sorted((tuple(row) for row in self.warehouse(dt).read_published(table).collect()), key=repr)
+
+
+def alike(left: Any, right: Any) -> bool:
+    """Whether two values, rows or tables are the same, floats to 1e-6."""
+    if isinstance(left, float) and isinstance(right, float):
+        return math.isclose(left, right, rel_tol=1e-6, abs_tol=1e-6) or (math.isnan(left) and math.isnan(right))
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        return len(left) == len(right) and all(alike(a, b) for a, b in zip(left, right, strict=True))
+    return bool(left == right)
+
+
+def different_tables(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    """Names of the tables that are not the same."""
+    return [name for name in left if not alike(left[name], right[name])]
+
+
+def open_workspace(spark: SparkSession, folder: Path, catalog: str) -> Workspace:
+    """Lay out the data and settings of a workspace; the session learns its warehouse as `catalog`."""
+    folder.mkdir(exist_ok=True)
+    write_planted(folder / "data")
+    (folder / "conf").mkdir()
+    for part in ("base.yaml", "spark", "prompts"):
+        (folder / "conf" / part).symlink_to(REPOSITORY / "conf" / part)
+    (folder / "conf" / "planted.yaml").write_text(yaml.safe_dump(PLANTED_SETTINGS), encoding="utf-8")
+    spark.conf.set(f"spark.sql.catalog.{catalog}", "org.apache.iceberg.spark.SparkCatalog")
+    spark.conf.set(f"spark.sql.catalog.{catalog}.type", "hadoop")
+    spark.conf.set(f"spark.sql.catalog.{catalog}.warehouse", str(folder / "var" / "warehouse"))
+    spark.conf.set(f"spark.sql.catalog.{catalog}.cache-enabled", "false")
+    return Workspace(folder, catalog, spark)
