@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from scipy.stats import binom, false_discovery_control
 
+from recsae_lib.concepts.chance import units_by_chance
 from recsae_lib.config import VerificationSettings
 
 COUNTS = ("TP", "FN", "TN", "FP")
@@ -77,18 +77,8 @@ def expected_by_chance(scores: DataFrame, settings: VerificationSettings) -> flo
     scores : (cases), one row a latent of one judge.
     settings : `confidence` is read.
     """
-    latents_by_cases = scores.where("cases > 0").groupBy("cases").count().collect()  # at most 2n rows
-    return float(
-        sum(
-            row["count"] * binom.sf(fewest_correct(row["cases"], settings.confidence) - 1, row["cases"], 0.5)
-            for row in latents_by_cases
-        )
-    )
-
-
-def fewest_correct(cases: int, confidence: float) -> int:
-    """Smallest number of right answers c with c / cases >= confidence, by the division that confidence is made with."""
-    return int(np.argmax(np.arange(cases + 1) / cases >= confidence))
+    latents_by_cases = scores.groupBy("cases").count().collect()  # at most 2n rows
+    return units_by_chance({row["cases"]: row["count"] for row in latents_by_cases}, settings.confidence)
 
 
 def _tally(judged: DataFrame) -> DataFrame:

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from scipy.stats import binomtest
 
 from recsae_lib.config import VerificationSettings
-from recsae_lib.interpretation.scores import expected_by_chance, fewest_correct, score_concepts
+from recsae_lib.interpretation.scores import expected_by_chance, score_concepts
 from recsae_lib.warehouse.tables import CONCEPT_SCORES
 
 SETTINGS = VerificationSettings()
@@ -175,12 +175,3 @@ def test_expected_by_chance_agrees_with_coins(spark: SparkSession) -> None:
     simulated = 100 * np.mean(coins / 12 >= 0.75)
     latents = spark.createDataFrame([(12,)] * 100, "cases int")
     assert expected_by_chance(latents, VerificationSettings(confidence=0.75)) == pytest.approx(simulated, rel=0.05)
-
-
-@given(cases=st.integers(1, 300), percent=st.integers(0, 100))
-def test_fewest_correct_is_the_limit_in_floating_point_too(cases: int, percent: int) -> None:
-    confidence = percent / 100
-    fewest = fewest_correct(cases, confidence)
-    assert fewest / cases >= confidence
-    assert fewest == 0 or (fewest - 1) / cases < confidence
-    assert fewest == -(-percent * cases // 100)

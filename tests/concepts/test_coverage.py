@@ -1,0 +1,153 @@
+"""Coverage against sets counted one by one; shuffled labels against every way to deal them out."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, Row, SparkSession
+from scipy.stats import binomtest
+
+from recsae_lib.concepts.coverage import concept_coverage
+from recsae_lib.config import CoverageSettings, VerificationSettings
+from recsae_lib.warehouse.tables import CONCEPT_COVERAGE
+
+SCORES = "latent_id int, confidence double, q_value double, cases int"
+TERMS = "latent_id int, term string, kind string, significant boolean"
+LIMITS = VerificationSettings(significance=0.05)
+# confidence, q-value, cases, item features among the significant terms, linked items, users
+Unit = tuple[float | None, float, int, list[str], list[str], list[str]]
+
+
+def measure(
+    spark: SparkSession,
+    units: dict[int, Unit],
+    items: dict[str, list[str]],
+    users: list[str],
+    confidences: tuple[float, ...] = (0.6, 0.8, 1.0),
+    other_terms: list[tuple] | None = None,
+    other_latents: dict[str, list[int]] | None = None,
+) -> DataFrame:
+    scores = [(latent, *unit[:3]) for latent, unit in units.items()]
+    terms = [(latent, term, "feature", True) for latent, unit in units.items() for term in unit[3]]
+    linked = [(latent, item) for latent, unit in units.items() for item in unit[4]]
+    fired = [
+        (user, [latent for latent, unit in units.items() if user in unit[5]] + (other_latents or {}).get(user, []))
+        for user in users
+    ]
+    return concept_coverage(
+        spark.createDataFrame(scores, SCORES),
+        spark.createDataFrame(terms + (other_terms or []), TERMS),
+        spark.createDataFrame(linked, "latent_id int, item_id string"),
+        spark.createDataFrame(fired, "user_id string, latent_ids array<int>"),
+        spark.createDataFrame(list(items.items()), "item_id string, features array<string>"),
+        CoverageSettings(minimum_document_frequency=2, confidences=confidences),
+        LIMITS,
+    )
+
+
+def rows_of(coverage: DataFrame) -> list[Row]:
+    return sorted(coverage.collect())
+
+
+ITEMS = {
+    "i1": ["space", "war", "war"],
+    "i2": ["space", "war"],
+    "i3": ["horror"],
+    "i4": ["horror", "rare"],
+    "i5": [],
+}
+USERS = ["u1", "u2", "u3", "u4", "u5"]
+UNITS: dict[int, Unit] = {
+    3: (1.0, 0.001, 20, ["space"], ["i1", "i2"], ["u1"]),
+    4: (0.7, 0.01, 20, ["war", "rare"], ["i2", "i3"], ["u1", "u2"]),
+    5: (0.9, 0.06, 20, ["horror"], ["i4"], ["u3"]),  # its q-value does not pass
+    9: (None, 0.0, 0, ["horror"], ["i5"], ["u4"]),
+}
+
+
+def test_what_units_reach_at_each_confidence(spark: SparkSession) -> None:
+    coverage = measure(
+        spark,
+        UNITS,
+        {**ITEMS},
+        USERS,
+        other_terms=[(3, "horror", "feature", False), (3, "horror", "word", True), (77, "horror", "feature", True)],
+        other_latents={"u5": [2, 6, 1004]},  # latents without a score
+    )
+    declared = [
+        (field.name, field.dataType)
+        for field in CONCEPT_COVERAGE.schema
+        if field.name not in ("dt", "sae_version", "unit_kind")
+    ]
+    assert [(field.name, field.dataType) for field in coverage.schema] == declared
+    rows = rows_of(coverage)
+    # Features in two items or more: space, war, horror ("rare" is in one).
+    assert [tuple(row)[:4] for row in rows] == [
+        (0.6, pytest.approx(2 / 3), pytest.approx(3 / 5), pytest.approx(2 / 5)),
+        (0.8, pytest.approx(1 / 3), pytest.approx(2 / 5), pytest.approx(1 / 5)),
+        (1.0, pytest.approx(1 / 3), pytest.approx(2 / 5), pytest.approx(1 / 5)),
+    ]
+    assert [row["units"] for row in rows] == [2, 1, 1]
+    # Two of four dealt sets: space and war in one set each, horror in two; one of four.
+    assert [row["shuffled_feature_coverage"] for row in rows] == [
+        pytest.approx((1 / 2 + 1 / 2 + 5 / 6) / 3),
+        pytest.approx((1 / 4 + 1 / 4 + 1 / 2) / 3),
+        pytest.approx((1 / 4 + 1 / 4 + 1 / 2) / 3),
+    ]
+    # Two of four units pass, so p had to be below .05 · 2/4: 15 of 20 has .0207, 14 of 20 .058.
+    tails = [binomtest(correct, 20, 0.5, "greater").pvalue for correct in (15, 16, 20)]
+    assert [row["units_expected_by_chance"] for row in rows] == [pytest.approx(3 * tail) for tail in tails]
+
+
+def test_no_counted_unit_still_gives_a_row_a_confidence(spark: SparkSession) -> None:
+    units = {1: (0.5, 0.001, 20, ["space"], ["i1"], ["u1"]), 2: (None, 1.0, 0, ["war"], ["i1"], ["u1"])}
+    rows = rows_of(measure(spark, units, ITEMS, USERS))
+    assert [row["min_confidence"] for row in rows] == [0.6, 0.8, 1.0]
+    assert {tuple(row)[1:6] for row in rows} == {(0.0, 0.0, 0.0, 0.0, 0)}
+    assert [tuple(row)[1:] for row in rows_of(measure(spark, {}, {}, []))] == [(0.0, 0.0, 0.0, 0.0, 0, 0.0)] * 3
+
+
+@st.composite
+def worlds(draw: Any) -> tuple[dict[int, Unit], dict[str, list[str]], list[str]]:
+    features, items, users = ["a", "b", "c", "d"], [f"i{n}" for n in range(6)], [f"u{n}" for n in range(5)]
+
+    def some(of: list[str]) -> list[str]:
+        return draw(st.lists(st.sampled_from(of), unique=True, max_size=3))
+
+    confidence = st.none() | st.integers(8, 20).map(lambda correct: correct / 20)
+    units = {
+        latent: (draw(confidence), draw(st.sampled_from([0.01, 0.5])), 20, some(features), some(items), some(users))
+        for latent in draw(st.lists(st.integers(0, 30), unique=True, max_size=5))
+    }
+    return units, {item: some(features) for item in items}, users
+
+
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(world=worlds())
+def test_any_world_agrees_with_sets(spark: SparkSession, world: tuple) -> None:
+    units, items, users = world
+    carried = [feature for of_item in items.values() for feature in of_item]
+    features = {feature for feature in carried if carried.count(feature) >= 2}
+    for row in rows_of(measure(spark, units, items, users, confidences=(0.9, 0.5, 0.75))):
+        counted = [u for u in units.values() if u[0] is not None and u[0] >= row["min_confidence"] and u[1] < 0.05]
+
+        def share(of: set[str], sets: list[list[str]]) -> float:
+            return len(of & {name for names in sets for name in names}) / max(len(of), 1)
+
+        dealt = [share(features, list(sets)[: len(counted)]) for sets in permutations(u[3] for u in units.values())]
+        assert row.asDict() == {
+            "min_confidence": row["min_confidence"],
+            "feature_coverage": pytest.approx(share(features, [u[3] for u in counted])),
+            "item_coverage": pytest.approx(share(set(items), [u[4] for u in counted])),
+            "user_coverage": pytest.approx(share(set(users), [u[5] for u in counted])),
+            "shuffled_feature_coverage": pytest.approx(np.mean(dealt)),
+            "units": len(counted),
+            "units_expected_by_chance": row["units_expected_by_chance"],
+        }
+        passed = sum(u[1] < 0.05 for u in units.values())
+        assert row["units_expected_by_chance"] <= 0.05 * max(passed, 1)

@@ -1,0 +1,105 @@
+"""The concepts table: reach counted over all users, one row a live latent, the language model's verdict first."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.sql import DataFrame, Row, SparkSession
+
+from recsae_lib.concepts.publication import build_concepts, latent_reach
+from recsae_lib.warehouse.schemas import discrepancies
+from recsae_lib.warehouse.tables import CONCEPT_LABELS, CONCEPT_SCORES, CONCEPTS, Table
+
+ACTIVATIONS = "user_id string, latent_ids array<int>, activations array<float>"
+LABEL = {
+    "dt": None,
+    "sae_version": 3,
+    "label": "space",
+    "description": "Users who like space.",
+    "features": ["Sci-Fi"],
+    "interpreter": "terms",
+    "llm_model": None,
+    "prompt_version": None,
+    "request_id": None,
+    "status": "labelled",
+}
+SCORE = {
+    "dt": None,
+    "sae_version": 3,
+    "judge": "terms",
+    "confidence": 0.9,
+    "recall": 0.8,
+    "specificity": 1.0,
+    "precision": 1.0,
+    "cases": 20,
+    "p_value": 0.001,
+    "q_value": 0.01,
+    "interpretable": True,
+    "best_feature": "Sci-Fi",
+    "best_feature_auc": 0.7,
+}
+
+
+def activations(spark: SparkSession) -> DataFrame:
+    rows = [("a", [5, 2], [3.0, 1.0]), ("b", [5], [1.0]), ("c", [], []), ("d", [7], [0.5])]
+    return spark.createDataFrame(rows, ACTIVATIONS)
+
+
+def rows_in(spark: SparkSession, table: Table, base: dict, rows: list[dict]) -> DataFrame:
+    columns = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in table.schema)
+    return spark.createDataFrame([tuple({**base, **row}[name] for name in table.schema.names) for row in rows], columns)
+
+
+def concepts_of(spark: SparkSession, labels: list[dict], scores: list[dict]) -> dict[int, Row]:
+    concepts = build_concepts(
+        activations(spark), rows_in(spark, CONCEPT_LABELS, LABEL, labels), rows_in(spark, CONCEPT_SCORES, SCORE, scores)
+    )
+    assert discrepancies(CONCEPTS.schema, concepts.schema) == [
+        f"column {name} is missing" for name in ("dt", "sae_version")
+    ]
+    rows = concepts.collect()
+    assert len({row["latent_id"] for row in rows}) == len(rows)
+    return {row["latent_id"]: row for row in rows}
+
+
+def test_reach_counts_silent_users_in_the_density(spark: SparkSession) -> None:
+    assert sorted(map(tuple, latent_reach(activations(spark)).collect())) == [
+        (2, 1, 0.25, 1.0),
+        (5, 2, 0.5, 2.0),
+        (7, 1, 0.25, 0.5),
+    ]
+
+
+def test_every_live_latent_and_no_other_has_one_row(spark: SparkSession) -> None:
+    concepts = concepts_of(
+        spark,
+        [{"latent_id": 2}, {"latent_id": 5, "label": "war"}, {"latent_id": 7}, {"latent_id": 99}],
+        [{"latent_id": 2}, {"latent_id": 5, "confidence": 0.5, "interpretable": False}, {"latent_id": 99}],
+    )
+    assert sorted(concepts) == [2, 5, 7]
+    assert concepts[2].asDict() == {
+        "latent_id": 2,
+        "label": "space",
+        "description": "Users who like space.",
+        "features": ["Sci-Fi"],
+        "interpreter": "terms",
+        "status": "labelled",
+        "judge": "terms",
+        "confidence": 0.9,
+        "q_value": 0.01,
+        "interpretable": True,
+        "best_feature": "Sci-Fi",
+        "best_feature_auc": 0.7,
+        "active_users": 1,
+        "density": 0.25,
+        "mean_activation": pytest.approx(1.0),
+    }
+    assert (concepts[5]["label"], concepts[5]["interpretable"]) == ("war", False)
+    assert (concepts[7]["judge"], concepts[7]["confidence"], concepts[7]["interpretable"]) == (None, None, False)
+
+
+def test_verdict_of_the_language_model_goes_first(spark: SparkSession) -> None:
+    by_model = {"judge": "llm", "confidence": 0.55, "q_value": 0.4, "interpretable": False}
+    scores = [{"latent_id": 2}, {"latent_id": 2, **by_model}, {"latent_id": 5}]
+    concepts = concepts_of(spark, [{"latent_id": latent} for latent in (2, 5, 7)], scores)
+    assert (concepts[2]["judge"], concepts[2]["confidence"], concepts[2]["interpretable"]) == ("llm", 0.55, False)
+    assert (concepts[5]["judge"], concepts[5]["interpretable"]) == ("terms", True)
