@@ -35,6 +35,7 @@ def run(context: JobContext) -> None:
         reasons = warehouse.read(tables.REJECTS).groupBy("reason").count().orderBy("count", ascending=False).limit(5)
         for row in reasons.collect():
             log.warning("ingest_dataset: %s rows rejected: %s", f"{row['count']:,}", row["reason"])
+    dataset.release()
 
 
 if __name__ == "__main__":

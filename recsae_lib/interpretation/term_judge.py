@@ -16,7 +16,7 @@ def judge_by_terms(
     """Judge held-out cases by terms, with thresholds chosen on the construct half (method.md section 6; ours).
 
     A case fires where its score (`case_scores`) exceeds the threshold of the latent (`choose_thresholds`). A latent
-    without significant terms, or without cases in the construct half, is judged not to fire for anybody.
+    without terms, or without cases in the construct half, is judged not to fire for anybody.
 
     Parameters
     ----------
@@ -39,24 +39,25 @@ def judge_by_terms(
 def case_scores(cases: DataFrame, linked: DataFrame, item_terms: DataFrame, concept_terms: DataFrame) -> DataFrame:
     """Score each case by the terms that its linked items share with the latent (method.md section 6).
 
-        score(l, u) = sum over linked items i of u, significant terms t of l, of tfidf_lt n_it / number of linked items
+        score(l, u) = sum over linked items i of u, terms t of l, of tfidf_lt n_it / number of linked items
 
-    Only significant terms count, since they are what the label and description are made of; the division makes users
-    with few and with many linked items comparable. Sums are taken in fixed point, so that users with the same terms
-    get the same score in whatever order the rows arrive.
+    All kept terms of the latent count, significant or not: many weak ones together tell users apart where none does
+    alone, and whether they do is measured on users who had no part in finding them. The division makes users with few
+    and with many linked items comparable. Sums are taken in fixed point, so that users with the same terms get the
+    same score in whatever order the rows arrive.
 
     Parameters
     ----------
     cases : (latent_id, user_id, kind, fires).
     linked : (user_id STRING, item_ids ARRAY<STRING>), one row a user.
     item_terms : (item_id, term, kind, occurrences LONG).
-    concept_terms : (latent_id, term, kind, tfidf, significant).
+    concept_terms : (latent_id, term, kind, tfidf).
 
     Returns
     -------
     DataFrame : (latent_id, user_id, kind, fires, score DOUBLE); 0.0 for a user without linked items.
     """
-    weights = concept_terms.where("significant").select("latent_id", "term", F.col("kind").alias("term_kind"), "tfidf")
+    weights = concept_terms.select("latent_id", "term", F.col("kind").alias("term_kind"), "tfidf")
     terms = item_terms.select("item_id", "term", F.col("kind").alias("term_kind"), "occurrences")
     contribution = (F.col("tfidf") * F.col("occurrences")).cast("decimal(28,16)")
     total = F.coalesce(F.sum(contribution), F.lit(0)).cast("double")

@@ -32,7 +32,7 @@ ITEM_TERMS = [
 CONCEPT_TERMS = [
     (1, "space", "word", 0.3, True),
     (1, "Horror", "feature", 0.1, True),
-    (1, "Drama", "feature", 9.0, False),
+    (1, "Drama", "feature", 0.05, False),
     (2, "Drama", "feature", 0.2, True),
 ]
 
@@ -66,11 +66,11 @@ def test_scores_of_cases(spark: SparkSession) -> None:
     scores = {(row["latent_id"], row["user_id"]): row["score"] for row in rows}
     assert len(rows) == len(scores) == 10
     assert scores == {
-        (1, "anna"): pytest.approx((2 * 0.3 + 0.1 + 0.3) / 2),  # the insignificant drama is left out
-        (1, "bert"): pytest.approx((2 * 0.3 + 0.1) / 2),  # alien once; the word horror is not the feature Horror
+        (1, "anna"): pytest.approx((2 * 0.3 + 0.1 + 0.3 + 0.05) / 2),  # the insignificant drama counts as well
+        (1, "bert"): pytest.approx((2 * 0.3 + 0.1 + 0.05) / 2),  # alien once; the word horror is not the feature Horror
         (1, "finn"): pytest.approx((2 * 0.3 + 0.1) / 2),  # an item without terms still counts as linked
         (1, "nobody"): 0.0,
-        (1, "carl"): 0.0,
+        (1, "carl"): pytest.approx(0.05),
         (1, "dora"): 0.0,
         (1, "emil"): scores[1, "anna"],  # bit for bit, in whatever order the items stand
         (2, "anna"): pytest.approx(0.2 / 2),
@@ -89,7 +89,7 @@ def test_judgement_follows_the_threshold_of_the_construct_half(spark: SparkSessi
         spark, {1: (["bert", "dora"], ["emil", "nobody"]), 2: (["anna"], ["dora"]), 3: (["anna"], ["bert"])}
     )
     judged = judge_by_terms(construct, verify, *frames(spark))
-    # Latent 1: threshold .25 between 0 and .5. Latent 2: no construct cases. Latent 3: no terms.
+    # Latent 1: threshold .2875 between .05 and .525. Latent 2: no construct cases. Latent 3: no terms.
     assert sorted(map(tuple, judged.collect())) == [
         (1, "bert", "positive", True, True),
         (1, "dora", "positive", True, False),
