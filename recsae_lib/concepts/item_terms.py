@@ -1,0 +1,94 @@
+"""Terms of items: words of their text, and their item features as whole terms."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from recsae_lib.config import TermSettings
+
+# Two or more letters, marks (accents of their own, vowel signs), digits or underscores of any script.
+WORD = r"[\p{L}\p{M}\p{N}_]{2,}"
+STOP_WORDS: dict[str, tuple[str, ...]] = {"english": tuple(sorted(ENGLISH_STOP_WORDS)), "none": ()}
+
+
+def item_terms(items: DataFrame, settings: TermSettings) -> DataFrame:
+    """Count the terms of each item, n_it (method.md section 4).
+
+    kind=word: the text in lower case is cut into words (`WORD`; a single letter or digit is none), stop words are
+    removed, and what is left gives runs of 1 to `longest_ngram` words. A run goes over a stop word that stood between
+    ("lord rings" of "Lord of the Rings"), as in scikit-learn's CountVectorizer.
+    kind=feature: each item feature as it is; one that stands twice in the array counts once.
+
+    Parameters
+    ----------
+    items : (item_id, title, text, features ARRAY<STRING>), one row an item; titles are not read.
+    settings : `longest_ngram` and `stop_words` are read.
+
+    Returns
+    -------
+    DataFrame : (item_id, term, kind, occurrences LONG); no row for an item without terms.
+    """
+    return item_terms_with_total(items, settings).where("term IS NOT NULL")
+
+
+def item_terms_with_total(items: DataFrame, settings: TermSettings) -> DataFrame:
+    """Count as `item_terms` does, and add one row an item, term and kind null, that counts all its terms, Σ_t n_it."""
+    words = F.regexp_extract_all(F.lower(F.coalesce("text", F.lit(""))), F.lit(WORD), F.lit(0))
+    features = F.array_except(F.array_distinct("features"), F.array(F.lit(None).cast("string")))
+    tokens = items.select(
+        "item_id",
+        _without_stop_words(words, settings).alias("words"),
+        F.coalesce(features, F.array().cast("array<string>")).alias("features"),
+    )
+    runs = F.concat(*(_runs(length) for length in range(1, settings.longest_ngram + 1)))
+    # Equal runs stand together once they are sorted; counted in place, they need no shuffle and no aggregation.
+    return (
+        tokens.select("item_id", "features", F.array_sort(runs).alias("runs"))
+        .select("item_id", "features", "runs", F.array_distinct("runs").alias("distinct"))
+        .select(
+            "*",
+            F.transform("distinct", lambda run: F.call_function("array_position", F.col("runs"), run)).alias("starts"),
+        )
+        .select(
+            "item_id",
+            F.explode(
+                F.concat(
+                    F.transform("distinct", lambda run, place: _counted(run, "word", _length_from(place))),
+                    F.transform("features", lambda feature: _counted(feature, "feature", F.lit(1))),
+                    F.array(_counted(F.lit(None), None, F.size("runs") + F.size("features"))),
+                )
+            ).alias("counted"),
+        )
+        .select("item_id", "counted.*")
+    )
+
+
+def _length_from(place: Column) -> Column:
+    following = F.coalesce(F.get("starts", place + 1), F.size("runs") + 1)
+    return following - F.get("starts", place)
+
+
+def _without_stop_words(words: Column, settings: TermSettings) -> Column:
+    stop_words = STOP_WORDS[settings.stop_words]
+    return F.filter(words, lambda word: ~word.isin(*stop_words)) if stop_words else words
+
+
+def _runs(length: int) -> Column:
+    words = F.col("words")
+    if length == 1:
+        return words
+    starts = F.slice(words, F.lit(1), F.greatest(F.size(words) - (length - 1), F.lit(0)))
+    return F.transform(
+        starts,
+        lambda word, start: F.concat_ws(" ", word, *(F.get(words, start + step) for step in range(1, length))),
+    )
+
+
+def _counted(term: Column, kind: str | None, occurrences: Column) -> Column:
+    return F.struct(
+        term.cast("string").alias("term"),
+        F.lit(kind).cast("string").alias("kind"),
+        occurrences.cast("long").alias("occurrences"),
+    )
