@@ -47,7 +47,11 @@ class ColumnMapping(Section):
     user_id: str = Field("user_id", description="Column that holds the user id.")
     item_id: str = Field("item_id", description="Column that holds the item id.")
     weight: str | None = Field(None, description="Column that holds the weight (a rating, a count); 1.0 where unset.")
-    ts: str | None = Field("ts", description="Column that holds the time: a timestamp, ISO 8601, or Unix seconds.")
+    ts: str | None = Field(
+        "ts",
+        description="Column that holds the time: a timestamp, ISO 8601 text, or Unix time in s, ms, µs or ns, told by "
+        "its size. Where unset, every time is 1970-01-01 and a user's items are in the order of item_id.",
+    )
     title: str | None = Field("title", description="Column of the item table that holds the title.")
     text: str | None = Field(None, description="Column of the item table that holds free text; the title where unset.")
     features: str | None = Field(
@@ -131,8 +135,14 @@ class RecommenderSettings(Section):
         10, description="Cut-off of the dev NDCG that selects the epoch (10), e.g. NDCG@10."
     )
     evaluation_users: PositiveInt = Field(
-        100_000, description="At most so many users, drawn by hash, in each evaluation pass."
+        100_000, description="At most so many users, drawn by the seed, in each evaluation pass."
     )
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> RecommenderSettings:
+        if self.kind == "sasrec" and self.dimension % self.sasrec.heads:
+            raise ValueError(f"sasrec.heads ({self.sasrec.heads}) must divide dimension ({self.dimension})")
+        return self
 
 
 class RepresentationSettings(Section):

@@ -39,7 +39,8 @@ def measure_fidelity(sae: SparseAutoencoder, recommender: Recommender, held_out:
     InputError : nobody is held out, or x has not the SAE's dimension.
     """
     device = sae.W_dec.device
-    original, reconstructed = [], []
+    original: list[torch.Tensor] = []
+    reconstructed: list[torch.Tensor] = []
     for users in held_out:
         if users.representations.shape[1] != sae.dimension:
             raise InputError(

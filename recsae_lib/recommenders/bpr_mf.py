@@ -1,0 +1,127 @@
+"""BPR-MF: a vector for every user and every item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from recsae_lib.config import BprMfSettings
+from recsae_lib.errors import InputError
+from recsae_lib.recommenders.negatives import Negatives, bpr_loss
+from recsae_lib.recommenders.protocol import Histories
+from recsae_lib.recommenders.training_histories import TrainingHistories
+
+INITIAL_DEVIATION = 0.01
+CHUNK_BATCHES = 256  # batches whose negatives are drawn at once
+
+
+class BprMf(torch.nn.Module):
+    """Matrix factorisation (Rendle et al., BPR, arXiv 1205.2618).
+
+    ::
+
+        x       = P[u]              x ∈ R^d
+        score_i = x · Q[i]
+
+    It knows only the users it was trained on.
+
+    Parameters
+    ----------
+    user_count : P is (user_count, d).
+    item_count : n; Q is (n, d).
+    dimension : d
+    """
+
+    kind = "bpr_mf"
+    reads_user_index = True
+    history_length: int | None = None
+    sites: tuple[str, ...] = ("last",)
+
+    def __init__(self, user_count: int, item_count: int, dimension: int) -> None:
+        super().__init__()
+        self.user_count, self.item_count, self.dimension = user_count, item_count, dimension
+        # Sparse gradients: a step touches the rows of its batch, however many users there are.
+        self.users = torch.nn.Embedding(user_count, dimension, sparse=True)
+        self.items = torch.nn.Embedding(item_count, dimension, sparse=True)
+        for table in (self.users, self.items):
+            torch.nn.init.normal_(table.weight, std=INITIAL_DEVIATION)
+
+    def build_inputs(self, histories: Histories) -> dict[str, torch.Tensor]:
+        """Take the user indices, ``users`` (batch,); the items of the histories are not read.
+
+        Raises
+        ------
+        InputError : a user is none that the model knows.
+        """
+        users = histories.user_indices
+        if len(users) and not 0 <= users.min() <= users.max() < self.user_count:
+            raise InputError("A user is not known to the recommender", "Leave them out, or train it again")
+        return {"users": torch.tensor(users, dtype=torch.int64)}
+
+    @torch.no_grad()
+    def represent(self, inputs: dict[str, torch.Tensor], site: str = "last") -> torch.Tensor:
+        """Return x = P[u], (batch, d)."""
+        x: torch.Tensor = self.users(inputs["users"])
+        return x
+
+    @torch.no_grad()
+    def score(self, representations: torch.Tensor) -> torch.Tensor:
+        """Return x · Q[i] for every item, (batch, n)."""
+        return representations @ self.items.weight.T
+
+    def item_embeddings(self) -> torch.Tensor:
+        """Return Q, (n, d)."""
+        return self.items.weight.detach()
+
+
+class BprMfObjective:
+    """Rank what a user interacted with before what they did not.
+
+    ::
+
+        L = mean over (u, i, j) of −ln σ(P[u] · Q[i] − P[u] · Q[j]) + λ/2 (‖P[u]‖² + ‖Q[i]‖² + ‖Q[j]‖²)
+
+    (u, i) is an interaction of the training part, j a sampled negative, λ the setting l2. Adam moves only the rows of
+    the batch (torch's SparseAdam), so a step costs the same however large the tables are.
+
+    Parameters
+    ----------
+    train : training part of the histories.
+    settings : learning rate, l2, interactions a batch.
+
+    Raises
+    ------
+    InputError : there is nothing to train on.
+    """
+
+    def __init__(self, train: TrainingHistories, dimension: int, settings: BprMfSettings, device: torch.device) -> None:
+        if len(train.items) == 0:
+            raise InputError("There is nothing to train on", "Ingest interactions first")
+        self.train, self.settings = train, settings
+        self.model = BprMf(len(train), train.item_count, dimension).to(device)
+        self.negatives = Negatives(train)
+        self.optimiser = torch.optim.SparseAdam(list(self.model.parameters()), lr=settings.learning_rate)
+
+    def batches(self, random: np.random.Generator) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield the interactions in random order: ``users``, ``items``, ``negatives``, each (batch,)."""
+        order = random.permutation(len(self.train.items))
+        size = self.settings.batch_size
+        for start in range(0, len(order), CHUNK_BATCHES * size):
+            positions = order[start : start + CHUNK_BATCHES * size]
+            users = np.searchsorted(self.train.offsets, positions, side="right") - 1
+            columns = {
+                "users": users,
+                "items": self.train.items[positions].astype(np.int64),
+                "negatives": self.negatives.draw(users, random),
+            }
+            for begin in range(0, len(positions), size):
+                yield {name: torch.from_numpy(values[begin : begin + size]) for name, values in columns.items()}
+
+    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Mean loss over the interactions of a batch."""
+        users, items = self.model.users(batch["users"]), self.model.items(batch["items"])
+        negatives = self.model.items(batch["negatives"])
+        norms = torch.stack([rows.square().sum(1).mean() for rows in (users, items, negatives)]).sum()
+        return bpr_loss((users * items).sum(1), (users * negatives).sum(1)) + self.settings.l2 / 2 * norms

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+import pytest
+import torch
+from pyspark.sql import SparkSession
+
+from jobs import train_recommender
+from recsae_lib.config import Settings
+from recsae_lib.job import JobContext
+from recsae_lib.recommenders.store import load_recommender
+from recsae_lib.warehouse import tables
+
+
+def context_of(folder: Path, spark: SparkSession, **recommender: object) -> JobContext:
+    settings = Settings.model_validate(
+        {
+            "namespace": "training",
+            "paths": {
+                "var": str(folder),
+                "bulk": str(folder / "bulk"),
+                "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+                "artifacts": str(folder / "artifacts"),
+            },
+            "recommender": {
+                "dimension": 8,
+                "sasrec": {"history_length": 4, "epochs": 3, "batch_size": 16},
+                "bpr_mf": {"epochs": 2},
+                **recommender,
+            },
+        }
+    )
+    context = JobContext("train_recommender", settings, date(2026, 11, 20))
+    context.__dict__["spark"] = spark
+    return context
+
+
+@pytest.mark.integration
+def test_training_twice_gives_one_version_and_another_kind_another(spark: SparkSession, tmp_path: Path) -> None:
+    first = context_of(tmp_path, spark)
+    rows = [
+        (f"u{user:02d}", f"i{(user + step) % 10}", 1.0, datetime.fromtimestamp(1000 * user + step, tz=timezone.utc))
+        for user in range(30)
+        for step in range(6)
+    ]
+    first.warehouse.replace(
+        tables.INTERACTIONS, spark.createDataFrame(rows, "user_id string, item_id string, weight double, ts timestamp")
+    )
+    versions, names = [], "recommender-training"
+    for kind in ("sasrec", "sasrec", "bpr_mf", "sasrec"):
+        context = context_of(tmp_path, spark, kind=kind)
+        train_recommender.run(context)
+        versions.append(context.model_version)  # the alias candidate
+    assert versions == [1, 1, 2, 1]
+    registry = first.registry
+    metrics = registry.metrics(names, 1)
+    assert {name.split("_")[0] for name in metrics} == {"loss", "dev", "test", "popularity", "best"}
+    assert {"test_hr_at_10", "test_ndcg_at_50", "popularity_ndcg_at_5", "dev_ndcg_at_10"} <= set(metrics)
+    assert {name: registry.tags(names, 2)[name] for name in ("dt", "kind", "dimension")} == {
+        "dt": "2026-11-20",
+        "kind": "bpr_mf",
+        "dimension": "8",
+    }
+    sasrec, bpr_mf = (load_recommender(registry.fetch(names, version)) for version in (1, 2))
+    assert (sasrec.kind, sasrec.item_count, bpr_mf.kind, bpr_mf.item_count) == ("sasrec", 10, "bpr_mf", 10)
+    assert not torch.equal(sasrec.item_embeddings(), bpr_mf.item_embeddings())
+    assert not (registry.fetch(names, 1) / "users.parquet").exists()
