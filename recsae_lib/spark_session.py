@@ -40,12 +40,21 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
         arguments = ["--properties-file", str(properties)]
         if jars := iceberg_jars():
             arguments += ["--jars", ",".join(jars)]
-        for key, value in (overrides or {}).items():
+        for key, value in {**absolute_warehouses(properties), **(overrides or {})}.items():
             arguments += ["--conf", f"{key}={value}"]
         os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
     session = SparkSession.builder.appName(application).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def absolute_warehouses(properties: Path) -> dict[str, str]:
+    """Complete the relative warehouse folders of the catalogs in a properties file.
+
+    Iceberg writes paths into its metadata as it gets them: relative ones would hold in one working directory only.
+    """
+    lines = re.findall(r"^\s*(spark\.sql\.catalog\.\w+\.warehouse)[\s=:]+(\S+)", properties.read_text("utf-8"), re.M)
+    return {key: str(Path(value).absolute()) for key, value in lines if ":" not in value}
 
 
 def iceberg_jars() -> list[str]:

@@ -36,3 +36,20 @@ def test_a_missing_properties_file_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(spark_session.SparkSession, "getActiveSession", classmethod(lambda cls: None))
     with pytest.raises(InputError, match=r"nowhere\.conf"):
         spark_session.open_session("x", tmp_path / "nowhere.conf")
+
+
+def test_relative_warehouse_folders_become_absolute_and_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    properties = tmp_path / "spark.conf"
+    properties.write_text(
+        "spark.sql.catalog.a.warehouse   var/warehouse\n"
+        "spark.sql.catalog.b.warehouse=s3a://bucket/warehouse\n"
+        "# spark.sql.catalog.c.warehouse var/other\n"
+        "spark.sql.warehouse.dir var/spark-warehouse\n",
+        encoding="utf-8",
+    )
+    assert spark_session.absolute_warehouses(properties) == {
+        "spark.sql.catalog.a.warehouse": f"{tmp_path}/var/warehouse"
+    }

@@ -283,8 +283,8 @@ def p_values(counts: LatentCounts, total: LatentCounts, minimum_items: int) -> n
     that stands in two items would seem to be a discovery.
 
     1 − Φ(z_lt) does not serve. The prior makes it too strict for frequent features when a latent has few items, and
-    the normal approximation makes it far too lenient for rare words: where items were dealt to 500 latents at random,
-    98 % of the latents had false discoveries at q < 0.05 by it, and under 1 % by this.
+    the normal approximation makes it far too lenient for rare words: where 100 of 20,000 items were dealt at random to
+    each of 500 latents, 92 to 100 % of the latents had false discoveries at q < 0.05 by it, and under 2 % by this.
 
     Parameters
     ----------

@@ -29,7 +29,8 @@ class RepresentationLoader:
     """The (batch, d) float32 batches of a folder of representations, shuffled anew in every epoch.
 
     A set of up to `MEMORY_BYTES` is streamed once and kept; of a larger one each epoch is streamed: row groups in
-    random order, through a buffer of `SHUFFLE_BYTES`. The order follows from seed and epoch alone with one worker.
+    random order, through a buffer of `SHUFFLE_BYTES`. The order follows from seed, epoch and rows alone for a set that
+    is kept, however the rows are spread over files; for a larger one from the files as well, and with one worker only.
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ class RepresentationLoader:
             yield from self._stream(epoch, shuffle_rows=max(SHUFFLE_BYTES // (4 * self.dimension), self.batch_size))
             return
         if self._kept is None:
-            self._kept = torch.cat(list(self._stream(0, shuffle_rows=0)))
+            rows = torch.cat(list(self._stream(0, shuffle_rows=0)))
+            self._kept = rows[np.argsort(_hashes(rows), kind="stable")]
         order = torch.randperm(self.rows, generator=_generator(self.seed, epoch))
         for ids in order.split(self.batch_size):
             yield self._kept.index_select(0, ids)
@@ -72,13 +74,7 @@ class RepresentationLoader:
         """Identify the rows of the folder, whatever their order: SHA-256 (first 16 hex digits) of their number and of
         the sum of a 64-bit hash of each.
         """
-        total = 0
-        weights = np.random.default_rng(0).integers(0, 2**64, self.dimension, dtype=np.uint64) | np.uint64(1)
-        for batch in self.iterate(0):
-            hashed = batch.numpy().view(np.uint32).astype(np.uint64) @ weights
-            # The product alone is linear: two rows that swap a value would cancel each other.
-            hashed = (hashed ^ (hashed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
-            total = (total + int((hashed ^ (hashed >> np.uint64(29))).sum(dtype=np.uint64))) % 2**64
+        total = sum(int(_hashes(batch).sum(dtype=np.uint64)) for batch in self.iterate(0)) % 2**64
         return hashlib.sha256(f"{self.rows} {self.dimension} {total}".encode()).hexdigest()[:16]
 
     def _stream(self, epoch: int, shuffle_rows: int) -> Iterator[torch.Tensor]:
@@ -160,3 +156,12 @@ class RepresentationLoader:
 def _generator(seed: int, epoch: int) -> torch.Generator:
     words = np.random.SeedSequence([seed, epoch]).generate_state(1, dtype=np.uint64)
     return torch.Generator().manual_seed(int(words[0]) >> 1)
+
+
+def _hashes(rows: torch.Tensor) -> np.ndarray:
+    """Hash each of (n, d) float32 rows to a uint64, by its bits."""
+    weights = np.random.default_rng(0).integers(0, 2**64, rows.shape[1], dtype=np.uint64) | np.uint64(1)
+    hashed = rows.numpy().view(np.uint32).astype(np.uint64) @ weights
+    # The product alone is linear: in a sum over rows, two that swap a value would cancel each other.
+    hashed = (hashed ^ (hashed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
+    return np.asarray(hashed ^ (hashed >> np.uint64(29)))

@@ -158,6 +158,7 @@ def test_a_job_file_runs_under_spark_submit_and_writes_the_same_rows(audited: Au
         [
             str(Path(sys.executable).with_name("spark-submit")),
             *("--properties-file", "conf/spark/local.conf", "--jars", jars),
+            *("--conf", f"spark.sql.catalog.recsae.warehouse={workspace.folder}/var/warehouse"),
             str(REPOSITORY / "jobs" / "encode_latents.py"),
             *("--conf", "conf/planted.yaml", "--dt", DT.isoformat()),
         ],

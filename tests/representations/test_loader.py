@@ -211,3 +211,14 @@ def test_the_digest_is_that_of_the_rows_in_any_order_and_of_nothing_else(tmp_pat
         digests.append(RepresentationLoader(tmp_path / str(number), 64, seed=number).digest())
     assert digests[0] == digests[1]
     assert len(set(digests)) == 4
+
+
+def test_how_kept_rows_are_spread_over_files_does_not_change_their_order(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
+    orders = []
+    for number, (rows, cut) in enumerate(((x, 300), (x[::-1], 800))):
+        write(tmp_path / str(number) / "part-0.parquet", rows[:cut].tolist())
+        write(tmp_path / str(number) / "part-1.parquet", rows[cut:].tolist())
+        orders.append(torch.cat(list(RepresentationLoader(tmp_path / str(number), 64, seed=3).iterate(2))))
+    assert torch.equal(*orders)
+    assert sorted(map(tuple, orders[0].tolist())) == sorted(map(tuple, x.tolist()))
