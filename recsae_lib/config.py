@@ -50,7 +50,7 @@ class ColumnMapping(Section):
     ts: str | None = Field(
         "ts",
         description="Column that holds the time: a timestamp, ISO 8601 text, or Unix time in s, ms, µs or ns, told by "
-        "its size. Where unset, every time is 1970-01-01 and a user's items are in the order of item_id.",
+        "its size. Where unset, a user's items are in the order of the lines, or of item_id where there are none.",
     )
     title: str | None = Field("title", description="Column of the item table that holds the title.")
     text: str | None = Field(None, description="Column of the item table that holds free text; the title where unset.")
@@ -110,15 +110,15 @@ class SasrecSettings(Section):
     l2: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Weight decay.")
     batch_size: PositiveInt = Field(128, description="Training windows (not interactions) a step.")
     epochs: PositiveInt = Field(200, description="Largest number of passes over the training interactions.")
-    patience: PositiveInt = Field(10, description="Evaluations without a better dev NDCG before training stops.")
+    patience: PositiveInt = Field(15, description="Evaluations without a better dev NDCG before training stops.")
 
 
 class BprMfSettings(Section):
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(1e-3, description="Adam learning rate.")
-    l2: Annotated[float, Field(ge=0.0)] = Field(1e-6, description="Weight decay.")
-    batch_size: PositiveInt = Field(256, description="Interactions a step.")
+    l2: Annotated[float, Field(ge=0.0)] = Field(1e-6, description="λ: weight of the squared norms in the loss.")
+    batch_size: PositiveInt = Field(2048, description="Interactions a step.")
     epochs: PositiveInt = Field(200, description="Largest number of passes over the training interactions.")
-    patience: PositiveInt = Field(10, description="Evaluations without a better dev NDCG before training stops.")
+    patience: PositiveInt = Field(25, description="Evaluations without a better dev NDCG before training stops.")
 
 
 class RecommenderSettings(Section):

@@ -16,6 +16,7 @@ from recsae_lib.datasets.values import EARLIEST, LATEST, as_id, as_time, as_weig
 from recsae_lib.errors import InputError
 
 Source = Literal["interactions", "items"]
+LINES_OF_A_FILE = 2**40  # more than any file has
 COLUMNS: dict[Source, tuple[str, ...]] = {
     "interactions": ("user_id", "item_id", "weight", "ts"),
     "items": ("item_id", "title", "text", "features"),
@@ -45,8 +46,19 @@ class Judged:
 
     @property
     def accepted(self) -> DataFrame:
-        """Rows of the table `source`."""
-        return self.rows.where("skipped IS NULL AND reason IS NULL").select(*COLUMNS[self.source])
+        """Rows of the table `source`; interactions of text files keep their place, which breaks ties of time.
+
+        ::
+
+            source_order = file · 2⁴⁰ + line        files numbered by their paths; 0 where there are no lines
+        """
+        kept = self.rows.where("skipped IS NULL AND reason IS NULL")
+        if self.source == "items":
+            return kept.select(*COLUMNS["items"])
+        if not self.raw.has_lines:
+            return kept.select(*COLUMNS["interactions"], F.lit(0).cast("long").alias("source_order"))
+        place = F.coalesce(F.col("file") * F.lit(LINES_OF_A_FILE) + F.col("line"), F.lit(0)).alias("source_order")
+        return with_lines(kept, self.rows).select(*COLUMNS["interactions"], place)
 
     @property
     def rejected(self) -> DataFrame:
@@ -80,7 +92,7 @@ def judge_interactions(raw: RawTable, columns: ColumnMapping) -> Judged:
     """Judge interactions whose columns the mapping names; all of them must be there.
 
     Without a weight column every weight is 1.0; without a time column every time is 1970-01-01 (UTC), so that the order
-    of a user's interactions is that of item_id, by which ties are broken everywhere.
+    of a user's interactions is that of the lines, or, where the source has none, of item_id, as for all ties of time.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class Dataset:
 
     Parameters
     ----------
-    interactions : (user_id, item_id, weight DOUBLE, ts TIMESTAMP).
+    interactions : (user_id, item_id, weight DOUBLE, ts TIMESTAMP, source_order LONG).
     items : (item_id, title, text, features ARRAY<STRING>); every item of `interactions` is there.
     rejects : (source, file, line LONG, reason, record).
     persisted : what the three are computed from.

@@ -13,7 +13,7 @@ from recsae_lib.recommenders.negatives import Negatives, bpr_loss
 from recsae_lib.recommenders.protocol import Histories
 from recsae_lib.recommenders.training_histories import TrainingHistories
 
-INITIAL_DEVIATION = 0.01
+INITIAL_DEVIATION = 0.04
 CHUNK_BATCHES = 256  # batches whose negatives are drawn at once
 
 

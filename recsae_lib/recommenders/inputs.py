@@ -22,13 +22,14 @@ def model_inputs(interactions: DataFrame, folder: Path) -> DataFrame:
 
     Parameters
     ----------
-    interactions : (user_id, item_id, ts, …)
+    interactions : (user_id, item_id, ts, source_order, …)
     folder : model folder of `recommenders.store`.
 
     Returns
     -------
-    DataFrame : `INPUT_COLUMNS`; items oldest first, of equal time by item_id. Items that the model does not know are
-        left out, and so are users who keep none. user_index is null where the model does not read or know the user.
+    DataFrame : `INPUT_COLUMNS`; items oldest first, of equal time by source_order, then item_id. Items that the
+        model does not know are left out, and so are users who keep none. user_index is null where the
+        model does not read or know the user.
 
     Raises
     ------
@@ -45,16 +46,16 @@ def model_inputs(interactions: DataFrame, folder: Path) -> DataFrame:
 
 
 def with_item_index(interactions: DataFrame, folder: Path) -> DataFrame:
-    """Keep (user_id, ts, item_index) of the interactions with items of the vocabulary."""
+    """Keep (user_id, ts, source_order, item_index) of the interactions with items of the vocabulary."""
     items = read_vocabulary(interactions.sparkSession, folder, "item")
     # Spark cannot know the size of what a Python function reads, so the join is chosen here.
     small = (folder / FILES["item"]).stat().st_size <= BROADCAST_BYTES
     found = interactions.join(items.hint("broadcast" if small else "merge"), "item_id", how="inner")
-    return found.select("user_id", "ts", "item_index")
+    return found.select("user_id", "ts", "source_order", "item_index")
 
 
 def in_order(rows: DataFrame) -> DataFrame:
-    """Put the rows (user_id, user_index, ts, item_index) of each user together; partitions hold users as a whole."""
-    # Indices rise with ids: of equal time the order is that of item_id.
-    ordered = rows.sortWithinPartitions("user_id", "ts", "item_index")
+    """Put the rows (user_id, user_index, ts, source_order, item_index) together by user, each in one partition."""
+    # Indices rise with ids: the last tie is broken by item_id.
+    ordered = rows.sortWithinPartitions("user_id", "ts", "source_order", "item_index")
     return ordered.select("user_id", "user_index", "item_index").mapInArrow(group_batches, INPUT_COLUMNS)

@@ -29,7 +29,7 @@ def prepare_training_data(
 
     Parameters
     ----------
-    interactions : (user_id, item_id, ts, …)
+    interactions : (user_id, item_id, ts, source_order, …)
     model_folder : existing folder, where the vocabularies are written.
     bulk_folder : path or address; what stands there is replaced.
     user_vocabulary : whether the model looks users up.

@@ -73,7 +73,8 @@ INTERACTIONS = Table(
             USER_ID,
             ITEM_ID,
             column("weight", DOUBLE, "Strength of the interaction: a rating or a count; 1.0 where the source has none"),
-            column("ts", TIMESTAMP, "Time of the interaction (UTC); ties are broken by item_id"),
+            column("ts", TIMESTAMP, "Time of the interaction (UTC)"),
+            column("source_order", LONG, "Place in text files (else 0): breaks ties of ts, before item_id does"),
         ]
     ),
     ("user_id", "item_id", "ts"),

@@ -304,3 +304,21 @@ def test_released_rows_leave_no_trace_on_disk(spark: SparkSession, read: Read, t
     assert spark.sparkContext._jsc.getPersistentRDDs().size() > kept  # type: ignore[union-attr]
     dataset.release()
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == kept  # type: ignore[union-attr]
+
+
+def test_interactions_keep_their_place_in_text_files_and_have_none_in_others(
+    spark: SparkSession, read: Read, tmp_path: Path
+) -> None:
+    (tmp_path / "i").mkdir()
+    (tmp_path / "i" / "a.csv").write_text("user_id,item_id,ts\nu,z,5\n,bad,5\nu,b,5\n")
+    (tmp_path / "i" / "b.csv").write_text("user_id,item_id,ts\nu,a,5\n")
+    (tmp_path / "items.csv").write_text("item_id,title,features\na,t,f\n")
+    sources = {"interactions": f"{tmp_path}/i", "items": f"{tmp_path}/items.csv"}
+    rows = read(format="csv", **sources).interactions.select("item_id", "source_order").collect()
+    assert sorted(map(tuple, rows)) == [("a", 2**40 + 2), ("b", 4), ("z", 2)]
+    spark.createDataFrame([("u", "a", 5)], "user_id STRING, item_id STRING, ts INT").write.parquet(f"{tmp_path}/p")
+    spark.createDataFrame([("a", "t", "f")], "item_id STRING, title STRING, features STRING").write.parquet(
+        f"{tmp_path}/q"
+    )
+    sources = {"interactions": f"{tmp_path}/p", "items": f"{tmp_path}/q"}
+    assert [row["source_order"] for row in read(format="parquet", **sources).interactions.collect()] == [0]

@@ -24,7 +24,8 @@ from recsae_lib.recommenders.vocabulary import write_vocabulary
 ITEMS = ["1", "10", "2", "9", "z", "é"]
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
-Interaction = tuple[str, str, datetime]
+Interaction = tuple[str, str, datetime, int]
+COLUMNS = "user_id string, item_id string, ts timestamp, source_order bigint"
 
 
 def model_folder(folder: Path, users: list[str] | None) -> Path:
@@ -42,18 +43,23 @@ def interactions(users: int, seed: int) -> list[Interaction]:
     """Shuffled, many of the same time, some with unknown items, some repeated; one user has only unknown items."""
     draw = random.Random(seed)
     rows = [
-        (f"u{user}", draw.choice([*ITEMS, "unknown", "99"]), START + timedelta(microseconds=draw.randrange(8)))
+        (
+            f"u{user}",
+            draw.choice([*ITEMS, "unknown", "99"]),
+            START + timedelta(microseconds=draw.randrange(8)),
+            draw.choice([0, 1, 2**40]),
+        )
         for user in range(users)
         for _ in range(draw.randrange(1, 40))
     ]
-    rows += [("only-unknown", "unknown", START)]
+    rows += [("only-unknown", "unknown", START, 0)]
     draw.shuffle(rows)
     return rows
 
 
 def plain(rows: list[Interaction], users: list[str] | None) -> dict[str, tuple[int | None, list[int]]]:
     expected: dict[str, tuple[int | None, list[int]]] = {}
-    for user, item, _ in sorted(rows, key=lambda row: (row[0], row[2], row[1].encode())):
+    for user, item, *_ in sorted(rows, key=lambda row: (row[0], row[2], row[3], row[1].encode())):
         if item in ITEMS:
             index = users.index(user) if users is not None and user in users else None
             expected.setdefault(user, (index, []))[1].append(ITEMS.index(item))
@@ -69,7 +75,7 @@ def test_inputs_are_those_of_plain_python_whatever_the_partitioning(
         monkeypatch.setattr(inputs, "BROADCAST_BYTES", 0)
     folder = model_folder(tmp_path / "model", users)
     rows = interactions(10, seed=3)
-    frame = spark.createDataFrame(rows, "user_id string, item_id string, ts timestamp")
+    frame = spark.createDataFrame(rows, COLUMNS)
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", 7)  # users run across batches
     try:
         for partitions in (1, 3):
@@ -84,7 +90,7 @@ def test_inputs_are_those_of_plain_python_whatever_the_partitioning(
 
 def test_interactions_are_shuffled_once(spark: SparkSession, tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", ["u1"])
-    rows = spark.createDataFrame(interactions(3, seed=0), "user_id string, item_id string, ts timestamp")
+    rows = spark.createDataFrame(interactions(3, seed=0), COLUMNS)
     plan = model_inputs(rows, folder)._jdf.queryExecution().executedPlan().toString()
     assert plan.count("Exchange hashpartitioning(user_id") == 2, plan  # interactions and users
     assert plan.count("Exchange") == 3, plan  # … and the items, which are broadcast
@@ -94,7 +100,7 @@ def test_interactions_are_shuffled_once(spark: SparkSession, tmp_path: Path) -> 
 def test_a_damaged_folder_is_refused(spark: SparkSession, tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "model", None)
     (folder / "recommender.json").unlink()
-    rows = spark.createDataFrame(interactions(1, seed=0), "user_id string, item_id string, ts timestamp")
+    rows = spark.createDataFrame(interactions(1, seed=0), COLUMNS)
     with pytest.raises(InputError, match="holds no intact recommender"):
         model_inputs(rows, folder)
 

@@ -41,13 +41,11 @@ def context_of(folder: Path, spark: SparkSession, **recommender: object) -> JobC
 def test_training_twice_gives_one_version_and_another_kind_another(spark: SparkSession, tmp_path: Path) -> None:
     first = context_of(tmp_path, spark)
     rows = [
-        (f"u{user:02d}", f"i{(user + step) % 10}", 1.0, datetime.fromtimestamp(1000 * user + step, tz=timezone.utc))
+        (f"u{user:02d}", f"i{(user + step) % 10}", 1.0, datetime.fromtimestamp(1000 * user + step, tz=timezone.utc), 0)
         for user in range(30)
         for step in range(6)
     ]
-    first.warehouse.replace(
-        tables.INTERACTIONS, spark.createDataFrame(rows, "user_id string, item_id string, weight double, ts timestamp")
-    )
+    first.warehouse.replace(tables.INTERACTIONS, spark.createDataFrame(rows, tables.INTERACTIONS.schema))
     versions, names = [], "recommender-training"
     for kind in ("sasrec", "sasrec", "bpr_mf", "sasrec"):
         context = context_of(tmp_path, spark, kind=kind)

@@ -15,13 +15,18 @@ from recsae_lib.recommenders import vocabulary
 from recsae_lib.recommenders.training_data import prepare_training_data, read_training_histories
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-COLUMNS = "user_id string, item_id string, ts timestamp"
+COLUMNS = "user_id string, item_id string, ts timestamp, source_order bigint"
 
 
-def interactions(seed: int) -> list[tuple[str, str, datetime]]:
+def interactions(seed: int) -> list[tuple[str, str, datetime, int]]:
     draw = random.Random(seed)
     return [
-        (f"u{user}", draw.choice(["1", "10", "2", "9", "z", "é"]), START + timedelta(microseconds=draw.randrange(8)))
+        (
+            f"u{user}",
+            draw.choice(["1", "10", "2", "9", "z", "é"]),
+            START + timedelta(microseconds=draw.randrange(8)),
+            draw.choice([0, 1, 2**40]),
+        )
         for user in range(25)
         for _ in range(draw.randrange(1, 20))
     ]
@@ -44,7 +49,11 @@ def test_vocabularies_and_histories_are_those_of_plain_python_whatever_the_parti
         assert [table.column(0).to_pylist() for table in vocabularies] == [users, items]
         assert [table.column(1).to_pylist() for table in vocabularies] == [list(range(25)), list(range(6))]
         expected = [
-            [items.index(item) for user, item, _ in sorted(rows, key=lambda row: (row[2], row[1])) if user == wanted]
+            [
+                items.index(item)
+                for user, item, *_ in sorted(rows, key=lambda row: (row[2], row[3], row[1]))
+                if user == wanted
+            ]
             for wanted in users
         ]
         assert histories.item_count == 6
