@@ -6,9 +6,11 @@ version. Weights are safetensors files; nothing that is fetched is unpickled.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,11 @@ from mlflow.types.schema import Array
 from recsae_lib.errors import InputError
 
 DIGEST_TAG = "recsae.weights_sha256"
+# The signature is stated, so MLflow need not guess it; and how it lays out a new data base is no news.
+warnings.filterwarnings("ignore", message=r".*An input example was not provided", module=r"mlflow\.")
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
 PARAMETER_LENGTH = 500  # MLflow's limit for a parameter's value, on every backend
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timezone
@@ -76,11 +77,12 @@ class RunRecord:
 
 def code_version() -> str:
     """Version of the package, with the commit where it runs from a checkout."""
-    here = Path(__file__).resolve().parent
-    commit = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return f"{__version__}+{commit.stdout.strip()}" if commit.returncode == 0 else __version__
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    # An installed package may lie in an environment inside somebody else's repository.
+    if shutil.which("git") is None or git("ls-files", "--error-unmatch", Path(__file__).name).returncode:
+        return __version__
+    return f"{__version__}+{git('describe', '--always', '--dirty', '--abbrev=12').stdout.strip()}"
