@@ -1,0 +1,1 @@
+"""Concepts: from activations and linked items to evidence, terms, association, coherence and coverage."""
