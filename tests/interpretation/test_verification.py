@@ -17,6 +17,8 @@ from recsae_lib.config import Settings
 from recsae_lib.interpretation.verification import Verdicts, verify_units
 from recsae_lib.warehouse.tables import CONCEPT_SCORES, VERIFICATION_CASES
 
+pytestmark = pytest.mark.integration
+
 FEATURES = ("comedy", "horror", "western", "musical", "crime", "war")
 LATENTS_A_FEATURE = 10
 USERS = 420
