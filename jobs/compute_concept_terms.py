@@ -12,10 +12,11 @@ from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.concepts.terms import concept_terms
-from recsae_lib.job import JobContext, log, main
+from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.warehouse import tables
 
 
+@for_each_site
 def run(context: JobContext) -> None:
     """Evidence of the construct half first; the terms are computed from the evidence as it was written."""
     warehouse, settings = context.warehouse, context.settings

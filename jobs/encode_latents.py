@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from pyspark.sql import functions as F
 
-from recsae_lib.job import JobContext, log, main
+from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.sae.encoding import ENCODED_COLUMNS, encode_batches
 from recsae_lib.shipping import ship_folder
 from recsae_lib.warehouse import tables
 
 
+@for_each_site
 def run(context: JobContext) -> None:
     """Read the representations of this date, encode in Arrow batches, replace the partition."""
     folder = context.registry.fetch(context.sae_name, context.sae_version)
-    last = RepresentationSet.of(context.settings, context.recommender_name, context.model_version, "last", context.dt)
+    last = RepresentationSet.of(
+        context.settings, context.recommender_name, context.model_version, "last", context.dt, context.site
+    )
     representations = context.spark.read.parquet(last.require()).select("user_id", "representation")
     encode = encode_batches(ship_folder(context.spark, folder))
     activations = representations.mapInArrow(encode, ENCODED_COLUMNS)

@@ -3,12 +3,15 @@
     spark-submit --properties-file conf/spark/local.conf jobs/ingest_dataset.py --dt 2026-11-20
     recsae run ingest_dataset --dt 2026-11-20
 
-Rows that cannot be read land in rejects with file, line where known, and reason. A second run replaces the first.
+Rows that cannot be read land in rejects with file, line where known, and reason. What dataset.filters leave out is
+counted in the log. A second run replaces the first.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from pyspark.sql import functions as F
 
 from recsae_lib.datasets.reading import read_dataset, require_described_items
 from recsae_lib.errors import InputError
@@ -32,7 +35,7 @@ def run(context: JobContext) -> None:
     }
     log.info("ingest_dataset: %s", ", ".join(f"{count:,} {name}" for name, count in counts.items()))
     if counts["rejects"]:
-        reasons = warehouse.read(tables.REJECTS).groupBy("reason").count().orderBy("count", ascending=False).limit(5)
+        reasons = warehouse.read(tables.REJECTS).groupBy("reason").count().orderBy(F.desc("count"), "reason").limit(5)
         for row in reasons.collect():
             log.warning("ingest_dataset: %s rows rejected: %s", f"{row['count']:,}", row["reason"])
     dataset.release()

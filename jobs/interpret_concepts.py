@@ -18,11 +18,12 @@ from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.interpretation.llm_interpreter import interpret_with_llm
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
-from recsae_lib.job import JobContext, log, main
+from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.sae.store import load_sae
 from recsae_lib.warehouse import tables
 
 
+@for_each_site
 def run(context: JobContext) -> None:
     """Label every live latent; write labels, then refused answers (none without a language model)."""
     warehouse = context.warehouse

@@ -20,7 +20,7 @@ from recsae_lib.concepts.coverage import concept_coverage
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.interpretation.scores import expected_by_chance
 from recsae_lib.interpretation.units import Units, judge_baseline, release
-from recsae_lib.job import JobContext, log, main
+from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.sae.encoding import ENCODED_COLUMNS, dimension_batches, dimension_directions, encode_batches
 from recsae_lib.sae.store import load_sae
@@ -30,11 +30,14 @@ from recsae_lib.warehouse import tables
 Metrics = dict[tuple[str, str], float | None]
 
 
+@for_each_site
 def run(context: JobContext) -> None:
     """Measure one kind of units after the other; write concept_coverage, then audit_metrics."""
     warehouse, settings = context.warehouse, context.settings
     items = warehouse.read_filled(tables.ITEMS).cache()
-    last = RepresentationSet.of(settings, context.recommender_name, context.model_version, "last", context.dt)
+    last = RepresentationSet.of(
+        settings, context.recommender_name, context.model_version, "last", context.dt, context.site
+    )
     representations = context.spark.read.parquet(last.require()).select("user_id", "representation")
     embeddings = context.spark.read.parquet(last.item_embeddings())
 
@@ -133,8 +136,9 @@ def recorded_metrics(context: JobContext) -> Metrics:
     for name, value in context.registry.metrics(context.recommender_name, context.model_version).items():
         if name.startswith("test_"):
             metrics["recommender", name.removeprefix("test_")] = value
-        elif name.startswith("popularity_"):
-            metrics["popularity", name.removeprefix("popularity_")] = value
+        for baseline in ("popularity", "item_knn"):
+            if name.startswith(f"{baseline}_"):
+                metrics[baseline, name.removeprefix(f"{baseline}_")] = value
     for name, value in context.registry.metrics(context.sae_name, context.sae_version).items():
         if name.startswith("reconstructed_"):
             metrics["reconstructed", name.removeprefix("reconstructed_")] = value

@@ -16,13 +16,14 @@ from pyspark.sql import functions as F
 
 from recsae_lib.concepts.publication import build_concepts
 from recsae_lib.errors import CheckError
-from recsae_lib.job import JobContext, log, main
+from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.run_record import RunRecord
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.checks import CheckResult, SaeShape, run_checks
 from recsae_lib.warehouse.store import audit_tables
 
 
+@for_each_site
 def run(context: JobContext) -> None:
     """Check first; publish table by table; the audits row comes last and commits."""
     warehouse, record = context.warehouse, RunRecord.open(context.settings, context.dt)
@@ -55,7 +56,7 @@ def run(context: JobContext) -> None:
 
 def report(context: JobContext, results: list[CheckResult]) -> None:
     """Write all results to a file and those that do not pass to the log."""
-    folder = Path(context.settings.paths.var) / "reports" / context.settings.namespace / context.dt.isoformat()
+    folder = Path(context.settings.paths.var) / "reports" / context.namespaces["audit"] / context.dt.isoformat()
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{**vars(result), "passed": result.passed} for result in results]
     (folder / "checks.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")

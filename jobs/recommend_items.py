@@ -6,11 +6,18 @@ recsae run recommend_items --dt 2026-11-20
 
 from __future__ import annotations
 
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsae_lib.errors import InputError
 from recsae_lib.job import JobContext, log, main
+from recsae_lib.recommenders.external import External
 from recsae_lib.recommenders.inputs import model_inputs
-from recsae_lib.recommenders.recommend import recommend
+from recsae_lib.recommenders.own_rows import judge_lists, lay_down_rejected, read_own_rows
+from recsae_lib.recommenders.recommend import recommend, recommend_given
+from recsae_lib.recommenders.store import load_recommender
+from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.warehouse import tables
 
 
@@ -18,12 +25,52 @@ def run(context: JobContext) -> None:
     """Read interactions, score in blocks of users, replace the partition of recommendations."""
     folder = context.registry.fetch(context.recommender_name, context.model_version)
     histories = model_inputs(context.warehouse.read_filled(tables.INTERACTIONS), folder)
-    settings = context.settings.recommendations
-    rows = recommend(histories, folder, settings.top_n, settings.context_items, settings.block_users)
+    settings, recommender = context.settings.recommendations, context.settings.recommender
+    representations = None
+    if recommender.kind == External.kind:
+        model = load_recommender(folder)
+        if not model.dimension:
+            _replace(
+                context,
+                recommend_given(_given_lists(context), histories, folder, settings.top_n, settings.context_items),
+            )
+            return
+        representations = context.spark.read.parquet(_own_set(context).require())
+    rows = recommend(
+        histories,
+        folder,
+        settings.top_n,
+        settings.context_items,
+        settings.block_users,
+        recommender.factory,
+        representations,
+    )
+    _replace(context, rows)
+
+
+def _replace(context: JobContext, rows: DataFrame) -> None:
     users = context.warehouse.replace(
         tables.RECOMMENDATIONS, rows.withColumn("model_version", F.lit(context.model_version))
     )
-    log.info("recommend_items: %s users, %s items each", f"{users:,}", settings.top_n)
+    log.info("recommend_items: %s users, up to %s items each", f"{users:,}", context.settings.recommendations.top_n)
+
+
+def _given_lists(context: JobContext) -> DataFrame:
+    """Recommendations of the settings' own table; what cannot be used is laid down with its reason."""
+    name = context.settings.recommender.external.recommendations or ""
+    columns = {"user_id": "id", "item_ids": "ids", "scores": "numbers"}
+    lists = read_own_rows(context.spark, name, columns, optional=("scores",)).persist(StorageLevel.DISK_ONLY)
+    judged = judge_lists(lists)
+    if judged.good.isEmpty():
+        raise InputError(f"{name} has no usable recommendations", "Give it (user_id, item_ids[, scores])")
+    folder = _own_set(context).rejected("recommendations")
+    if refused := lay_down_rejected(judged, folder):
+        log.warning("recommend_items: %s rows of %s refused, reasons in %s", f"{refused:,}", name, folder)
+    return judged.good
+
+
+def _own_set(context: JobContext) -> RepresentationSet:
+    return RepresentationSet.of(context.settings, context.recommender_name, context.model_version, "last", context.dt)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ It opens no Spark session and runs wherever the bulk folder and MLflow can be re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from recsae_lib.config import Settings
 from recsae_lib.device import resolve_device
-from recsae_lib.job import JobContext, log, main
+from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.registry import TrainingRun
-from recsae_lib.representations.held_out import HeldOutUsers, read_held_out
+from recsae_lib.representations.held_out import read_held_out
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.loader import RepresentationLoader
 from recsae_lib.sae.evaluation import evaluate_sae
@@ -28,29 +28,24 @@ from recsae_lib.sae.training import EpochReport, train_sae
 SECONDS_BETWEEN_LINES = 5.0  # of progress on the terminal
 
 
+@for_each_site
 def run(context: JobContext) -> None:
     """Train, measure reconstruction and fidelity, register weights and metrics together."""
     settings = context.settings
     loader = RepresentationLoader(
         _set_of(context, "training").require(), settings.sae.batch_size, settings.seed, settings.sae.loader_workers
     )
-    recommender = load_recommender(context.registry.fetch(context.recommender_name, context.model_version))
-    held_out = {rows: _set_of(context, rows).require() for rows in ("dev", "test")}
-
-    def users_of(rows: str) -> Iterator[HeldOutUsers]:
-        return read_held_out(held_out[rows], settings.recommendations.block_users)
-
+    fidelity_on = _fidelity_measurer(context)
     device = resolve_device(settings.device)
     with context.registry.training_run(context.sae_name, context.tags, _parameters(context, loader, device)) as mlrun:
 
         def on_epoch(report: EpochReport, sae: SparseAutoencoder) -> None:
-            kept = measure_fidelity(sae, recommender, users_of("dev")).kept().get("ndcg@10")
-            tell(report, kept)
+            tell(report, fidelity_on("dev", sae).get("ndcg@10_kept"))
 
         tell = _teller(mlrun, settings)
         trained = train_sae(loader.iterate, loader.dimension, settings.sae, settings.seed, device, on_epoch)
         reconstruction = evaluate_sae(trained.sae, loader.iterate(0))
-        fidelity = measure_fidelity(trained.sae, recommender, users_of("test"))
+        fidelity = fidelity_on("test", trained.sae)
         mlrun.log_metrics(
             {
                 "fvu": reconstruction.fvu,
@@ -58,9 +53,7 @@ def run(context: JobContext) -> None:
                 "dead_fraction": reconstruction.dead_fraction,
                 "mean_cosine": reconstruction.mean_cosine,
                 "training_rows": reconstruction.rows,
-                **{f"original_{name}": value for name, value in fidelity.original.items()},
-                **{f"reconstructed_{name}": value for name, value in fidelity.reconstructed.items()},
-                **{f"{name}_kept": value for name, value in fidelity.kept().items()},
+                **fidelity,
             }
         )
         description = {"model_version": context.model_version, "dt": context.dt.isoformat()}
@@ -78,17 +71,44 @@ def run(context: JobContext) -> None:
         )
     context.registry.set_alias(context.sae_name, "candidate", version)
     log.info(
-        "train_sae: version %s: FVU %.4f, L0 %.2f, dead latents %.1f %%, NDCG@10 kept %.1f %%",
+        "train_sae: version %s: FVU %.4f, L0 %.2f, dead latents %.1f %%, NDCG@10 kept %s",
         version,
         reconstruction.fvu,
         reconstruction.l0,
         100 * reconstruction.dead_fraction,
-        100 * fidelity.kept().get("ndcg@10", float("nan")),
+        _percent(fidelity.get("ndcg@10_kept")),
     )
 
 
+def _fidelity_measurer(context: JobContext) -> Callable[[RowKind, SparseAutoencoder], dict[str, float]]:
+    """Return what measures a SAE on held-out users; it gives nothing where nobody is held out at this site."""
+    held_out: dict[RowKind, RepresentationSet] = {rows: _set_of(context, rows) for rows in ("dev", "test")}
+    if not all(rows.exists() for rows in held_out.values()):
+        log.info("train_sae: no held-out users at site %s: what reconstruction keeps is not measured", context.site)
+        return lambda rows, sae: {}
+    folder = context.registry.fetch(context.recommender_name, context.model_version)
+    recommender = load_recommender(folder, context.settings.recommender.factory)
+
+    def measure(rows: RowKind, sae: SparseAutoencoder) -> dict[str, float]:
+        users = read_held_out(held_out[rows].path, context.settings.recommendations.block_users)
+        fidelity = measure_fidelity(sae, recommender, users)
+        return {
+            **{f"original_{name}": value for name, value in fidelity.original.items()},
+            **{f"reconstructed_{name}": value for name, value in fidelity.reconstructed.items()},
+            **{f"{name}_kept": value for name, value in fidelity.kept().items()},
+        }
+
+    return measure
+
+
 def _set_of(context: JobContext, rows: RowKind) -> RepresentationSet:
-    return RepresentationSet.of(context.settings, context.recommender_name, context.model_version, rows, context.dt)
+    return RepresentationSet.of(
+        context.settings, context.recommender_name, context.model_version, rows, context.dt, context.site
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{share:.1%}"
 
 
 def _parameters(context: JobContext, loader: RepresentationLoader, device: str) -> dict[str, object]:
@@ -123,7 +143,7 @@ def _teller(mlrun: TrainingRun, settings: Settings) -> Callable[[EpochReport, fl
                 report.fvu,
                 report.l0,
                 100 * report.dead_fraction,
-                "–" if kept is None else f"{kept:.1%}",
+                _percent(kept),
                 f"{report.rows / report.seconds:,.0f}",
             )
 

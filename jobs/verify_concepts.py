@@ -11,11 +11,12 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.interpretation.verification import verify_units
-from recsae_lib.job import JobContext, log, main
+from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.sae.store import load_sae
 from recsae_lib.warehouse import tables
 
 
+@for_each_site
 def run(context: JobContext) -> None:
     """Write the judged cases, then the scores."""
     warehouse, settings = context.warehouse, context.settings

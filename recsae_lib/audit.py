@@ -22,23 +22,28 @@ JOBS = (
 )
 
 
-def run_audit(context: JobContext) -> RunRecord:
+def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:
     """Run every job of the flow in its order; jobs that an interrupted audit of this date has finished are skipped.
 
     Ingestion runs always: only the data itself tells whether what was done still holds.
+
+    Parameters
+    ----------
+    data_digest : of the tables (`Warehouse.data_digest`) where they have just been ingested for several audits; then
+        this one does not ingest.
     """
     record = RunRecord.open(context.settings, context.dt)
+    if data_digest is not None:
+        record.note_data(data_digest)
     for number, job in enumerate(JOBS, start=1):
+        if job == "ingest_dataset" and data_digest is not None:
+            continue
         if job in record.done and job != "ingest_dataset":
             log.info("[%s/%s] %s: done before the interruption", number, len(JOBS), job)
             continue
         log.info("[%s/%s] %s", number, len(JOBS), job)
         module = importlib.import_module(f"jobs.{job}")
-        of_job = context.for_job(job)
-        seconds = execute(of_job, module.run)
-        for shared in ("spark", "warehouse", "registry"):
-            if shared in of_job.__dict__:
-                context.__dict__[shared] = of_job.__dict__[shared]
+        seconds = execute(context.for_job(job), module.run)
         if job == "ingest_dataset":
             record.note_data(context.warehouse.data_digest())
         record.finish_job(job, seconds)

@@ -9,12 +9,14 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from recsae_lib import __version__
 from recsae_lib.audit import JOBS
+from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
-from recsae_lib.job import JobContext, add_common_arguments, execute, guarded, settings_of
+from recsae_lib.job import JobContext, add_common_arguments, base_settings, execute, guarded, settings_of
 
 TABLE_ROWS = 1000  # rows that `recsae sql` prints as a table; csv and json stream without a limit
 QUERY_WORDS = ("SELECT", "WITH", "VALUES", "DESCRIBE", "DESC", "SHOW", "EXPLAIN", "TABLE")
@@ -48,10 +50,23 @@ def build_parser() -> argparse.ArgumentParser:
     concepts = _command(commands, "concepts", "show published concepts: label, terms, top items, confidence", _concepts)
     concepts.add_argument("--top", type=int, default=10, metavar="N", help="the N of highest confidence (default 10)")
     concepts.add_argument("--latent", type=int, metavar="ID", help="this latent only, with more of its evidence")
+    for reader in (sql, concepts):
+        reader.add_argument("--site", default=DEFAULT_SITE, help="probing site whose tables are read (default: last)")
+
+    compare = _command(commands, "compare", "audit every model of a study on every data set, side by side", _compare)
+    compare.epilog = (
+        "--conf names the study file (conf/study.yaml). What is done is not done again. Without --dt: today."
+    )
 
     _command(commands, "versions", "list SAE versions with aliases and metrics", _versions)
+    sites = _command(commands, "sites", "list the probing sites of the recommender, with their shapes", _sites)
+    sites.epilog = "Of kind module: of the module that the settings name, registered or not."
     config = _command(commands, "config", "print the resolved settings, each with its description", _config)
     config.add_argument("--digest", action="store_true", help="print only the digest that audits are marked with")
+    datasets = _command(commands, "datasets", "list the public data sets that are read, or download one", _datasets)
+    datasets.add_argument("--fetch", metavar="NAME", help="download this one from its official address")
+    datasets.add_argument("--to", type=Path, metavar="FOLDER", help="where to put its folder")
+
     _command(commands, "jars", "print the embedded Iceberg jar, for spark-submit --jars", _jars)
     return parser
 
@@ -73,7 +88,19 @@ def _audit(arguments: argparse.Namespace) -> None:
 
     context = _context(arguments, "audit")
     record = run_audit(context)
-    print_summary(context, record)
+    for site in context.settings.representations.sites:
+        print_summary(context.at_site(site), record)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from recsae_lib.study import load_study, run_study
+
+    if arguments.conf is None:
+        raise InputError("recsae compare needs a study", "Give it with --conf; conf/study.yaml is an example")
+    base = base_settings()
+    study, audits = load_study(arguments.conf, base, arguments.overrides)
+    dt = arguments.dt or datetime.now(timezone.utc).date()
+    print(run_study(JobContext("compare", audits[0].settings, dt), study, audits))
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -81,7 +108,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _sql(arguments: argparse.Namespace) -> None:
-    context = _context(arguments, "sql")
+    context = _context(arguments, "sql").at_site(arguments.site)
     rows = _query(context, arguments.query)
     if arguments.format == "csv":
         writer = csv.writer(sys.stdout)
@@ -105,7 +132,7 @@ def _query(context: JobContext, query: str) -> Any:
             raise InputError(
                 f"{first_word or 'An empty text'} is not a query", "recsae sql only reads: SELECT, DESCRIBE, SHOW"
             )
-        spark.sql(f"USE {context.settings.catalog}.{context.settings.namespace}")
+        spark.sql(f"USE {context.settings.catalog}.{context.namespaces['audit']}")
         return spark.sql(query)
     except (ParseException, AnalysisException) as error:
         reason = str(error).split("JVM stacktrace")[0].strip().split(";\n")[0].replace("\n", " ")
@@ -117,7 +144,9 @@ def _query(context: JobContext, query: str) -> Any:
 def _concepts(arguments: argparse.Namespace) -> None:
     from recsae_lib.summary import print_concepts
 
-    print_concepts(_context(arguments, "concepts"), arguments.top, arguments.latent, exact_dt=arguments.dt)
+    print_concepts(
+        _context(arguments, "concepts").at_site(arguments.site), arguments.top, arguments.latent, exact_dt=arguments.dt
+    )
 
 
 def _versions(arguments: argparse.Namespace) -> None:
@@ -136,11 +165,42 @@ def _versions(arguments: argparse.Namespace) -> None:
     _print_table(["version", "alias", "trained for", "recommender", "FVU", "L0", "dead", "NDCG@10 kept"], iter(rows))
 
 
+def _sites(arguments: argparse.Namespace) -> None:
+    from recsae_lib.recommenders.module import unregistered_module
+    from recsae_lib.recommenders.probing import SHAPES, inspect_sites
+    from recsae_lib.recommenders.store import load_recommender
+
+    context = _context(arguments, "sites")
+    recommender = context.settings.recommender
+    if recommender.kind == "external":
+        raise InputError("Representations of your own have one site, last", "Leave representations.sites unset")
+    if recommender.kind == "module":
+        sites = inspect_sites(unregistered_module(recommender.module))
+    else:
+        sites = inspect_sites(load_recommender(context.registry.fetch(context.recommender_name, context.model_version)))
+    rows = [[site.name, site.dimension, SHAPES[site.layout]] for site in sites.values()]
+    _print_table(["site", "d", "what the submodule gives"], iter(rows))
+
+
 def _config(arguments: argparse.Namespace) -> None:
     from recsae_lib.config import as_commented_yaml
 
     settings = settings_of(arguments)
     print(settings.digest() if arguments.digest else as_commented_yaml(settings), end="\n" if arguments.digest else "")
+
+
+def _datasets(arguments: argparse.Namespace) -> None:
+    from recsae_lib.datasets.catalogue import CATALOGUE, description_of, find_dataset
+    from recsae_lib.datasets.download import fetch_dataset
+
+    if arguments.fetch is None:
+        print("\n".join(description_of(dataset) for dataset in CATALOGUE))
+        return
+    dataset = find_dataset(arguments.fetch)
+    if arguments.to is None:
+        raise InputError("--fetch needs the folder to put the data set into", "Add --to FOLDER")
+    folder = fetch_dataset(dataset, arguments.to)
+    print(f"{folder}\nUse it with --set dataset.format={dataset.format} --set dataset.path={folder}")
 
 
 def _jars(arguments: argparse.Namespace) -> None:

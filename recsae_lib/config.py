@@ -8,15 +8,19 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from recsae_lib.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
+Scope = Literal["data", "model", "audit"]  # of a table: all models on the same data, all sites of a model, one audit
+DEFAULT_SITE = "last"  # the vector just before the item scores: every model has it
 PositiveInt = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -59,23 +63,43 @@ class ColumnMapping(Section):
     )
 
 
+class FilterSettings(Section):
+    minimum_weight: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None, description="Keep interactions of at least this weight (4 of 5 stars, say, is what counts as positive)."
+    )
+    latest: PositiveInt | None = Field(
+        None, description="Then keep so many interactions of each user, the latest by ts, source_order and item_id."
+    )
+    core: PositiveInt = Field(
+        1,
+        description="Then keep the k-core: every user has at least k different items left, every item k different "
+        "users. Items without any interaction left leave the catalogue too, if this is above 1.",
+    )
+
+
 class DatasetSettings(Section):
     format: Literal[
         "movielens_100k_embedded",
         "movielens_100k",
         "movielens_1m",
+        "movielens_10m",
         "movielens_csv",
+        "lastfm_2k",
+        "amazon_2014",
+        "amazon_2018",
+        "amazon_2023",
+        "yelp",
         "recbole",
         "parquet",
         "csv",
         "table",
     ] = Field(
         "movielens_100k_embedded",
-        description="Raw format: MovieLens-100K out of the recbole package, a MovieLens release, RecBole atomic files, "
-        "or your own Parquet, CSV or Spark tables.",
+        description="Raw format: MovieLens-100K out of the recbole package, a release of MovieLens, Last.fm, Amazon or "
+        "Yelp (`recsae datasets` lists them), RecBole atomic files, or your own Parquet, CSV or Spark tables.",
     )
     path: str | None = Field(
-        None, description="Folder of the raw files (MovieLens and RecBole formats); not read by the other formats."
+        None, description="Folder of the raw files; not read by movielens_100k_embedded, parquet, csv and table."
     )
     interactions: str | None = Field(
         None, description="File, folder or Spark table of interactions (parquet, csv and table formats)."
@@ -87,12 +111,15 @@ class DatasetSettings(Section):
     feature_separator: Annotated[str, Field(min_length=1, max_length=3)] = Field(
         "|", description="What separates item features where a column holds them as one text (csv, parquet, table)."
     )
+    filters: FilterSettings = Field(
+        default_factory=FilterSettings, description="Which of the interactions are kept, in this order."
+    )
 
     @model_validator(mode="after")
     def _sources_named(self) -> DatasetSettings:
         if self.format in ("parquet", "csv", "table") and not (self.interactions and self.items):
             raise ValueError(f"format {self.format} needs dataset.interactions and dataset.items")
-        if self.format in ("movielens_100k", "movielens_1m", "movielens_csv", "recbole") and not self.path:
+        if self.format not in ("movielens_100k_embedded", "parquet", "csv", "table") and not self.path:
             raise ValueError(f"format {self.format} needs dataset.path, the folder of the raw files")
         return self
 
@@ -103,12 +130,19 @@ class SasrecSettings(Section):
     history_length: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="Latest interactions that are read.")
     inner_dimension: PositiveInt = Field(64, description="Width of the feed-forward layer.")
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.5, description="Dropout while training.")
-    loss: Literal["cross_entropy", "bpr"] = Field(
-        "cross_entropy", description="Full softmax over the catalogue, or BPR with one sampled negative."
+    loss: Literal["cross_entropy", "sampled_softmax", "bpr"] = Field(
+        "cross_entropy",
+        description="Full softmax over the catalogue, its estimate from some candidates, or BPR with one negative.",
+    )
+    candidates: PositiveInt = Field(
+        1024, description="Items that stand for the catalogue in a step, loss sampled_softmax."
     )
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(1e-3, description="Adam learning rate.")
     l2: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Weight decay.")
-    batch_size: PositiveInt = Field(128, description="Training windows (not interactions) a step.")
+    predicted: PositiveInt = Field(
+        5, description="Interactions that a training window predicts: its last ones; the others are only read."
+    )
+    batch_size: PositiveInt = Field(512, description="Training windows a step, of `predicted` predictions each.")
     epochs: PositiveInt = Field(200, description="Largest number of passes over the training interactions.")
     patience: PositiveInt = Field(15, description="Evaluations without a better dev NDCG before training stops.")
 
@@ -121,8 +155,130 @@ class BprMfSettings(Section):
     patience: PositiveInt = Field(25, description="Evaluations without a better dev NDCG before training stops.")
 
 
+class LightgcnSettings(Section):
+    layers: Annotated[int, Field(ge=1, le=10)] = Field(3, description="Steps of propagation on the graph.")
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(5e-3, description="Adam learning rate.")
+    l2: Annotated[float, Field(ge=0.0)] = Field(1e-4, description="λ: weight of the squared norms in the loss.")
+    batch_size: PositiveInt = Field(2048, description="Interactions a step; each step propagates over the whole graph.")
+    epochs: PositiveInt = Field(200, description="Largest number of passes over the training interactions.")
+    patience: PositiveInt = Field(25, description="Evaluations without a better dev NDCG before training stops.")
+
+
+class TimirecSettings(Section):
+    interests: Annotated[int, Field(ge=1, le=64)] = Field(6, description="K: interests of a user.")
+    attention_size: PositiveInt = Field(8, description="Width of the attention that forms the interests.")
+    temperature: Annotated[float, Field(gt=0.0, le=100.0)] = Field(
+        1.0, description="τ: temperature of both distributions over interests."
+    )
+    history_length: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="Latest interactions that are read.")
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.5, description="Dropout on items while training.")
+    loss: Literal["cross_entropy", "sampled_softmax", "bpr"] = Field(
+        "cross_entropy",
+        description="Full softmax over the catalogue, its estimate from some candidates, or BPR with one negative.",
+    )
+    candidates: PositiveInt = Field(
+        1024, description="Items that stand for the catalogue in a step, loss sampled_softmax."
+    )
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(1e-3, description="Adam learning rate.")
+    l2: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Weight decay.")
+    predicted: PositiveInt = Field(
+        5, description="Interactions that a training window predicts: its last ones; the others are only read."
+    )
+    batch_size: PositiveInt = Field(512, description="Training windows a step, of `predicted` predictions each.")
+    epochs: PositiveInt = Field(200, description="Largest number of passes in each of the two phases.")
+    patience: PositiveInt = Field(10, description="Evaluations without a better dev NDCG before a phase stops.")
+
+
+class ModuleSettings(Section):
+    factory: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = Field(
+        None,
+        description="package.module:function that builds your torch module; the code must be importable on the driver "
+        "and on the executors, and is imported only if it is named here.",
+    )
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="What the function is called with.")
+    weights: str | None = Field(
+        None, description="Weights of the module, a .safetensors file; what the function builds where unset."
+    )
+    items: str | None = Field(
+        None,
+        description="Parquet of (item_id, item_index), the row of each item in your module; the ingested items by "
+        "rising id, from row 0, where unset.",
+    )
+    users: str | None = Field(
+        None, description="Parquet of (user_id, user_index), for a module that looks users up; unset for any other."
+    )
+    history_length: Annotated[int, Field(ge=1, le=1000)] = Field(
+        50, description="T: latest interactions that are read; every batch is padded to it."
+    )
+    padding: Literal["left", "right"] = Field("right", description="Side of the padding of shorter histories.")
+    padding_index: Annotated[int, Field(ge=0)] = Field(0, description="Row that stands for padding.")
+    scorer: Literal["dot", "module"] = Field(
+        "dot", description="Items are scored by the dot product with item_embeddings, or by the module's method score."
+    )
+    item_embeddings: str | None = Field(
+        None,
+        description="Name of the parameter or buffer with the item vectors, (rows, d), e.g. items.weight; needed by "
+        "scorer dot, and for coherence by item embedding.",
+    )
+
+
+class ExternalSettings(Section):
+    representations: str | None = Field(
+        None, description="Your representations: Parquet or Spark table of (user_id, representation)."
+    )
+    item_embeddings: str | None = Field(
+        None, description="Your item vectors: Parquet or Spark table of (item_id, embedding); score = x · embedding."
+    )
+    recommendations: str | None = Field(
+        None,
+        description="Your recommendations, best first: Parquet or Spark table of (user_id, item_ids[, scores]); needed "
+        "where there are no item vectors, and not read where there are.",
+    )
+
+
+class SplitSettings(Section):
+    by: Literal["leave_one_out", "time"] = Field(
+        "leave_one_out",
+        description="What is held out of training: of each user the last interaction (test) and the one before (dev); "
+        "or all from dev_from on, where each user's first interaction from dev_from and from test_from is ranked.",
+    )
+    dev_from: datetime | None = Field(
+        None, description="Start of the dev period (UTC), split by time; after 80 % of the interactions where unset."
+    )
+    test_from: datetime | None = Field(
+        None, description="Start of the test period (UTC), split by time; after 90 % of the interactions where unset."
+    )
+
+    @field_validator("dev_from", "test_from")
+    @classmethod
+    def _zoned(cls, time: datetime | None) -> datetime | None:
+        return time.replace(tzinfo=timezone.utc) if time is not None and time.tzinfo is None else time
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SplitSettings:
+        if self.dev_from and self.test_from and self.dev_from >= self.test_from:
+            raise ValueError("split.dev_from must lie before split.test_from")
+        if (self.dev_from is None) != (self.test_from is None):
+            raise ValueError("split.dev_from and split.test_from are set together, or neither is")
+        return self
+
+
 class RecommenderSettings(Section):
-    kind: Literal["sasrec", "bpr_mf"] = Field("sasrec", description="Family of the recommender.")
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")] | None = Field(
+        None,
+        description="Name of this model where several are audited on the same data (retrieval, ranking): its tables "
+        "then live in the namespace <namespace>__<name>, and only interactions, items and rejects are shared.",
+    )
+    kind: Literal["sasrec", "bpr_mf", "lightgcn", "timirec", "module", "external"] = Field(
+        "sasrec",
+        description="Family of the recommender; module is a trained torch module of your own, external are "
+        "representations of your own.",
+    )
+    preset: Literal["default", "reference"] = Field(
+        "default",
+        description="Where the settings of the family come from that --conf and --set leave open: ours, or those of "
+        "RecSAE's authors (bpr loss, batch 256, learning rate 1e-3 or 1e-4, patience 10, NDCG@5).",
+    )
     version: Literal["candidate", "latest"] | PositiveInt = Field(
         "candidate",
         description="Version of the registered recommender to read: candidate (what train_recommender made last), "
@@ -131,6 +287,11 @@ class RecommenderSettings(Section):
     dimension: Annotated[int, Field(ge=2, le=4096)] = Field(64, description="d: width of a representation.")
     sasrec: SasrecSettings = Field(default_factory=SasrecSettings, description="Settings of kind sasrec.")
     bpr_mf: BprMfSettings = Field(default_factory=BprMfSettings, description="Settings of kind bpr_mf.")
+    lightgcn: LightgcnSettings = Field(default_factory=LightgcnSettings, description="Settings of kind lightgcn.")
+    timirec: TimirecSettings = Field(default_factory=TimirecSettings, description="Settings of kind timirec.")
+    module: ModuleSettings = Field(default_factory=ModuleSettings, description="Settings of kind module.")
+    external: ExternalSettings = Field(default_factory=ExternalSettings, description="Settings of kind external.")
+    split: SplitSettings = Field(default_factory=SplitSettings, description="What is held out of training.")
     selection_cutoff: PositiveInt = Field(
         10, description="Cut-off of the dev NDCG that selects the epoch (10), e.g. NDCG@10."
     )
@@ -144,9 +305,68 @@ class RecommenderSettings(Section):
             raise ValueError(f"sasrec.heads ({self.sasrec.heads}) must divide dimension ({self.dimension})")
         return self
 
+    @model_validator(mode="after")
+    def _own_model_named(self) -> RecommenderSettings:
+        module, external = self.module, self.external
+        if self.kind == "module" and module.factory is None:
+            raise ValueError("kind module needs module.factory, e.g. my_package.ranker:build")
+        if self.kind == "module" and module.scorer == "dot" and module.item_embeddings is None:
+            raise ValueError("module.scorer dot needs module.item_embeddings, e.g. items.weight")
+        if self.kind == "external" and external.representations is None:
+            raise ValueError("kind external needs external.representations")
+        if self.kind == "external" and external.item_embeddings is None and external.recommendations is None:
+            raise ValueError("kind external needs external.item_embeddings or external.recommendations")
+        return self
+
+    @property
+    def factory(self) -> str | None:
+        """The only function that a registered model may name for its code to be imported."""
+        return self.module.factory if self.kind == "module" else None
+
+
+# What RecSAE's authors train with (method.md section 1): layers of settings between conf/base.yaml and --conf.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "reference": {
+        "dimension": 64,
+        "selection_cutoff": 5,
+        "bpr_mf": {"learning_rate": 1e-3, "l2": 1e-6, "batch_size": 256, "epochs": 200, "patience": 10},
+        "lightgcn": {"layers": 3, "learning_rate": 1e-3, "l2": 1e-8, "batch_size": 256, "epochs": 200, "patience": 10},
+        "sasrec": {
+            "layers": 1,
+            "heads": 1,
+            "history_length": 20,
+            "loss": "bpr",
+            "learning_rate": 1e-4,
+            "l2": 1e-6,
+            "batch_size": 256,
+            "epochs": 200,
+            "patience": 10,
+        },
+        "timirec": {
+            "interests": 6,
+            "attention_size": 8,
+            "temperature": 1.0,
+            "history_length": 20,
+            "loss": "bpr",
+            "learning_rate": 1e-4,
+            "l2": 1e-6,
+            "batch_size": 256,
+            "epochs": 200,
+            "patience": 10,
+        },
+    },
+}
+
 
 class RepresentationSettings(Section):
-    site: str = Field("last", description="Probing site: where the representation is read ('last' is every model's).")
+    sites: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")], ...], Field(min_length=1)
+    ] = Field(
+        (DEFAULT_SITE,),
+        description="Probing sites, each audited by itself: last, the vector just before the item scores, or names "
+        "of submodules of the model, e.g. blocks.0 (`recsae sites` lists them).",
+    )
     training_positions: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="Sampled positions a user in the training rows of a sequential recommender."
     )
@@ -160,6 +380,13 @@ class RepresentationSettings(Section):
     fidelity_users: PositiveInt = Field(
         10_000, description="Users, drawn by hash, whose held-out item measures what reconstruction keeps."
     )
+
+    @model_validator(mode="after")
+    def _sites_apart(self) -> RepresentationSettings:
+        slugs = [_slug(site) for site in self.sites]
+        if len(set(slugs)) < len(slugs) or not all(slugs):
+            raise ValueError(f"representations.sites must differ in letters and digits, got {', '.join(self.sites)}")
+        return self
 
 
 class RecommendationSettings(Section):
@@ -304,30 +531,47 @@ class Settings(Section):
     coverage: CoverageSettings = Field(default_factory=CoverageSettings, description="Metrics over all latents.")
     checks: CheckSettings = Field(default_factory=CheckSettings, description="Limits that guard publication.")
 
+    def namespaces(self, site: str) -> dict[Scope, str]:
+        """Return the namespace of the tables of each scope, e.g. ml_1m, ml_1m__ranking, ml_1m__ranking__blocks_0.
+
+        Parameters
+        ----------
+        site : probing site; the default one, ``last``, has the namespace of its model.
+        """
+        model = f"{self.namespace}__{self.recommender.name}" if self.recommender.name else self.namespace
+        audit = model if site == DEFAULT_SITE else f"{model}__{_slug(site)}"
+        return {"data": self.namespace, "model": model, "audit": audit}
+
     def digest(self) -> str:
         """SHA-256 (first 16 hex digits) of the resolved settings, the same for the same values."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
-def load_settings(base: Path | None, conf: Path | None = None, overrides: list[str] | None = None) -> Settings:
-    """Resolve settings from `base`, then `conf`, then `overrides` (``a.b=value``, value in YAML).
+def load_settings(
+    base: Path | None, conf: Path | dict[str, Any] | None = None, overrides: list[str] | None = None
+) -> Settings:
+    """Resolve settings from `base`, then the preset, then `conf`, then `overrides` (``a.b=value``, value in YAML).
+
+    Parameters
+    ----------
+    base, conf : settings files; or, for conf, what such a file would hold.
 
     Raises
     ------
     InputError : a file is missing or no YAML mapping, a key is unknown (the nearest known one is named), or a
         value has the wrong type or lies out of bounds; all faults are reported together.
     """
-    merged: dict[str, Any] = {}
-    for path in [base, conf]:
-        if path is not None:
-            merged = _merge(merged, _read_yaml(path))
+    given = read_yaml(conf) if isinstance(conf, Path) else conf or {}
     for override in overrides or []:
-        merged = _merge(merged, _parse_override(override))
+        given = merge(given, _parse_override(override))
+    merged = merge(read_yaml(base) if base is not None else {}, _preset(given))
+    merged = merge(merged, given)
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        faults = "; ".join(_explain(fault) for fault in error.errors())
-        raise InputError(f"Settings refused: {faults}", "`recsae config` lists every setting with its bounds") from None
+        raise InputError(
+            f"Settings refused: {explain_faults(error)}", "`recsae config` lists every setting with its bounds"
+        ) from None
 
 
 def as_commented_yaml(settings: Settings) -> str:
@@ -363,7 +607,28 @@ def known_keys() -> list[str]:
     return keys
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _slug(site: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", site.lower()).strip("_")
+
+
+def _preset(given: dict[str, Any]) -> dict[str, Any]:
+    recommender = given.get("recommender")
+    name = recommender.get("preset") if isinstance(recommender, dict) else None
+    return {"recommender": PRESETS[name]} if isinstance(name, str) and name in PRESETS else {}
+
+
+def explain_faults(error: ValidationError) -> str:
+    """All faults in one line; an unknown key with the nearest known one."""
+    return "; ".join(_explain(fault) for fault in error.errors())
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises
+    ------
+    InputError : the file cannot be read or holds something else.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -392,11 +657,12 @@ def _parse_override(override: str) -> dict[str, Any]:
     return value
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lay one tree of settings over another."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 

@@ -7,6 +7,7 @@ by ``recsae run``.
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import re
 import sys
@@ -17,9 +18,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recsae_lib.config import Settings, load_settings
+from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
 from recsae_lib.errors import CheckError, InputError
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
@@ -43,45 +44,64 @@ class JobContext:
     job : name of the job, also the Spark application name.
     settings : resolved settings.
     dt : date of the audit.
+    site : probing site that is audited.
     spark_overrides : Spark properties that win over the properties file (tests).
     """
 
     job: str
     settings: Settings
     dt: date
+    site: str = DEFAULT_SITE
     spark_overrides: dict[str, str] = field(default_factory=dict)
 
     @cached_property
+    def _shared(self) -> dict[str, Any]:
+        """Session and registry of this context and all that were made from it."""
+        return {}
+
+    @property
     def spark(self) -> SparkSession:
         """The Spark session, opened when first asked for."""
         from recsae_lib.spark_session import open_session
 
-        return open_session(self.job, Path(self.settings.spark.properties), self.spark_overrides)
+        if "spark" not in self._shared:
+            properties = Path(self.settings.spark.properties)
+            self._shared["spark"] = open_session(self.job, properties, self.spark_overrides)
+        session: SparkSession = self._shared["spark"]
+        return session
 
     @cached_property
     def warehouse(self) -> Warehouse:
         """The tables, as the audit of this date sees them."""
         from recsae_lib.warehouse.store import Warehouse
 
-        return Warehouse(self.spark, self.settings.catalog, self.settings.namespace, self.dt)
+        return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt)
 
-    @cached_property
+    @property
     def registry(self) -> Registry:
         """MLflow."""
         from recsae_lib.registry import Registry
 
-        paths = self.settings.paths
-        return Registry(paths.tracking_uri, paths.artifacts, Path(paths.var) / "models")
+        if "registry" not in self._shared:
+            paths = self.settings.paths
+            self._shared["registry"] = Registry(paths.tracking_uri, paths.artifacts, Path(paths.var) / "models")
+        registry: Registry = self._shared["registry"]
+        return registry
+
+    @cached_property
+    def namespaces(self) -> dict[Scope, str]:
+        """Namespace of the tables of each scope."""
+        return self.settings.namespaces(self.site)
 
     @property
     def recommender_name(self) -> str:
         """Registered name of the recommender."""
-        return f"recommender-{self.settings.namespace}"
+        return f"recommender-{self.namespaces['model']}"
 
     @property
     def sae_name(self) -> str:
         """Registered name of the sparse autoencoder."""
-        return f"recsae-{self.settings.namespace}"
+        return f"recsae-{self.namespaces['audit']}"
 
     @cached_property
     def model_version(self) -> int:
@@ -96,20 +116,29 @@ class JobContext:
     @property
     def tags(self) -> dict[str, str]:
         """Tags of the MLflow runs of this job."""
-        return {"job": self.job, "namespace": self.settings.namespace, "dt": self.dt.isoformat()}
+        return {"job": self.job, "namespace": self.namespaces["audit"], "dt": self.dt.isoformat()}
 
     def work_folder(self) -> Path:
-        """Local folder for intermediate files of this job and date."""
-        folder = Path(self.settings.paths.var) / "work" / self.settings.namespace / self.dt.isoformat() / self.job
+        """Local folder for intermediate files of this job, date and site."""
+        folder = Path(self.settings.paths.var) / "work" / self.namespaces["audit"] / self.dt.isoformat() / self.job
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def for_job(self, job: str) -> JobContext:
         """Return the context of another job of the same audit; an open session and registry are shared."""
-        other = JobContext(job, self.settings, self.dt, self.spark_overrides)
-        for shared in ("spark", "warehouse", "registry"):
-            if shared in self.__dict__:
-                other.__dict__[shared] = self.__dict__[shared]
+        return self._sharing(JobContext(job, self.settings, self.dt, self.site, self.spark_overrides))
+
+    def at_site(self, site: str) -> JobContext:
+        """Return the context of the same job at another probing site."""
+        return self._sharing(JobContext(self.job, self.settings, self.dt, site, self.spark_overrides))
+
+    def with_settings(self, settings: Settings) -> JobContext:
+        """Return the context of the same job under other settings, with the same Spark properties and MLflow."""
+        return self._sharing(JobContext(self.job, settings, self.dt, self.site, self.spark_overrides))
+
+    def _sharing(self, other: JobContext) -> JobContext:
+        """Open session and registry when they are first asked for, by either context: both have the same."""
+        other.__dict__["_shared"] = self._shared
         return other
 
 
@@ -127,18 +156,35 @@ def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = Tr
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Resolve the settings that the common arguments name."""
-    base = BASE_SETTINGS if BASE_SETTINGS.is_file() else None
-    return load_settings(base, arguments.conf, arguments.overrides)
+    return load_settings(base_settings(), arguments.conf, arguments.overrides)
+
+
+def base_settings() -> Path | None:
+    """The file under all settings, where there is one."""
+    return BASE_SETTINGS if BASE_SETTINGS.is_file() else None
 
 
 def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
     """Run one job, log its start and end; returns the seconds it took."""
     started = time.monotonic()
-    log.info("%s: started for dt=%s in %s", context.job, context.dt, context.settings.namespace)
+    log.info("%s: started for dt=%s in %s", context.job, context.dt, context.namespaces["model"])
     run(context)
     seconds = time.monotonic() - started
     log.info("%s: done in %.1f s", context.job, seconds)
     return seconds
+
+
+def for_each_site(run: Callable[[JobContext], None]) -> Callable[[JobContext], None]:
+    """Decorate the ``run`` of a job that works on one probing site: it runs for each of the settings' sites."""
+
+    @functools.wraps(run)
+    def run_sites(context: JobContext) -> None:
+        for site in context.settings.representations.sites:
+            if len(context.settings.representations.sites) > 1:
+                log.info("%s: site %s", context.job, site)
+            run(context.at_site(site))
+
+    return run_sites
 
 
 def main(file: str, run: Callable[[JobContext], None]) -> None:

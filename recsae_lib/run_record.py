@@ -11,7 +11,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 
 from recsae_lib import __version__
-from recsae_lib.config import Settings
+from recsae_lib.config import DEFAULT_SITE, Settings
 
 
 @dataclass
@@ -39,16 +39,34 @@ class RunRecord:
     @classmethod
     def open(cls, settings: Settings, dt: date) -> RunRecord:
         """Go on with the unfinished record of this date if settings and code are the same; else begin a new one."""
-        path = Path(settings.paths.var) / "runs" / settings.namespace / f"{dt.isoformat()}.json"
-        fresh = cls(path, settings.digest(), code_version(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        kept = cls.read(settings, dt)
+        if kept is not None and not kept.finished:
+            return kept
+        started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return cls(cls._path(settings, dt), settings.digest(), code_version(), started_at)
+
+    @classmethod
+    def read(cls, settings: Settings, dt: date) -> RunRecord | None:
+        """Read the record of this date; None where there is none of the same settings and code."""
+        path = cls._path(settings, dt)
         if not path.is_file():
-            return fresh
+            return None
         try:
             kept = cls(path, **json.loads(path.read_text(encoding="utf-8")))
         except (json.JSONDecodeError, TypeError):
-            return fresh  # a record of another release; its jobs run again, which changes nothing
-        same = (kept.config_digest, kept.code_version) == (fresh.config_digest, fresh.code_version)
-        return kept if same and not kept.finished else fresh
+            return None  # a record of another release; its jobs run again, which changes nothing
+        return kept if (kept.config_digest, kept.code_version) == (settings.digest(), code_version()) else None
+
+    @classmethod
+    def is_finished(cls, settings: Settings, dt: date, data_digest: str | None = None) -> bool:
+        """Whether the audit of this date was published under the same settings and code (and data, where given)."""
+        kept = cls.read(settings, dt)
+        return kept is not None and kept.finished and data_digest in (None, kept.data_digest)
+
+    @staticmethod
+    def _path(settings: Settings, dt: date) -> Path:
+        model = settings.namespaces(DEFAULT_SITE)["model"]
+        return Path(settings.paths.var) / "runs" / model / f"{dt.isoformat()}.json"
 
     def finish_job(self, job: str, seconds: float) -> None:
         """Note that a job is done; what it wrote is committed."""

@@ -22,7 +22,7 @@ UNIT_KINDS = ("sae", "init", "dimension")
 
 def print_summary(context: JobContext, record: RunRecord) -> None:
     """Print recommender metrics, SAE metrics, concepts against chance and coverage, all from the published tables."""
-    console, warehouse = Console(width=110), context.warehouse
+    console, warehouse = Console(width=130), context.warehouse
     metrics = {
         (row["unit_kind"], row["metric"]): row["value"]
         for row in warehouse.read_published(tables.AUDIT_METRICS).collect()  # some hundred rows
@@ -32,14 +32,23 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
         value = metrics.get((unit_kind, metric))
         return "–" if value is None else format(value, form)
 
-    console.rule(f"Audit {context.settings.namespace}, dt={context.dt}, SAE version {context.sae_version}")
-    accuracy = Table("full catalogue, leave-one-out", *[f"{m}@{n}" for m in ("HR", "NDCG") for n in (5, 10, 20, 50)])
+    console.rule(f"Audit {context.namespaces['audit']}, dt={context.dt}, SAE version {context.sae_version}")
+    split = "by time" if context.settings.recommender.split.by == "time" else "leave-one-out"
+    cutoffs = [f"{metric}@{cutoff}" for metric in ("HR", "NDCG") for cutoff in (5, 10, 20, 50)]
+    accuracy = Table(f"full catalogue, {split}", *cutoffs, "coverage@10", "popularity@10", "Gini@10")
     for kind, name in (
         ("recommender", context.settings.recommender.kind),
         ("reconstructed", "  with x̂ in place of x"),
+        ("item_knn", "item-kNN"),
         ("popularity", "popularity"),
     ):
-        accuracy.add_row(name, *[shown(kind, f"{m}_at_{n}") for m in ("hr", "ndcg") for n in (5, 10, 20, 50)])
+        accuracy.add_row(
+            name,
+            *[shown(kind, f"{metric}_at_{cutoff}", ".3f") for metric in ("hr", "ndcg") for cutoff in (5, 10, 20, 50)],
+            shown(kind, "catalogue_coverage_at_10", ".3f"),
+            shown(kind, "average_popularity_at_10", ".0f"),
+            shown(kind, "gini_at_10", ".3f"),
+        )
     console.print(accuracy)
     console.print(
         f"SAE: FVU {shown('sae', 'fvu')}, L0 {shown('sae', 'l0', '.2f')}, "
@@ -99,8 +108,7 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     """
     warehouse = context.warehouse
     dt = exact_dt or newest_published(warehouse)
-    context = JobContext("concepts", context.settings, dt)
-    warehouse = Warehouse(warehouse.spark, warehouse.catalog, warehouse.namespace, dt)
+    warehouse = Warehouse(warehouse.spark, warehouse.catalog, warehouse.namespaces, dt)
     concepts = warehouse.read_published(tables.CONCEPTS)
     if latent is not None:
         concepts = concepts.where(F.col("latent_id") == latent)
@@ -146,7 +154,7 @@ def newest_published(warehouse: Warehouse) -> date:
         audits = warehouse.spark.table(warehouse.full_name(tables.AUDITS)).where("status = 'published'")
         newest = audits.agg(F.max("dt").alias("dt")).first()
     if newest is None or newest["dt"] is None:
-        raise InputError(f"No audit of {warehouse.namespace} has been published", "Run `recsae audit` first")
+        raise InputError(f"No audit of {warehouse.namespaces['audit']} has been published", "Run `recsae audit` first")
     published: date = newest["dt"]
     return published
 

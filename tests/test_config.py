@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsae_lib.config import Settings, as_commented_yaml, load_settings
@@ -67,6 +67,7 @@ def test_a_missing_file_is_named() -> None:
         load_settings(BASE, Path("nowhere.yaml"))
 
 
+@settings(deadline=None)
 @given(k=st.integers(1, 1024), seed=st.integers(0, 2**31 - 1), share=st.floats(0, 1))
 def test_printed_settings_read_back_as_they_were(k: int, seed: int, share: float) -> None:
     settings = load_settings(None, None, [f"sae.k={k}", f"seed={seed}", f"checks.maximum_dead_fraction={share!r}"])

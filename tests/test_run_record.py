@@ -41,6 +41,19 @@ def test_a_finished_audit_is_not_gone_on_with(tmp_path: Path) -> None:
     first.finish_job("ingest_dataset", 1.5)
     first.finish()
     assert record(tmp_path).done == {}
+    settings = load_settings(None, None, [f"paths.var={tmp_path}"])
+    first.note_data("digest-1")
+    assert RunRecord.is_finished(settings, DT)
+    assert RunRecord.is_finished(settings, DT, "digest-1")
+    assert not RunRecord.is_finished(settings, DT, "digest-2")
+    assert not RunRecord.is_finished(settings, date(2026, 11, 21))
+    assert not RunRecord.is_finished(load_settings(None, None, [f"paths.var={tmp_path}", "sae.k=9"]), DT)
+
+
+def test_models_on_the_same_data_have_records_of_their_own(tmp_path: Path) -> None:
+    record(tmp_path, "recommender.name=ranking").finish_job("train_recommender", 1.0)
+    assert record(tmp_path, "recommender.name=retrieval").done == {}
+    assert record(tmp_path, "recommender.name=ranking").done == {"train_recommender": 1.0}
 
 
 def test_a_record_cut_short_begins_anew(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Workspace:
 
     def warehouse(self, dt: date = DT) -> Warehouse:
         """Return the tables as the audit of `dt` sees them."""
-        return Warehouse(self.spark, self.catalog, "planted", dt)
+        return Warehouse(self.spark, self.catalog, self.context("tests").namespaces, dt)
 
     def published(self) -> dict[str, list[tuple[Any, ...]]]:
         """Rows of this date on main of every table but audits, sorted."""

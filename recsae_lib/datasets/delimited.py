@@ -6,20 +6,18 @@ import csv
 import re
 from dataclasses import dataclass
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from recsae_lib.datasets.places import PLACE, explain_missing, place_rows
+from recsae_lib.datasets.lines import decoded, read_lines
+from recsae_lib.datasets.places import PLACE, place_rows
 from recsae_lib.datasets.raw_tables import RECORD_LENGTH, RawTable
 from recsae_lib.errors import InputError
 
 MOST_FIELDS = 20_000  # at 20,480 Spark's CSV parser gives up the whole job instead of the line
-NOT_UTF8 = "the line is not UTF-8 text"
 OPEN_QUOTE = "a quote is not closed on its line"
 WRONG_FIELDS = "wrong number of fields"
-REPLACEMENT, BYTE_ORDER_MARK = "\ufffd", "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def read_delimited(spark: SparkSession, path: str, layout: Layout) -> RawTable:
     ------
     InputError : there is no such path, or the columns cannot be named.
     """
-    source = _read_lines(spark, path)
+    source = read_lines(spark, path)
     placed = place_rows(source, [F.col("value")])
     header = None
     names = layout.names
@@ -58,7 +56,7 @@ def read_delimited(spark: SparkSession, path: str, layout: Layout) -> RawTable:
         header = _header(source, layout.encoding, path)
         names = _names(header, layout, path)
     aliases = [f"field_{place}" for place in range(len(names))]
-    rows = _with_fields(_decoded(placed.rows, layout.encoding), layout, aliases).select(
+    rows = _with_fields(decoded(placed.rows, layout.encoding), layout, aliases).select(
         *PLACE,
         *aliases,
         F.when(F.trim("line") == "", "blank").when(F.col("line") == F.lit(header or ""), "header").alias("skipped"),
@@ -71,31 +69,9 @@ def read_delimited(spark: SparkSession, path: str, layout: Layout) -> RawTable:
     return RawTable(path, rows, columns, placed.files, has_lines=True, header=header)
 
 
-def _read_lines(spark: SparkSession, path: str) -> DataFrame:
-    try:
-        # Only \n ends a line, as in every tool that shows line numbers; a \r before it is taken off below.
-        return spark.read.option("lineSep", "\n").text(path)
-    except AnalysisException as failure:
-        raise explain_missing(failure, path) from None
-
-
-def _decoded(rows: DataFrame, encoding: str) -> DataFrame:
-    """Replace value by line, the text without byte order mark and carriage return, and fault, why it is none."""
-    kept = [name for name in rows.columns if name != "value"]
-    text, value = F.col("text"), F.col("value")
-    start = F.when(text.startswith(BYTE_ORDER_MARK), 2).otherwise(1)
-    length = F.length(text) - F.when(text.endswith("\r"), 1).otherwise(0)
-    # Each step is a select of its own: one expression would decode once for every use.
-    decoded = rows.select(*kept, "value", F.decode(value.cast("binary"), encoding).alias("text"))
-    damaged = text.contains(REPLACEMENT) & ~value.contains(REPLACEMENT)
-    return decoded.select(
-        *kept, text.substr(start, length - start + 1).alias("line"), F.when(damaged, NOT_UTF8).alias("fault")
-    )
-
-
 def _header(source: DataFrame, encoding: str, path: str) -> str:
     # A split at offset 0 begins with the first line of a file; all files must begin with the same one.
-    first = _decoded(source.where("_metadata.file_block_start = 0").select("value"), encoding).first()
+    first = decoded(source.where("_metadata.file_block_start = 0").select("value"), encoding).first()
     if first is None or not first["line"].strip():
         raise InputError(f"{path} does not begin with a header line", "Name the columns on the first line of each file")
     return first["line"]

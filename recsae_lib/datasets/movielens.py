@@ -1,4 +1,4 @@
-"""The releases of MovieLens: 100K (u.data, u.item), 1M (ratings.dat, movies.dat) and the CSV releases since.
+"""The releases of MovieLens: 100K (u.data, u.item), 1M and 10M (ratings.dat, movies.dat) and the CSV releases since.
 
 The text of a movie is its title without the year at its end, which is no word of it; its features are its genres. The
 tags that users gave to movies (tags.csv) are not read: they would explain users by the words of the same users.
@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.delimited import Layout, read_delimited
-from recsae_lib.datasets.judging import Judged, judge, judge_interactions
+from recsae_lib.datasets.judging import ITEMS, Judged, judge, judge_interactions
 from recsae_lib.datasets.raw_tables import RawTable, refuse_missing_columns
 from recsae_lib.datasets.values import as_features, as_id, as_text
 from recsae_lib.errors import InputError
@@ -57,9 +57,18 @@ def read_movielens_100k(spark: SparkSession, path: str) -> tuple[Judged, Judged]
 
 
 def read_movielens_1m(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
-    """Read ratings.dat and movies.dat."""
-    ratings = read_delimited(spark, f"{path}/ratings.dat", Layout("::", names=RATING_NAMES, encoding=LATIN_1))
-    movies = read_delimited(spark, f"{path}/movies.dat", Layout("::", names=MOVIE_NAMES, encoding=LATIN_1))
+    """Read ratings.dat and movies.dat, which this release writes in ISO-8859-1."""
+    return _read_dat(spark, path, LATIN_1)
+
+
+def read_movielens_10m(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+    """Read ratings.dat and movies.dat, which this release writes in UTF-8."""
+    return _read_dat(spark, path, "UTF-8")
+
+
+def _read_dat(spark: SparkSession, path: str, encoding: str) -> tuple[Judged, Judged]:
+    ratings = read_delimited(spark, f"{path}/ratings.dat", Layout("::", names=RATING_NAMES, encoding=encoding))
+    movies = read_delimited(spark, f"{path}/movies.dat", Layout("::", names=MOVIE_NAMES, encoding=encoding))
     return judge_interactions(ratings, RATINGS), _items(movies, _listed_genres(movies))
 
 
@@ -86,7 +95,7 @@ def _items(movies: RawTable, features: Column) -> Judged:
         "text": F.regexp_replace(title, _YEAR, ""),
         "features": features,
     }
-    return judge(movies, "items", values)
+    return judge(movies, ITEMS, values)
 
 
 def _listed_genres(movies: RawTable) -> Column:

@@ -9,7 +9,7 @@ from pyspark.sql import types as T
 
 from recsae_lib.config import DatasetSettings
 from recsae_lib.datasets.delimited import Layout, read_delimited
-from recsae_lib.datasets.judging import Judged, judge, judge_interactions
+from recsae_lib.datasets.judging import ITEMS, Judged, judge, judge_interactions
 from recsae_lib.datasets.places import explain_missing, place_rows
 from recsae_lib.datasets.raw_tables import RECORD_LENGTH, RawTable, refuse_missing_columns
 from recsae_lib.datasets.values import as_features, as_id, as_text
@@ -46,7 +46,7 @@ def _items(items: RawTable, settings: DatasetSettings) -> Judged:
     if columns.features:
         features = as_features(columns.features, items.columns[columns.features], settings.feature_separator)
     item_id = as_id(columns.item_id, items.columns[columns.item_id])
-    return judge(items, "items", {"item_id": item_id, "title": title, "text": text, "features": features})
+    return judge(items, ITEMS, {"item_id": item_id, "title": title, "text": text, "features": features})
 
 
 def _named(*columns: str | None) -> list[str]:

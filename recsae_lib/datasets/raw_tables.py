@@ -28,6 +28,8 @@ class RawTable:
     files : name of each file by its index.
     has_lines : whether a row is a line of a text file.
     header : line that every file must begin with; None where there is none.
+    lines_follow_time : whether the lines of a user, where they tell no time, stand in the order of time. Where they do
+        not (sorted by count, say), the order is drawn from a hash of user and item instead: the same in every run.
     """
 
     name: str
@@ -36,6 +38,7 @@ class RawTable:
     files: tuple[str, ...]
     has_lines: bool = False
     header: str | None = None
+    lines_follow_time: bool = True
 
 
 def refuse_missing_columns(wanted: Iterable[str], found: Iterable[str], name: str, remedy: str) -> None:

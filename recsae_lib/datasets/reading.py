@@ -11,11 +11,21 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsae_lib.config import DatasetSettings
+from recsae_lib.datasets.amazon import read_amazon_2014, read_amazon_2018, read_amazon_2023
 from recsae_lib.datasets.embedded import fetch_movielens_100k
+from recsae_lib.datasets.filters import filter_interactions
+from recsae_lib.datasets.item_texts import has_entities, unescape_items
 from recsae_lib.datasets.judging import Judged
-from recsae_lib.datasets.movielens import read_movielens_1m, read_movielens_100k, read_movielens_csv
+from recsae_lib.datasets.lastfm import read_lastfm_2k
+from recsae_lib.datasets.movielens import (
+    read_movielens_1m,
+    read_movielens_10m,
+    read_movielens_100k,
+    read_movielens_csv,
+)
 from recsae_lib.datasets.own_tables import read_own_tables
 from recsae_lib.datasets.recbole import read_recbole
+from recsae_lib.datasets.yelp import read_yelp
 from recsae_lib.errors import InputError
 
 log = logging.getLogger("recsae")
@@ -47,8 +57,10 @@ class Dataset:
 def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) -> Dataset:
     """Read the raw data once and judge every row: it is accepted, or rejected with file, line and reason.
 
-    An item of an interaction that is not in the catalogue is added to it without title, text and features; how many
-    there are is logged.
+    Of the accepted interactions those are kept that pass the filters. An item of one of them that is not in the
+    catalogue is added to it without title, text and features. HTML entities in items are unescaped. Logged are the
+    counts of each, of interactions of a user with an item again (they are kept), and of items without text and
+    features.
 
     Parameters
     ----------
@@ -61,19 +73,18 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
     interactions, items = _read(spark, settings, cache)
     interactions.refuse_missing_headers()
     items.refuse_missing_headers()
-    listed = items.accepted.select("item_id")
-    unlisted = interactions.accepted.select("item_id").distinct().join(listed, "item_id", how="left_anti")
-    unlisted = unlisted.persist(StorageLevel.DISK_ONLY)
-    if count := unlisted.count():
-        log.warning("%s items of interactions are not in the catalogue: added without text and features", f"{count:,}")
-    bare = unlisted.select(
-        "item_id", F.lit("").alias("title"), F.lit("").alias("text"), F.array().cast("array<string>").alias("features")
-    )
+    kept = interactions.accepted
+    count, returning = interactions.count_accepted()
+    log.info("%s interactions accepted, %s of them of a user with an item again", f"{count:,}", f"{returning:,}")
+    if count:
+        kept, _ = filter_interactions(kept, settings.filters, count)
+    catalogue, unlisted = _catalogue(items.accepted, kept, only_used=settings.filters.core > 1)
+    _log_items(catalogue)
     return Dataset(
-        interactions.accepted,
-        items.accepted.unionByName(bare),
+        kept,
+        unescape_items(catalogue),
         interactions.rejected.unionByName(items.rejected),
-        (interactions.rows, items.rows, unlisted),
+        (*interactions.persisted, *items.persisted, unlisted, kept),
     )
 
 
@@ -84,6 +95,35 @@ def require_described_items(items: DataFrame) -> None:
             "No item has any text or feature, so that no concept could be named",
             "Give the item table a title, a text or features (dataset.columns for your own tables)",
         )
+
+
+def _catalogue(listed: DataFrame, interactions: DataFrame, only_used: bool) -> tuple[DataFrame, DataFrame]:
+    """Listed items, or only those of interactions, and those of interactions not listed; the latter persisted.
+
+    The whole catalogue stays, as items without any interaction can be recommended and count in catalogue coverage,
+    unless a core was asked for: its promise is about every item.
+    """
+    used = interactions.select("item_id").distinct()
+    unlisted = used.join(listed, "item_id", how="left_anti").persist(StorageLevel.DISK_ONLY)
+    if number := unlisted.count():
+        log.warning("%s items of interactions are not in the catalogue: added without text and features", f"{number:,}")
+    if only_used:
+        listed = listed.join(used, "item_id", how="left_semi")
+    bare = unlisted.select(
+        "item_id", F.lit("").alias("title"), F.lit("").alias("text"), F.array().cast("array<string>").alias("features")
+    )
+    return listed.unionByName(bare), unlisted
+
+
+def _log_items(catalogue: DataFrame) -> None:
+    described = (F.trim("text") != "") | (F.size("features") > 0)
+    counts = catalogue.agg(
+        F.count(F.lit(1)).alias("items"), F.count_if(~described).alias("bare"), F.count_if(has_entities()).alias("html")
+    ).first()
+    log.info(
+        "%s items, %s without text and features, %s with HTML entities, which are unescaped",
+        *[f"{value:,}" for value in counts or ()],
+    )
 
 
 def _read(spark: SparkSession, settings: DatasetSettings, cache: Path) -> tuple[Judged, Judged]:
@@ -97,6 +137,18 @@ def _read(spark: SparkSession, settings: DatasetSettings, cache: Path) -> tuple[
             return read_movielens_1m(spark, path)
         case "movielens_csv":
             return read_movielens_csv(spark, path)
+        case "movielens_10m":
+            return read_movielens_10m(spark, path)
+        case "lastfm_2k":
+            return read_lastfm_2k(spark, path)
+        case "amazon_2014":
+            return read_amazon_2014(spark, path)
+        case "amazon_2018":
+            return read_amazon_2018(spark, path)
+        case "amazon_2023":
+            return read_amazon_2023(spark, path)
+        case "yelp":
+            return read_yelp(spark, path)
         case "recbole":
             return read_recbole(spark, path)
         case _:

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.delimited import Layout, read_delimited
-from recsae_lib.datasets.judging import Judged, judge, judge_interactions
+from recsae_lib.datasets.judging import ITEMS, Judged, judge, judge_interactions
 from recsae_lib.datasets.raw_tables import RawTable, refuse_missing_columns
 from recsae_lib.datasets.values import as_features, as_id, as_text
 
@@ -55,7 +55,7 @@ def _items(items: RawTable, types: dict[str, str]) -> Judged:
         "text": text,
         "features": F.array_distinct(F.concat(*features)) if features else F.array().cast("array<string>"),
     }
-    return judge(items, "items", values)
+    return judge(items, ITEMS, values)
 
 
 def _title_column(types: dict[str, str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,9 @@ class BprMf(torch.nn.Module):
     kind = "bpr_mf"
     reads_user_index = True
     history_length: int | None = None
-    sites: tuple[str, ...] = ("last",)
+    size_names: tuple[str, ...] = ("user_count", "item_count", "dimension")
+    architecture: tuple[str, ...] = ()
+    settings = None  # none of them shapes the weights
 
     def __init__(self, user_count: int, item_count: int, dimension: int) -> None:
         super().__init__()
@@ -47,6 +50,11 @@ class BprMf(torch.nn.Module):
         self.items = torch.nn.Embedding(item_count, dimension, sparse=True)
         for table in (self.users, self.items):
             torch.nn.init.normal_(table.weight, std=INITIAL_DEVIATION)
+
+    @classmethod
+    def from_description(cls, sizes: dict[str, int], settings: dict[str, Any]) -> BprMf:
+        """Build what recommender.json describes; the weights are still to be loaded."""
+        return cls(**sizes)
 
     def build_inputs(self, histories: Histories) -> dict[str, torch.Tensor]:
         """Take the user indices, ``users`` (batch,); the items of the histories are not read.
@@ -61,7 +69,7 @@ class BprMf(torch.nn.Module):
         return {"users": torch.tensor(users, dtype=torch.int64)}
 
     @torch.no_grad()
-    def represent(self, inputs: dict[str, torch.Tensor], site: str = "last") -> torch.Tensor:
+    def represent(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return x = P[u], (batch, d)."""
         x: torch.Tensor = self.users(inputs["users"])
         return x
@@ -96,32 +104,43 @@ class BprMfObjective:
     InputError : there is nothing to train on.
     """
 
+    phase = "training"
+
     def __init__(self, train: TrainingHistories, dimension: int, settings: BprMfSettings, device: torch.device) -> None:
-        if len(train.items) == 0:
-            raise InputError("There is nothing to train on", "Ingest interactions first")
         self.train, self.settings = train, settings
-        self.model = BprMf(len(train), train.item_count, dimension).to(device)
+        self.epochs, self.patience = settings.epochs, settings.patience
         self.negatives = Negatives(train)
-        self.optimiser = torch.optim.SparseAdam(list(self.model.parameters()), lr=settings.learning_rate)
+        self.network = BprMf(len(train), train.item_count, dimension).to(device)
+        self.optimiser = torch.optim.SparseAdam(list(self.network.parameters()), lr=settings.learning_rate)
 
     def batches(self, random: np.random.Generator) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the interactions in random order: ``users``, ``items``, ``negatives``, each (batch,)."""
-        order = random.permutation(len(self.train.items))
-        size = self.settings.batch_size
-        for start in range(0, len(order), CHUNK_BATCHES * size):
-            positions = order[start : start + CHUNK_BATCHES * size]
-            users = np.searchsorted(self.train.offsets, positions, side="right") - 1
-            columns = {
-                "users": users,
-                "items": self.train.items[positions].astype(np.int64),
-                "negatives": self.negatives.draw(users, random),
-            }
-            for begin in range(0, len(positions), size):
-                yield {name: torch.from_numpy(values[begin : begin + size]) for name, values in columns.items()}
+        return sampled_interactions(self.train, self.negatives, self.settings.batch_size, random)
 
     def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Mean loss over the interactions of a batch."""
-        users, items = self.model.users(batch["users"]), self.model.items(batch["items"])
-        negatives = self.model.items(batch["negatives"])
+        users, items = self.network.users(batch["users"]), self.network.items(batch["items"])
+        negatives = self.network.items(batch["negatives"])
         norms = torch.stack([rows.square().sum(1).mean() for rows in (users, items, negatives)]).sum()
         return bpr_loss((users * items).sum(1), (users * negatives).sum(1)) + self.settings.l2 / 2 * norms
+
+    def recommender(self) -> BprMf:
+        """Return the model."""
+        return self.network
+
+
+def sampled_interactions(
+    train: TrainingHistories, negatives: Negatives, batch_size: int, random: np.random.Generator
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield the interactions in random order, each with a negative: ``users``, ``items``, ``negatives``, (batch,)."""
+    order = random.permutation(len(train.items))
+    for start in range(0, len(order), CHUNK_BATCHES * batch_size):
+        positions = order[start : start + CHUNK_BATCHES * batch_size]
+        users = np.searchsorted(train.offsets, positions, side="right") - 1
+        columns = {
+            "users": users,
+            "items": train.items[positions].astype(np.int64),
+            "negatives": negatives.draw(users, random),
+        }
+        for begin in range(0, len(positions), batch_size):
+            yield {name: torch.from_numpy(values[begin : begin + batch_size]) for name, values in columns.items()}

@@ -1,75 +1,77 @@
-"""How well held-out items are ranked over the full catalogue, leave-one-out (method.md section 1)."""
+"""How well held-out items are ranked over the full catalogue (method.md section 1), and what lists it makes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from recsae_lib.errors import InputError
+from recsae_lib.recommenders.item_knn import item_knn_scorer
 from recsae_lib.recommenders.protocol import Histories, Recommender
-from recsae_lib.recommenders.training_histories import TrainingHistories
+from recsae_lib.recommenders.top_items import top_items
+from recsae_lib.recommenders.training_histories import HeldOut, TrainingHistories
 
 CUTOFFS = (5, 10, 20, 50)
-TEST, DEV = 1, 2  # held-out interactions of a user: the last is the test item, the one before it the dev item
-SHORTEST_EVALUATED = 3  # interactions: context, dev item, test item
+LIST_LENGTH = 10  # items a list, of which coverage, popularity and Gini are measured
 BLOCK_SCORES = 2**25  # a block of users × items holds no more, however large the catalogue
 BLOCK_USERS = 1024
 
 Scorer = Callable[[Histories], torch.Tensor]
 
 
-def training_part(histories: TrainingHistories) -> TrainingHistories:
-    """Leave out the last two interactions of users that are evaluated; users with fewer than three keep them all."""
-    evaluated = histories.lengths >= SHORTEST_EVALUATED
-    kept = np.ones(len(histories.items), dtype=bool)
-    for held_out in (TEST, DEV):
-        kept[histories.offsets[1:][evaluated] - held_out] = False
-    lengths = histories.lengths - DEV * evaluated
-    return TrainingHistories(np.concatenate([[0], np.cumsum(lengths)]), histories.items[kept], histories.item_count)
+@dataclass(frozen=True)
+class Rankings:
+    """What a scorer made of a sample of users.
 
-
-def evaluated_users(histories: TrainingHistories, count: int, seed: int) -> np.ndarray:
-    """Draw up to `count` of the users with three interactions or more, (users,) int64, rising.
-
-    Raises
-    ------
-    InputError : there is none.
+    Parameters
+    ----------
+    ranks : (users,) int64, of the held-out item, from 1 (`target_ranks`).
+    recommended : (item_count,) int64, how many of the users have the item among their first `LIST_LENGTH`.
     """
-    users = np.flatnonzero(histories.lengths >= SHORTEST_EVALUATED)
-    if len(users) == 0:
-        raise InputError(
-            f"No user has {SHORTEST_EVALUATED} interactions or more, so that no recommender can be evaluated",
-            "Ingest interactions of more than a glimpse of each user",
-        )
-    if len(users) <= count:
-        return users
-    return np.sort(np.random.default_rng(seed).choice(users, size=count, replace=False))
+
+    ranks: torch.Tensor
+    recommended: np.ndarray
 
 
-def held_out_ranks(score: Scorer, histories: TrainingHistories, users: np.ndarray, held_out: int) -> torch.Tensor:
+def held_out_ranks(score: Scorer, histories: TrainingHistories, users: np.ndarray, held_out: HeldOut) -> torch.Tensor:
     """Rank the held-out item of each user, who is scored and masked by what they did before.
 
     Parameters
     ----------
     score : gives (batch, item_count) scores of a batch of contexts.
     histories : whole histories.
-    users : (users,) of three interactions or more.
-    held_out : `TEST` or `DEV`.
+    users : (users,) with such an item (`TrainingHistories.held_out_users`).
 
     Returns
     -------
     (users,) int64 : ranks, from 1.
     """
-    rows = max(1, min(BLOCK_USERS, BLOCK_SCORES // histories.item_count))
     ranks = []
-    for start in range(0, len(users), rows):
-        block = users[start : start + rows]
+    for block in _blocks(users, histories.item_count):
         contexts = histories.contexts(block, held_out)
-        targets = histories.items[histories.offsets[block + 1] - held_out].astype(np.int64)
+        targets = histories.targets(block, held_out)
         ranks.append(target_ranks(score(contexts), targets, contexts.offsets, contexts.items).cpu())
     return torch.cat(ranks)
+
+
+def rank_test(score: Scorer, histories: TrainingHistories, users: np.ndarray) -> Rankings:
+    """Rank the test items as `held_out_ranks` does, and count what the users are recommended."""
+    ranks = []
+    recommended = np.zeros(histories.item_count, dtype=np.int64)
+    for block in _blocks(users, histories.item_count):
+        contexts = histories.contexts(block, "test")
+        scores = score(contexts).cpu().float().contiguous()
+        ranks.append(target_ranks(scores, histories.targets(block, "test"), contexts.offsets, contexts.items))
+        items, best = top_items(scores, contexts.offsets, contexts.items, LIST_LENGTH)
+        recommended += np.bincount(items[best > -torch.inf].numpy(), minlength=histories.item_count)
+    return Rankings(torch.cat(ranks), recommended)
+
+
+def _blocks(users: np.ndarray, item_count: int) -> list[np.ndarray]:
+    rows = max(1, min(BLOCK_USERS, BLOCK_SCORES // item_count))
+    return [users[start : start + rows] for start in range(0, len(users), rows)]
 
 
 def target_ranks(
@@ -124,26 +126,54 @@ def ranking_metrics(ranks: torch.Tensor) -> dict[str, float]:
     }
 
 
+def list_metrics(recommended: np.ndarray, train: TrainingHistories) -> dict[str, float]:
+    """What lists of `LIST_LENGTH` items do to the catalogue, whatever their accuracy.
+
+    ::
+
+        catalogue_coverage = share of the catalogue's items that are in at least one list
+        average_popularity = mean over all places of all lists of the item's interactions in the training part
+        gini               = Σ_j (2j − n − 1) c_j / (n Σ_j c_j)      c: counts in lists, rising, of all n items;
+                                                                     0 where all are shown alike, 1 where one is alone
+
+    Parameters
+    ----------
+    recommended : (n,) how many lists an item is in.
+    """
+    popularity = np.bincount(train.items, minlength=train.item_count)
+    places, n = recommended.sum(), train.item_count
+    weights = 2 * np.arange(1, n + 1) - n - 1
+    return {
+        f"catalogue_coverage@{LIST_LENGTH}": float((recommended > 0).mean()),
+        f"average_popularity@{LIST_LENGTH}": float(recommended @ popularity / max(places, 1)),
+        f"gini@{LIST_LENGTH}": float(weights @ np.sort(recommended) / max(n * places, 1)),
+    }
+
+
 def measure_test(
     model: Recommender, histories: TrainingHistories, users: np.ndarray, device: torch.device
 ) -> dict[str, float]:
-    """Metrics of the test items, named ``test_hr@5`` and so on, and ``popularity_hr@5`` of scoring by popularity.
+    """Metrics of the test items and of the lists: ``test_hr@5``, ``test_gini@10`` and so on; beside the model
+    ``popularity_…`` and ``item_knn_…``, two baselines that nobody should fall behind.
 
     Parameters
     ----------
     model : lies on `device`.
     histories : whole histories.
-    users : of three interactions or more (`evaluated_users`).
+    users : with a test item (`TrainingHistories.held_out_users`).
     """
+    train = histories.training_part()
     scorers = {
         "test": model_scorer(model, device),
-        "popularity": popularity_scorer(training_part(histories)),
+        "popularity": popularity_scorer(train),
+        "item_knn": item_knn_scorer(train),
     }
-    return {
-        f"{prefix}_{name}": value
-        for prefix, scorer in scorers.items()
-        for name, value in ranking_metrics(held_out_ranks(scorer, histories, users, TEST)).items()
-    }
+    metrics = {}
+    for prefix, scorer in scorers.items():
+        rankings = rank_test(scorer, histories, users)
+        values = {**ranking_metrics(rankings.ranks), **list_metrics(rankings.recommended, train)}
+        metrics.update({f"{prefix}_{name}": value for name, value in values.items()})
+    return metrics
 
 
 def model_scorer(model: Recommender, device: torch.device) -> Scorer:

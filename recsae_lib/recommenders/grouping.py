@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-INPUT_COLUMNS = "user_id string, user_index int, item_indices array<int>"
+INPUT_COLUMNS = "user_id string, user_index int, item_indices array<int>, train_end int, test_start int"
 
 
 def group_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Turn (user_id, user_index, item_index) rows, those of a user next to each other, into `INPUT_COLUMNS`.
+    """Turn (user_id, user_index, item_index, period) rows, those of a user next to each other, into `INPUT_COLUMNS`.
 
-    The rows of the last user of a batch wait for the next one.
+    train_end counts the rows of period 0, test_start those of 0 and 1. The rows of the last user of a batch wait for
+    the next one.
     """
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
@@ -42,11 +43,12 @@ def _starts(user_ids: pa.Array) -> np.ndarray:
 
 def _grouped(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
     columns = [pa.concat_arrays([piece.column(name) for piece in pieces]) for name in pieces[0].schema.names]
-    user_ids, user_indices, item_indices = columns
+    user_ids, user_indices, item_indices, periods = columns
     starts = _starts(user_ids)
     offsets = np.append(starts, len(user_ids)).astype(np.int32)
-    first = pa.array(starts)
+    first, period = pa.array(starts), periods.to_numpy()
+    counts = [pa.array(np.add.reduceat(period <= last, starts, dtype=np.int32)) for last in (0, 1)]
     return pa.RecordBatch.from_arrays(
-        [user_ids.take(first), user_indices.take(first), pa.ListArray.from_arrays(offsets, item_indices)],
-        names=["user_id", "user_index", "item_indices"],
+        [user_ids.take(first), user_indices.take(first), pa.ListArray.from_arrays(offsets, item_indices), *counts],
+        names=["user_id", "user_index", "item_indices", "train_end", "test_start"],
     )

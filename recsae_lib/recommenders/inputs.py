@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.recommenders.grouping import INPUT_COLUMNS, group_batches
-from recsae_lib.recommenders.store import reads_user_index
+from recsae_lib.recommenders.split import Split
+from recsae_lib.recommenders.store import read_description
 from recsae_lib.recommenders.vocabulary import FILES, read_vocabulary
 
 BROADCAST_BYTES = 2**24  # some 2 million items; a larger vocabulary is not sent to every executor as a hash table
@@ -27,35 +28,36 @@ def model_inputs(interactions: DataFrame, folder: Path) -> DataFrame:
 
     Returns
     -------
-    DataFrame : `INPUT_COLUMNS`; items oldest first, of equal time by source_order, then item_id. Items that the
-        model does not know are left out, and so are users who keep none. user_index is null where the
-        model does not read or know the user.
+    DataFrame : `INPUT_COLUMNS`; items oldest first, of equal time by source_order, then item_id; train_end and
+        test_start say what the recommender was not trained on (`split`). Items that the model does not know are left
+        out, and so are users who keep none. user_index is null where the model does not read or know the user.
 
     Raises
     ------
     InputError : the folder is damaged.
     """
-    rows = with_item_index(interactions, folder).repartition("user_id")
-    if reads_user_index(folder):
+    stored = read_description(folder)
+    rows = with_item_index(interactions, folder, stored.split).repartition("user_id")
+    if stored.reads_user_index:
         # A hash table of the users of one partition: the interactions stay as they are partitioned, and unsorted.
         users = read_vocabulary(interactions.sparkSession, folder, "user").hint("shuffle_hash")
         rows = rows.join(users, "user_id", how="left")
     else:
         rows = rows.withColumn("user_index", F.lit(None).cast("int"))
-    return in_order(rows)
+    return stored.split.ends(in_order(rows))
 
 
-def with_item_index(interactions: DataFrame, folder: Path) -> DataFrame:
-    """Keep (user_id, ts, source_order, item_index) of the interactions with items of the vocabulary."""
+def with_item_index(interactions: DataFrame, folder: Path, split: Split) -> DataFrame:
+    """Keep (user_id, ts, source_order, item_index, period) of the interactions with items of the vocabulary."""
     items = read_vocabulary(interactions.sparkSession, folder, "item")
     # Spark cannot know the size of what a Python function reads, so the join is chosen here.
     small = (folder / FILES["item"]).stat().st_size <= BROADCAST_BYTES
     found = interactions.join(items.hint("broadcast" if small else "merge"), "item_id", how="inner")
-    return found.select("user_id", "ts", "source_order", "item_index")
+    return found.select("user_id", "ts", "source_order", "item_index", split.period().alias("period"))
 
 
 def in_order(rows: DataFrame) -> DataFrame:
-    """Put the rows (user_id, user_index, ts, source_order, item_index) together by user, each in one partition."""
+    """Put the rows of `with_item_index` (and user_index) together by user, each in one partition."""
     # Indices rise with ids: the last tie is broken by item_id.
     ordered = rows.sortWithinPartitions("user_id", "ts", "source_order", "item_index")
-    return ordered.select("user_id", "user_index", "item_index").mapInArrow(group_batches, INPUT_COLUMNS)
+    return ordered.select("user_id", "user_index", "item_index", "period").mapInArrow(group_batches, INPUT_COLUMNS)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from recsae_lib.errors import InputError
 from recsae_lib.recommenders.training_histories import TrainingHistories
 
 MOST_DRAWS = 20  # for a user who knows most of the catalogue; then an item they know has to do
@@ -15,9 +16,15 @@ class Negatives:
     """Draws items, all as likely as each other, that a user has not interacted with in the training part.
 
     Holds 8 bytes an interaction.
+
+    Raises
+    ------
+    InputError : there is no interaction to draw a negative for.
     """
 
     def __init__(self, train: TrainingHistories) -> None:
+        if len(train.items) == 0:
+            raise InputError("There is nothing to train on", "Ingest interactions first")
         users = np.repeat(np.arange(len(train), dtype=np.int64), train.lengths)
         self.item_count = train.item_count
         self._known = users * train.item_count + train.items

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,7 +39,10 @@ class Recommender(Protocol):
     reads_user_index : True where a user is looked up (general and graph families); such a model knows only the users
         it was trained on. False where the user is what the history says (sequential family).
     history_length : latest interactions that the model reads; None where it reads none.
-    sites : names of the probing sites; the first one is the default, the vector just before the item scores.
+    size_names : the sizes, attributes of the model, that recommender.json states.
+    architecture : the settings of the family that the weights mean nothing without; the others only decide how they
+        are trained.
+    settings : the settings of the family; None where `architecture` is empty.
     """
 
     kind: str
@@ -47,14 +50,18 @@ class Recommender(Protocol):
     item_count: int
     reads_user_index: bool
     history_length: int | None
-    sites: tuple[str, ...]
+    size_names: tuple[str, ...]
+    architecture: tuple[str, ...]
+    settings: Any
 
     def build_inputs(self, histories: Histories) -> dict[str, torch.Tensor]:
         """Turn interactions into the tensors that `represent` takes; the first axis of each is the batch."""
         ...
 
-    def represent(self, inputs: dict[str, torch.Tensor], site: str = "last") -> torch.Tensor:
-        """Probe a site: (batch, d) float32 representations, without gradient and in evaluation mode."""
+    def represent(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Probe the default site, the vector just before the item scores: (batch, d) float32 representations, without
+        gradient and in evaluation mode.
+        """
         ...
 
     def score(self, representations: torch.Tensor) -> torch.Tensor:
@@ -62,5 +69,5 @@ class Recommender(Protocol):
         ...
 
     def item_embeddings(self) -> torch.Tensor:
-        """The (item_count, d) matrix of item vectors that a representation is held against."""
+        """The (item_count, d) matrix of item vectors that a representation is held against; (0, d) without any."""
         ...

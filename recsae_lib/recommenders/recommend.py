@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsae_lib.errors import InputError
 from recsae_lib.recommenders.histories import histories_from_arrow
+from recsae_lib.recommenders.own_rows import vectors_of
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.store import load_recommender
+from recsae_lib.recommenders.top_items import top_items
 from recsae_lib.recommenders.worker import worker_item_ids, worker_recommender
 from recsae_lib.shipping import ship_folder
 
 RECOMMENDED_COLUMNS = "user_id string, item_ids array<string>, scores array<float>, context_ids array<string>"
 BLOCK_SCORES = 2**26  # a block of users × items holds no more (256 MiB), however large the catalogue
-NARROWEST_GROUP = 32  # items; torch's maximum over shorter runs is slow
 
 
-def recommend(histories: DataFrame, model_folder: Path, top_n: int, context_items: int, block_users: int) -> DataFrame:
+def recommend(
+    histories: DataFrame,
+    model_folder: Path,
+    top_n: int,
+    context_items: int,
+    block_users: int,
+    factory: str | None = None,
+    representations: DataFrame | None = None,
+) -> DataFrame:
     """Recommend unseen items to every user (P_u of method.md section 3) and keep the latest history (H_u).
 
     Parameters
@@ -35,6 +42,9 @@ def recommend(histories: DataFrame, model_folder: Path, top_n: int, context_item
     top_n : items a user; one with fewer unseen items gets fewer.
     context_items : latest items of the history that are kept.
     block_users : users scored at once.
+    factory : as `load_recommender`.
+    representations : (user_id, representation ARRAY<FLOAT>) where the model does not make them itself; then users are
+        those of this table.
 
     Returns
     -------
@@ -44,22 +54,76 @@ def recommend(histories: DataFrame, model_folder: Path, top_n: int, context_item
     ------
     InputError : (when the rows are computed) a score is NaN.
     """
-    model = load_recommender(model_folder)
+    model = load_recommender(model_folder, factory)
     shipped = ship_folder(histories.sparkSession, model_folder)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return recommend_batches(batches, worker_recommender(shipped), worker_item_ids(shipped), top_n, block_users)
+        loaded = worker_recommender(shipped, factory)
+        return recommend_batches(batches, loaded, worker_item_ids(shipped), top_n, block_users)
 
-    first_of_context = F.greatest(F.size("item_indices") - context_items + 1, F.lit(1))
-    context = F.slice("item_indices", first_of_context, context_items).alias("context_indices")
     users = histories.where("user_index IS NOT NULL") if model.reads_user_index else histories
-    return users.select("user_id", "user_index", "item_indices", context).mapInArrow(run, RECOMMENDED_COLUMNS)
+    made = []
+    if representations is not None:
+        users, made = _with_history(representations, histories), ["representation"]
+    columns = users.select("user_id", "user_index", "item_indices", _context(context_items), *made)
+    return columns.mapInArrow(run, RECOMMENDED_COLUMNS)
+
+
+def recommend_given(
+    lists: DataFrame, histories: DataFrame, model_folder: Path, top_n: int, context_items: int
+) -> DataFrame:
+    """Take recommendations of your own, the first `top_n` of each user, and keep the latest history beside them.
+
+    Parameters
+    ----------
+    lists : (user_id, item_ids ARRAY<STRING>[, scores ARRAY<FLOAT>]), best first (`own_rows.judge_lists`). Seen items
+        are not masked.
+    histories, model_folder, context_items : as `recommend`.
+
+    Returns
+    -------
+    DataFrame : `RECOMMENDED_COLUMNS`; without scores of yours, 1 / place.
+    """
+    shipped = ship_folder(histories.sparkSession, model_folder)
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            context = batch.column("context_indices")
+            ids = pa.ListArray.from_arrays(_own_offsets(context), worker_item_ids(shipped).take(context.flatten()))
+            columns = [batch.column(name) for name in ("user_id", "item_ids", "scores")]
+            yield pa.RecordBatch.from_arrays([*columns, ids], names=["user_id", "item_ids", "scores", "context_ids"])
+
+    places = F.transform("item_ids", lambda _, place: (1.0 / (place + 1)).cast("float"))
+    scores = F.col("scores") if "scores" in lists.columns else places
+    return (
+        _with_history(lists, histories)
+        .select(
+            "user_id",
+            F.slice("item_ids", 1, top_n).alias("item_ids"),
+            F.slice(scores, 1, top_n).alias("scores"),
+            _context(context_items),
+        )
+        .mapInArrow(run, RECOMMENDED_COLUMNS)
+    )
+
+
+def _context(items: int) -> Column:
+    first = F.greatest(F.size("item_indices") - items + 1, F.lit(1))
+    return F.slice("item_indices", first, items).alias("context_indices")
+
+
+def _with_history(users: DataFrame, histories: DataFrame) -> DataFrame:
+    """Put the history of each user beside what is known of them; an empty one where there is none."""
+    joined = users.join(histories.select("user_id", "user_index", "item_indices"), "user_id", how="left")
+    empty = F.array().cast("array<int>")
+    return joined.withColumn("item_indices", F.coalesce("item_indices", empty))
 
 
 def recommend_batches(
     batches: Iterable[pa.RecordBatch], model: Recommender, item_ids: pa.StringArray, top_n: int, block_users: int
 ) -> Iterator[pa.RecordBatch]:
-    """Turn batches of (user_id, user_index, item_indices, context_indices) into `RECOMMENDED_COLUMNS`.
+    """Turn batches of (user_id, user_index, item_indices, context_indices[, representation]) into
+    `RECOMMENDED_COLUMNS`.
 
     Parameters
     ----------
@@ -73,7 +137,11 @@ def recommend_batches(
 
 def _recommend_block(block: pa.RecordBatch, model: Recommender, item_ids: pa.StringArray, top_n: int) -> pa.RecordBatch:
     histories = histories_from_arrow(block.column("user_index"), block.column("item_indices"))
-    scores = model.score(model.represent(model.build_inputs(histories)))
+    if "representation" in block.schema.names:
+        x = torch.tensor(vectors_of(block.column("representation"), model.dimension))
+    else:
+        x = model.represent(model.build_inputs(histories))
+    scores = model.score(x)
     items, best = top_items(scores, histories.offsets, histories.items, top_n)
     there = best > -torch.inf
     offsets = np.zeros(len(block) + 1, dtype=np.int32)
@@ -88,65 +156,6 @@ def _recommend_block(block: pa.RecordBatch, model: Recommender, item_ids: pa.Str
         ],
         names=["user_id", "item_ids", "scores", "context_ids"],
     )
-
-
-def top_items(
-    scores: torch.Tensor, seen_offsets: np.ndarray, seen_items: np.ndarray, top_n: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pick the `top_n` highest-scored items of each user that they have not seen, equal scores by item index.
-
-    Items are cut into groups of neighbours. The N best items lie in the N groups whose maximum is best (of equal
-    maxima, the earlier group): each better group holds an item that ranks before all of a worse one. Only those groups
-    are searched.
-
-    Parameters
-    ----------
-    scores : (users, items) float32, contiguous; seen items are overwritten by -∞.
-    seen_offsets, seen_items : the items of user b are ``seen_items[seen_offsets[b]:seen_offsets[b + 1]]``.
-    top_n : items wanted a user.
-
-    Returns
-    -------
-    (indices, scores) : (users, ≤ top_n) int64 and float32, best first; a score of -∞ means that there is no item.
-
-    Raises
-    ------
-    InputError : a score is NaN.
-    """
-    items = scores.shape[1]
-    _mask(scores, seen_offsets, seen_items)
-    width = max(math.isqrt(items // top_n), NARROWEST_GROUP)
-    maxima = _group_maxima(scores, width)
-    if maxima.isnan().any():
-        raise InputError("The recommender scores an item with NaN", "Train it again; its weights are damaged")
-    groups = torch.arange(maxima.shape[1])
-    best_groups = _ranks(maxima, groups).topk(min(top_n, len(groups)), sorted=False).indices
-    candidates = (best_groups.unsqueeze(2) * width + torch.arange(width)).flatten(1)
-    beyond = candidates >= items  # the last group may be shorter
-    values = scores.gather(1, candidates.masked_fill(beyond, 0)).masked_fill_(beyond, -torch.inf)
-    best = _ranks(values, candidates).topk(min(top_n, candidates.shape[1])).indices
-    return candidates.gather(1, best), values.gather(1, best)
-
-
-def _mask(scores: torch.Tensor, seen_offsets: np.ndarray, seen_items: np.ndarray) -> None:
-    users = np.repeat(np.arange(len(scores)), np.diff(seen_offsets))
-    flat = users * scores.shape[1] + seen_items
-    scores.view(-1).index_fill_(0, torch.from_numpy(flat), -torch.inf)
-
-
-def _group_maxima(scores: torch.Tensor, width: int) -> torch.Tensor:
-    whole = scores.shape[1] // width * width
-    maxima = [scores[:, :whole].unflatten(1, (-1, width)).amax(2)] if whole else []
-    if whole < scores.shape[1]:
-        maxima.append(scores[:, whole:].amax(1, keepdim=True))
-    return torch.cat(maxima, dim=1)
-
-
-def _ranks(scores: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Integers that order like (score, then falling index), no two alike: torch.topk leaves the order of ties open."""
-    bits = (scores + 0.0).view(torch.int32)  # + 0.0: -0 and 0 are equal
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
-    return (ordered.to(torch.int64) << 32) - indices
 
 
 def _own_offsets(lists: pa.ListArray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +11,11 @@ from torch.nn import functional as F
 
 from recsae_lib.config import SasrecSettings
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.negatives import Negatives, bpr_loss
 from recsae_lib.recommenders.protocol import Histories
 from recsae_lib.recommenders.training_histories import TrainingHistories
+from recsae_lib.recommenders.windows import Windows, latest_items, next_item_loss
 
 INITIAL_DEVIATION = 0.02
-MOST_SCORES = 2**31  # of a batch in the cross entropy: 8 GiB, and as much again for the gradient
 
 
 class Sasrec(torch.nn.Module):
@@ -45,7 +45,8 @@ class Sasrec(torch.nn.Module):
 
     kind = "sasrec"
     reads_user_index = False
-    sites: tuple[str, ...] = ("last",)
+    size_names: tuple[str, ...] = ("item_count", "dimension")
+    architecture: tuple[str, ...] = ("layers", "heads", "history_length", "inner_dimension")
 
     def __init__(self, item_count: int, dimension: int, settings: SasrecSettings) -> None:
         super().__init__()
@@ -66,6 +67,16 @@ class Sasrec(torch.nn.Module):
             elif name.endswith("bias"):
                 torch.nn.init.zeros_(parameter)
 
+    @classmethod
+    def from_description(cls, sizes: dict[str, int], settings: dict[str, Any]) -> Sasrec:
+        """Build what recommender.json describes; the weights are still to be loaded.
+
+        Raises
+        ------
+        InputError, ValidationError : the settings are impossible.
+        """
+        return cls(**sizes, settings=SasrecSettings.model_validate(settings, strict=True))
+
     def forward(self, items: torch.Tensor) -> torch.Tensor:
         """Return h after the last block, (batch, T, d), of (batch, T) item indices, oldest first."""
         h = self.norm(self.items(items) + self.positions.weight[: items.shape[1]])
@@ -82,14 +93,11 @@ class Sasrec(torch.nn.Module):
         ------
         InputError : a history holds no item.
         """
-        lengths = np.minimum(np.diff(histories.offsets), self.settings.history_length)
-        if len(lengths) and lengths.min() < 1:
-            raise InputError("A history holds no item", "Leave out users without one")
-        items = _padded(histories.items, histories.offsets[1:] - lengths, lengths)
-        return {"items": torch.from_numpy(items), "last": torch.from_numpy(lengths - 1)}
+        items, last = latest_items(histories.items, histories.offsets, self.settings.history_length)
+        return {"items": torch.from_numpy(items), "last": torch.from_numpy(last)}
 
     @torch.no_grad()
-    def represent(self, inputs: dict[str, torch.Tensor], site: str = "last") -> torch.Tensor:
+    def represent(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return x: the output at the latest interaction, (batch, d)."""
         self.eval()
         h = self(inputs["items"])
@@ -137,11 +145,9 @@ class SasrecObjective:
 
     ::
 
-        cross_entropy : L = mean over (h_t, i_{t+1}) of −ln softmax(E h_t)[i_{t+1}]
-        bpr           : L = mean over (h_t, i_{t+1}, j) of −ln σ(h_t · E[i_{t+1}] − h_t · E[j]),   j a sampled negative
+        L = mean over (h_t, i_{t+1}) of the loss of predicting i_{t+1} from x = h_t      (`windows.next_item_loss`)
 
-    Histories are cut into windows of up to L predicted interactions, anew in every epoch (`cut_windows`): one pass of
-    the transformer serves all of a window's predictions.
+    One pass of the transformer serves all predictions of a window (`Windows`).
 
     Parameters
     ----------
@@ -150,79 +156,29 @@ class SasrecObjective:
 
     Raises
     ------
-    InputError : no user has two training interactions, or the scores of a batch would take more than `MOST_SCORES`.
+    InputError : as `Windows.of`.
     """
+
+    phase = "training"
 
     def __init__(
         self, train: TrainingHistories, dimension: int, settings: SasrecSettings, device: torch.device
     ) -> None:
-        if len(train) == 0 or train.lengths.max() < 2:
-            raise InputError(
-                "There is nothing to train on: no user has two interactions besides the dev and test item",
-                "Ingest longer histories, or set recommender.kind to bpr_mf",
-            )
-        scores = settings.batch_size * settings.history_length * train.item_count
-        if settings.loss == "cross_entropy" and scores > MOST_SCORES:
-            raise InputError(
-                f"The cross entropy of a batch over {train.item_count:,} items takes {4 * scores / 2**30:.0f} GiB",
-                "Set a smaller recommender.sasrec.batch_size, or recommender.sasrec.loss to bpr",
-            )
-        self.train, self.settings = train, settings
-        self.model = Sasrec(train.item_count, dimension, settings).to(device)
-        self.negatives = Negatives(train) if settings.loss == "bpr" else None
+        self.epochs, self.patience = settings.epochs, settings.patience
+        self.windows = Windows.of(train, settings, "sasrec")
+        self.network = Sasrec(train.item_count, dimension, settings).to(device)
         self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.l2, fused=True
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.l2, fused=True
         )
 
     def batches(self, random: np.random.Generator) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield the windows in random order: ``items`` read, whether a position is ``real`` or padding, and the
-        ``targets`` (and ``negatives``) of the real positions.
-        """
-        users, starts, lengths = cut_windows(self.train, self.settings.history_length, random)
-        order = random.permutation(len(starts))
-        for begin in range(0, len(order), self.settings.batch_size):
-            taken = order[begin : begin + self.settings.batch_size]
-            window = _padded(self.train.items, starts[taken], lengths[taken] + 1)
-            real = np.arange(window.shape[1] - 1) < lengths[taken, None]
-            batch = {"items": window[:, :-1], "real": real, "targets": window[:, 1:][real]}
-            if self.negatives is not None:
-                batch["negatives"] = self.negatives.draw(np.repeat(users[taken], lengths[taken]), random)
-            yield {name: torch.from_numpy(values) for name, values in batch.items()}
+        """Yield windows (`Windows.batches`)."""
+        return self.windows.batches(random)
 
     def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Mean loss over the real positions of a batch."""
-        h = self.model(batch["items"])[batch["real"]]
-        if self.negatives is None:
-            return F.cross_entropy(h @ self.model.items.weight.T, batch["targets"])
-        positive, negative = self.model.items(batch["targets"]), self.model.items(batch["negatives"])
-        return bpr_loss((h * positive).sum(1), (h * negative).sum(1))
+        """Mean loss over the predictions of a batch."""
+        return next_item_loss(self.network(batch["items"])[batch["predicts"]], batch, self.network.items)
 
-
-def cut_windows(
-    train: TrainingHistories, longest: int, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut the predicted interactions of each user (all but the first) into runs of `longest`, from a random phase on.
-
-    Every interaction is predicted once; where the first run ends, 1 to `longest` interactions on, is drawn for each
-    user.
-
-    Returns
-    -------
-    (users, starts, lengths) : (windows,) each. A window of length n reads ``items[start:start + n]`` and predicts
-        ``items[start + 1:start + n + 1]``.
-    """
-    users = np.flatnonzero(train.lengths >= 2)
-    predicted = train.lengths[users] - 1
-    phases = random.integers(0, longest, len(users))
-    counts = -(-(predicted + phases) // longest)
-    numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    users, predicted, phases = (np.repeat(values, counts) for values in (users, predicted, phases))
-    begins = np.maximum(numbers * longest - phases, 0)
-    ends = np.minimum((numbers + 1) * longest - phases, predicted)
-    return users, train.offsets[users] + begins, ends - begins
-
-
-def _padded(items: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Rows ``items[start:start + length]``, (rows, longest) int64; behind its end a row repeats its last item."""
-    steps = np.minimum(np.arange(lengths.max(initial=1)), lengths[:, None] - 1)
-    return items[starts[:, None] + steps].astype(np.int64, copy=False)
+    def recommender(self) -> Sasrec:
+        """Return the model."""
+        return self.network

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,66 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from recsae_lib.config import SasrecSettings
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders.bpr_mf import BprMf
+from recsae_lib.recommenders.external import External
+from recsae_lib.recommenders.lightgcn import LightGcn
+from recsae_lib.recommenders.module import ModuleRecommender
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.sasrec import Sasrec
+from recsae_lib.recommenders.split import Split
+from recsae_lib.recommenders.timirec import Timirec
 from recsae_lib.recommenders.vocabulary import FILES, MOST_ROWS, VocabularyKind, check_vocabulary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION = "recommender.json"
 WEIGHTS = "weights.safetensors"
 LONGEST_DESCRIPTION = 1_000_000  # bytes
-# Settings that the weights mean nothing without; the others only decide how they are trained.
-ARCHITECTURE = {"layers", "heads", "history_length", "inner_dimension"}
-SIZES = {"sasrec": ("item_count", "dimension"), "bpr_mf": ("user_count", "item_count", "dimension")}
+FAMILIES: dict[str, type[BprMf | LightGcn | Sasrec | Timirec]] = {
+    family.kind: family for family in (BprMf, LightGcn, Sasrec, Timirec)
+}
+ARCHITECTURES: dict[str, tuple[str, ...]] = {
+    **{kind: family.architecture for kind, family in FAMILIES.items()},
+    ModuleRecommender.kind: ModuleRecommender.architecture,
+    External.kind: External.architecture,
+}
+# The sizes that a model of a kind may state; one without a dimension has no weights.
+SIZES: dict[str, tuple[tuple[str, ...], ...]] = {
+    **{kind: (family.size_names,) for kind, family in FAMILIES.items()},
+    ModuleRecommender.kind: (("item_count", "dimension"), ("item_count", "dimension", "user_count")),
+    External.kind: (("item_count", "dimension"), ("item_count",)),
+}
+StoredModel = BprMf | LightGcn | Sasrec | Timirec | ModuleRecommender | External
+WEIGHTS_SHOWN = 5  # that do not fit
 LARGEST = {"user_count": MOST_ROWS, "item_count": MOST_ROWS, "dimension": 4096}
 
 
-def save_recommender(model: Sasrec | BprMf, folder: Path) -> None:
-    """Write the weights (float32), then recommender.json with kind, sizes and digests.
+@dataclass(frozen=True)
+class StoredDescription:
+    """What recommender.json says of a model, beside its digests.
+
+    Parameters
+    ----------
+    kind : name of the family.
+    sizes : its sizes (`Recommender.size_names`).
+    settings : its architecture (`Recommender.architecture`).
+    split : what it was not trained on.
+    """
+
+    kind: str
+    sizes: dict[str, int]
+    settings: dict[str, Any]
+    split: Split
+
+    @property
+    def reads_user_index(self) -> bool:
+        """Whether the model looks users up."""
+        return "user_count" in self.sizes
+
+
+def save_recommender(model: StoredModel, split: Split, folder: Path) -> None:
+    """Write the weights (float32; those of a module of your own as they are), then recommender.json with kind, sizes,
+    split and digests.
 
     The folder holds the vocabularies already (`write_vocabulary`): items.parquet, and users.parquet for a model that
     reads the user index. A folder that was left half-written is refused by `load_recommender`.
@@ -40,51 +82,67 @@ def save_recommender(model: Sasrec | BprMf, folder: Path) -> None:
     ------
     InputError : a weight is not finite, or a vocabulary is missing or of another size.
     """
-    weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    _refuse_not_finite(folder, weights)
-    sizes = {"item_count": model.item_count, "dimension": model.dimension}
-    if isinstance(model, BprMf):
-        sizes["user_count"] = model.user_count
+    # Tied weights share their memory, which the format does not know: each name gets its own.
+    weights = {
+        name: tensor.detach().clone().cpu().contiguous()
+        if isinstance(model, ModuleRecommender)
+        else tensor.detach().float().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    _refuse_not_finite(folder, model.kind, weights)
+    sizes = {name: getattr(model, name) for name in model.size_names}
     for kind, rows in _vocabularies(sizes):
         check_vocabulary(folder, kind, rows)
     # Beside the target and renamed: a reader that has the old file mapped keeps it.
-    save_file(weights, folder / f"{WEIGHTS}.part")
-    os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
+    if "dimension" in sizes:
+        save_file(weights, folder / f"{WEIGHTS}.part")
+        os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
     description = {
         "format_version": FORMAT_VERSION,
         "kind": model.kind,
         "sizes": sizes,
-        "settings": model.settings.model_dump(include=ARCHITECTURE) if isinstance(model, Sasrec) else {},
+        "settings": {name: getattr(model.settings, name) for name in model.architecture},
+        "split": split.as_json(),
         "sha256": {name: _sha256(folder / name) for name in _files(sizes)},
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_recommender(folder: Path) -> Recommender:
+def load_recommender(folder: Path, factory: str | None = None) -> Recommender:
     """Read what `save_recommender` wrote, in evaluation mode; the weights stay mapped from the file.
+
+    Parameters
+    ----------
+    factory : function whose code may be imported (`RecommenderSettings.factory`), for a module of your own: what a
+        registry says is no reason to run code.
 
     Raises
     ------
     InputError : a file is missing, truncated or does not match its digest, recommender.json states impossible sizes or
-        settings, a shape differs from what it says, a weight is not finite, or a vocabulary does not fit.
+        settings or another factory, a shape differs from what it says, a weight is not finite, or a vocabulary does not
+        fit.
     """
     description = _description(folder)
     for name, sha256 in description["sha256"].items():
         if _sha256(folder / name) != sha256:
             raise _refused(folder, f"{name} does not match the digest in {DESCRIPTION}")
     try:
-        weights = load_file(folder / WEIGHTS)
+        weights = load_file(folder / WEIGHTS) if "dimension" in description["sizes"] else {}
     except SafetensorError as error:
         raise _refused(folder, f"{WEIGHTS} cannot be read ({error})") from None
-    model = _bare_model(folder, description)
+    model = _bare_model(folder, description, factory)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if found != expected:
-        raise _refused(folder, f"the weights have the shapes {found}, expected {expected}")
-    _refuse_not_finite(folder, weights)
+        others = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))[:WEIGHTS_SHOWN]
+        differences = [f"{name} {found.get(name)}, expected {expected.get(name)}" for name in others]
+        raise _refused(folder, f"the shapes of the weights differ: {'; '.join(differences)}")
+    _refuse_not_finite(folder, description["kind"], weights)
     for kind, rows in _vocabularies(description["sizes"]):
         check_vocabulary(folder, kind, rows)
     model.load_state_dict(weights, assign=True)
+    if isinstance(model, ModuleRecommender):
+        model.check_rows()
     return model.requires_grad_(False).eval()
 
 
@@ -98,14 +156,19 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256(json.dumps(_description(folder), sort_keys=True).encode()).hexdigest()
 
 
-def reads_user_index(folder: Path) -> bool:
-    """Whether the model looks users up, without reading its weights.
+def read_description(folder: Path) -> StoredDescription:
+    """Read recommender.json, without the weights.
 
     Raises
     ------
-    InputError : recommender.json is missing or damaged.
+    InputError : it is missing or damaged.
     """
-    return "user_count" in _description(folder)["sizes"]
+    description = _description(folder)
+    try:
+        split = Split.from_json(description.get("split"))
+    except ValueError:
+        raise _refused(folder, f"{DESCRIPTION} states an impossible split") from None
+    return StoredDescription(description["kind"], description["sizes"], description["settings"], split)
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -121,8 +184,9 @@ def _description(folder: Path) -> dict[str, Any]:
     if not isinstance(description.get("kind"), str) or description["kind"] not in SIZES:
         raise _refused(folder, f"{DESCRIPTION} states the unknown kind {description.get('kind')!r}")
     sizes = description.get("sizes")
-    if not isinstance(sizes, dict) or sorted(sizes) != sorted(SIZES[description["kind"]]):
-        raise _refused(folder, f"{DESCRIPTION} does not state the sizes {', '.join(SIZES[description['kind']])}")
+    allowed = SIZES[description["kind"]]
+    if not isinstance(sizes, dict) or sorted(sizes) not in [sorted(names) for names in allowed]:
+        raise _refused(folder, f"{DESCRIPTION} does not state the sizes {', '.join(allowed[0])}")
     if not all(type(size) is int and 1 <= size <= LARGEST[name] for name, size in sizes.items()):
         raise _refused(folder, f"{DESCRIPTION} states impossible sizes ({sizes})")
     digests = description.get("sha256")
@@ -131,23 +195,32 @@ def _description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _bare_model(folder: Path, description: dict[str, Any]) -> Sasrec | BprMf:
-    """Model without storage for its weights."""
-    sizes, settings = description["sizes"], description.get("settings")
-    with torch.device("meta"):
-        if description["kind"] == "bpr_mf":
-            return BprMf(**sizes)
-        if not isinstance(settings, dict) or set(settings) != ARCHITECTURE:
-            raise _refused(folder, f"{DESCRIPTION} does not state the settings {', '.join(sorted(ARCHITECTURE))}")
-        try:
-            return Sasrec(**sizes, settings=SasrecSettings.model_validate(settings, strict=True))
-        except (ValidationError, InputError) as error:
-            raise _refused(folder, f"{DESCRIPTION} states impossible settings ({settings})") from error
+def _bare_model(folder: Path, description: dict[str, Any], factory: str | None) -> StoredModel:
+    """Model without storage for its weights, as far as its code is ours."""
+    kind, settings = description["kind"], description.get("settings")
+    if not isinstance(settings, dict) or sorted(settings) != sorted(ARCHITECTURES[kind]):
+        raise _refused(folder, f"{DESCRIPTION} does not state the settings {', '.join(ARCHITECTURES[kind])}")
+    try:
+        if kind == ModuleRecommender.kind:
+            return ModuleRecommender.from_description(description["sizes"], settings, factory)
+        with torch.device("meta"):
+            if kind == External.kind:
+                return External.from_description(description["sizes"], settings)
+            return FAMILIES[kind].from_description(description["sizes"], settings)
+    except ValidationError as error:
+        raise _refused(folder, f"{DESCRIPTION} states impossible settings ({settings})") from error
+    except InputError as error:
+        if kind == ModuleRecommender.kind:
+            raise
+        raise _refused(folder, f"{DESCRIPTION} states impossible settings ({settings})") from error
 
 
-def _refuse_not_finite(folder: Path, weights: dict[str, torch.Tensor]) -> None:
+def _refuse_not_finite(folder: Path, kind: str, weights: dict[str, torch.Tensor]) -> None:
     for name, tensor in weights.items():
-        if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+        if kind == ModuleRecommender.kind:
+            if tensor.is_floating_point() and tensor.isnan().any():  # an infinity may be a mask
+                raise _refused(folder, f"{name} holds NaN")
+        elif tensor.dtype != torch.float32 or not tensor.isfinite().all():
             raise _refused(folder, f"{name} is not finite float32")
 
 
@@ -157,7 +230,8 @@ def _vocabularies(sizes: dict[str, int]) -> list[tuple[VocabularyKind, int]]:
 
 
 def _files(sizes: dict[str, int]) -> list[str]:
-    return [WEIGHTS, *(FILES[kind] for kind, _ in _vocabularies(sizes))]
+    weights = [WEIGHTS] if "dimension" in sizes else []
+    return [*weights, *(FILES[kind] for kind, _ in _vocabularies(sizes))]
 
 
 def _sha256(path: Path) -> str:

@@ -15,10 +15,10 @@ from recsae_lib.shipping import ShippedFolder
 
 
 @lru_cache(maxsize=1)
-def worker_recommender(shipped: ShippedFolder) -> Recommender:
+def worker_recommender(shipped: ShippedFolder, factory: str | None = None) -> Recommender:
     """Load the recommender, once a worker process; torch then computes with one thread, as Spark plans for a task."""
     torch.set_num_threads(1)
-    return load_recommender(Path(shipped))
+    return load_recommender(Path(shipped), factory)
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,71 +10,87 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsae_lib.config import RepresentationSettings
+from recsae_lib.config import DEFAULT_SITE, RepresentationSettings
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders.histories import histories_from_arrow
+from recsae_lib.recommenders.probing import Site, find_sites, probe
 from recsae_lib.recommenders.protocol import Recommender
-from recsae_lib.recommenders.store import load_recommender
+from recsae_lib.recommenders.store import load_recommender, read_description
 from recsae_lib.recommenders.worker import worker_recommender
 from recsae_lib.representations.layout import RowKind
 from recsae_lib.shipping import ship_folder
 
-REPRESENTATION_COLUMNS = "user_id string, representation array<float>"
-HELD_OUT_COLUMNS = "user_id string, target_index int, seen_indices array<int>, representation array<float>"
-SHORTEST_HELD_OUT = 3  # interactions: context, dev item, test item
+REPRESENTATION_COLUMNS = "user_id string"
+HELD_OUT_COLUMNS = "user_id string, target_index int, seen_indices array<int>"
+
+
+def sites_of(rows: RowKind, settings: RepresentationSettings) -> tuple[str, ...]:
+    """Sites at which such rows are extracted: held-out users at the default one only, from which items are scored."""
+    held_out = rows in ("dev", "test")
+    return tuple(site for site in settings.sites if not held_out or site == DEFAULT_SITE)
+
+
+def site_column(site: str) -> str:
+    """Name of the column with the representations of one site."""
+    return f"representation@{site}"
 
 
 def extract(
-    histories: DataFrame, model_folder: Path, rows: RowKind, settings: RepresentationSettings, seed: int
+    histories: DataFrame,
+    model_folder: Path,
+    rows: RowKind,
+    settings: RepresentationSettings,
+    seed: int,
+    factory: str | None = None,
 ) -> DataFrame:
     """Probe the recommender for its representations (RecSAE, arXiv 2411.06112, section 3; method.md section 1).
 
     Parameters
     ----------
-    histories : (user_id, user_index INT, item_indices ARRAY<INT>), items oldest first. Users without an index are
+    histories : `recommenders.grouping.INPUT_COLUMNS`, items oldest first. Users without an index are
         left out where the model reads it (`count_unknown` counts them).
     model_folder : folder of `recommenders.store`.
     rows : ``last``, each user once, after the whole history. ``training``, a sequential model after each of up to
         ``settings.training_positions`` prefixes of the history (`training_positions`), any other model as ``last``.
-        ``test`` and ``dev``, up to ``settings.fidelity_users`` users, drawn by hash among those with three
-        interactions or more, after all but the last (two) of them.
+        ``test`` and ``dev``, up to ``settings.fidelity_users`` users, drawn by hash among those with such an item,
+        after all that they did before it.
     seed : of the two draws.
+    factory : as `load_recommender`.
 
     Returns
     -------
     DataFrame : `REPRESENTATION_COLUMNS`; for test and dev `HELD_OUT_COLUMNS`, where target_index is the interaction
-        that follows the context and seen_indices the whole context, oldest first.
+        that follows the context and seen_indices the whole context, oldest first. Then a column `site_column`,
+        ARRAY<FLOAT>, of each site (`sites_of`): one forward pass serves all.
 
     Raises
     ------
     InputError : the model has no such probing site, or (when the rows are computed) a representation is not finite.
     """
-    model = load_recommender(model_folder)
-    site, batch_size = settings.site, settings.batch_size
-    if site not in model.sites:
-        raise InputError(
-            f"The recommender has no probing site {site!r}",
-            f"Set representations.site to one of: {', '.join(model.sites)}",
-        )
+    model = load_recommender(model_folder, factory)
+    sites = find_sites(model, sites_of(rows, settings))
+    batch_size = settings.batch_size
     users = histories.where("user_index IS NOT NULL") if model.reads_user_index else histories
     reach = model.history_length or 0
     if rows in ("dev", "test"):
-        contexts = _held_out_contexts(_drawn(users, settings.fidelity_users, seed), 1 if rows == "test" else 2, reach)
-    elif rows == "training" and not model.reads_user_index:
+        contexts = _held_out_contexts(users, rows, settings.fidelity_users, seed, reach)
+    elif rows == "training" and model.history_length is not None:
         contexts = _training_contexts(users, settings.training_positions, seed, reach)
     else:
         contexts = users.select("user_id", "user_index", _latest(F.size("item_indices"), reach).alias("item_indices"))
     shipped = ship_folder(histories.sparkSession, model_folder)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return represent_batches(batches, worker_recommender(shipped), site, batch_size)
+        return represent_batches(batches, worker_recommender(shipped, factory), sites, batch_size)
 
-    return contexts.mapInArrow(run, HELD_OUT_COLUMNS if rows in ("dev", "test") else REPRESENTATION_COLUMNS)
+    columns = HELD_OUT_COLUMNS if rows in ("dev", "test") else REPRESENTATION_COLUMNS
+    representations = [f"`{site_column(site.name)}` array<float>" for site in sites]
+    return contexts.mapInArrow(run, ", ".join([columns, *representations]))
 
 
 def count_unknown(histories: DataFrame, model_folder: Path) -> int:
     """Count the users that `extract` leaves out: those without an index, where the model reads it."""
-    if not load_recommender(model_folder).reads_user_index:
+    if not read_description(model_folder).reads_user_index:
         return 0
     return histories.where("user_index IS NULL").count()
 
@@ -107,9 +123,9 @@ def training_positions(length: Column, user_id: Column, positions: int, seed: in
 
 
 def represent_batches(
-    batches: Iterable[pa.RecordBatch], model: Recommender, site: str, batch_size: int
+    batches: Iterable[pa.RecordBatch], model: Recommender, sites: Sequence[Site], batch_size: int
 ) -> Iterator[pa.RecordBatch]:
-    """Replace the columns user_index and item_indices (the context) of Arrow batches by representation, list<float>.
+    """Replace the columns user_index and item_indices (the context) of Arrow batches by one of each site, list<float>.
 
     Raises
     ------
@@ -117,24 +133,24 @@ def represent_batches(
     """
     for batch in batches:
         for start in range(0, batch.num_rows, batch_size):
-            yield _represent_block(batch.slice(start, batch_size), model, site)
+            yield _represent_block(batch.slice(start, batch_size), model, sites)
 
 
-def _represent_block(block: pa.RecordBatch, model: Recommender, site: str) -> pa.RecordBatch:
+def _represent_block(block: pa.RecordBatch, model: Recommender, sites: Sequence[Site]) -> pa.RecordBatch:
     histories = histories_from_arrow(block.column("user_index"), block.column("item_indices"))
-    x = model.represent(model.build_inputs(histories), site).numpy()
-    finite = np.isfinite(x).all(axis=1)
-    if not finite.all():
-        user = block.column("user_id")[int(np.argmin(finite))]
-        raise InputError(
-            f"The recommender's representation of user {user} is not finite", "Train it again; its weights are damaged"
-        )
-    kept = [name for name in block.schema.names if name not in ("user_index", "item_indices")]
-    offsets = np.arange(0, x.size + 1, x.shape[1], dtype=np.int32)
-    representations = pa.ListArray.from_arrays(offsets, pa.array(x.reshape(-1)))
-    return pa.RecordBatch.from_arrays(
-        [*(block.column(name) for name in kept), representations], names=[*kept, "representation"]
-    )
+    columns = {name: block.column(name) for name in block.schema.names if name not in ("user_index", "item_indices")}
+    for site, representations in probe(model, model.build_inputs(histories), sites).items():
+        x = representations.numpy()
+        finite = np.isfinite(x).all(axis=1)
+        if not finite.all():
+            user = block.column("user_id")[int(np.argmin(finite))]
+            raise InputError(
+                f"The recommender's representation of user {user} at site {site} is not finite",
+                "Train it again; its weights are damaged",
+            )
+        offsets = np.arange(0, x.size + 1, x.shape[1], dtype=np.int32)
+        columns[site_column(site)] = pa.ListArray.from_arrays(offsets, pa.array(x.reshape(-1)))
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 def _latest(end: Column, reach: int) -> Column:
@@ -148,14 +164,12 @@ def _training_contexts(users: DataFrame, positions: int, seed: int, reach: int) 
     return users.select("user_id", "user_index", F.explode(contexts).alias("item_indices"))
 
 
-def _drawn(users: DataFrame, count: int, seed: int) -> DataFrame:
-    enough = users.where(F.size("item_indices") >= SHORTEST_HELD_OUT)
-    return enough.orderBy(F.xxhash64("user_id", F.lit(seed)), "user_id").limit(count)
-
-
-def _held_out_contexts(users: DataFrame, held_out: int, reach: int) -> DataFrame:
-    end = F.size("item_indices") - held_out
-    return users.select(
+def _held_out_contexts(users: DataFrame, rows: RowKind, count: int, seed: int, reach: int) -> DataFrame:
+    end = F.col("train_end" if rows == "dev" else "test_start")
+    period_end = F.col("test_start") if rows == "dev" else F.size("item_indices")
+    evaluated = users.where((F.col("train_end") >= 1) & (end < period_end))
+    drawn = evaluated.orderBy(F.xxhash64("user_id", F.lit(seed)), "user_id").limit(count)
+    return drawn.select(
         "user_id",
         "user_index",
         F.element_at("item_indices", end + 1).alias("target_index"),

@@ -16,18 +16,20 @@ from recsae_lib.shipping import ship_folder
 EMBEDDING_COLUMNS = "item_id string, embedding array<float>"
 
 
-def item_embeddings(spark: SparkSession, model_folder: Path) -> DataFrame:
-    """Return the vector of every item that the model knows: `EMBEDDING_COLUMNS`, one row an item.
+def item_embeddings(spark: SparkSession, model_folder: Path, factory: str | None = None) -> DataFrame:
+    """Return the vector of every item that the model knows: `EMBEDDING_COLUMNS`, one row an item; none
+    where the model has no item vectors.
 
     Parameters
     ----------
     model_folder : folder of `recommenders.store`.
+    factory : as `load_recommender`.
     """
-    items = load_recommender(model_folder).item_count
+    items = len(load_recommender(model_folder, factory).item_embeddings())
     shipped = ship_folder(spark, model_folder)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        vectors = worker_recommender(shipped).item_embeddings().detach().numpy()
+        vectors = worker_recommender(shipped, factory).item_embeddings().detach().numpy()
         item_ids = worker_item_ids(shipped)
         for batch in batches:
             indices = batch.column(0).to_numpy()

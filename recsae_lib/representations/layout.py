@@ -8,7 +8,7 @@ from typing import Literal
 
 import fsspec
 
-from recsae_lib.config import Settings
+from recsae_lib.config import DEFAULT_SITE, Settings
 from recsae_lib.errors import InputError
 
 RowKind = Literal["last", "training", "dev", "test"]
@@ -37,9 +37,15 @@ class RepresentationSet:
     dt: date
 
     @classmethod
-    def of(cls, settings: Settings, model: str, version: int, rows: RowKind, dt: date) -> RepresentationSet:
-        """Name the set that these settings ask for."""
-        return cls(settings.paths.bulk, model, version, settings.representations.site, rows, dt)
+    def of(
+        cls, settings: Settings, model: str, version: int, rows: RowKind, dt: date, site: str = DEFAULT_SITE
+    ) -> RepresentationSet:
+        """Name the set of one probing site in the bulk folder of the settings."""
+        return cls(settings.paths.bulk, model, version, site, rows, dt)
+
+    def __post_init__(self) -> None:
+        if "/" in self.site:
+            raise InputError(f"{self.site!r} is no name of a probing site", "`recsae sites` lists them")
 
     @property
     def path(self) -> str:
@@ -50,6 +56,16 @@ class RepresentationSet:
         """Folder of the item vectors that representations of this model version are held against."""
         return f"{self._model_folder}/item_embeddings/dt={self.dt.isoformat()}"
 
+    def rejected(self, what: str) -> str:
+        """Folder of the rows of your own tables that were refused, (id, reason)."""
+        return f"{self._model_folder}/rejected_{what}/dt={self.dt.isoformat()}"
+
+    def exists(self) -> bool:
+        """Whether the set is there and complete: dev and test rows are written only where items can be scored."""
+        file_system, root = fsspec.core.url_to_fs(self.path)
+        file_system.invalidate_cache()  # object stores: an earlier listing in this process may be out of date
+        return bool(file_system.exists(f"{root}/{COMPLETE_MARKER}"))
+
     def require(self) -> str:
         """Return `path`, if the set is complete.
 
@@ -57,9 +73,7 @@ class RepresentationSet:
         ------
         InputError : the folder is missing, or a writer has not finished it.
         """
-        file_system, root = fsspec.core.url_to_fs(self.path)
-        file_system.invalidate_cache()  # object stores: an earlier listing in this process may be out of date
-        if not file_system.exists(f"{root}/{COMPLETE_MARKER}"):
+        if not self.exists():
             raise InputError(
                 f"There are no complete representations in {self.path}",
                 f"Run the job extract_representations for dt={self.dt.isoformat()}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,6 +15,7 @@ from recsae_lib.representations.layout import COMPLETE_MARKER, RepresentationSet
 # Floats neither repeat nor compress: a dictionary would be tried in vain, and would make sizes hard to foresee.
 FILE_OPTIONS = {"parquet.enable.dictionary": "false"}
 ROWS_OF_A_TASK_IN_A_GROUP = 10
+BYTES_OF_A_FLOAT = 4
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,40 @@ class WrittenSet:
 def write_representations(
     rows: DataFrame, target: RepresentationSet | str, row_group_mib: float, minimum_row_groups: int
 ) -> WrittenSet:
-    """Replace the set at `target` by `rows`, each row group a random sample of them.
-
-    The rows are computed once, into a draft beside the target; its size decides the number of row groups. The draft is
-    dealt out to as many files, one row group each: parquet-mr sees to the size of a row group only every so many rows
-    and would leave a short one at the end of each file. The finished files are moved into place, and a marker is put
-    beside them last, without which `RepresentationSet.require` refuses the folder. A writer that was killed leaves a
-    hidden staging folder, which the next one for the same target removes.
+    """Replace the set at `target` by `rows`, each row group a random sample of them (`write_sets`).
 
     Parameters
     ----------
     target : where to write; or a folder for other bulk rows, as path or address.
+    """
+    folder = target.path if isinstance(target, RepresentationSet) else target
+    column = rows.columns[-1]
+    return write_sets(rows, {column: folder}, column, row_group_mib, minimum_row_groups)[column]
+
+
+def write_sets(
+    rows: DataFrame, targets: Mapping[str, str], name: str, row_group_mib: float, minimum_row_groups: int
+) -> dict[str, WrittenSet]:
+    """Replace several sets by what `rows` hold for each, each row group a random sample of the rows.
+
+    The rows are computed once, into a draft beside the first target, from which each set reads its own column. Its
+    size decides the number of row groups. The draft is dealt out to as many files, one row group each: parquet-mr sees
+    to the size of a row group only every so many rows and would leave a short one at the end of each file. The finished
+    files are moved into place, and a marker is put beside them last, without which `RepresentationSet.require` refuses
+    the folder. A writer that was killed leaves a hidden staging folder, which the next one for the same targets
+    removes.
+
+    Parameters
+    ----------
+    rows : columns that all sets have, then a column of vectors for each.
+    targets : path or address of each set, by its column of `rows`.
+    name : what that column is called in each set.
     row_group_mib : size that no row group exceeds, MiB before compression.
     minimum_row_groups : row groups at least; one a row where there are fewer rows.
+
+    Returns
+    -------
+    dict : what was written, by column.
 
     Raises
     ------
@@ -47,35 +71,51 @@ def write_representations(
     """
     spark = rows.sparkSession
     hadoop = spark.sparkContext._jvm.org.apache.hadoop.fs  # type: ignore[union-attr]
-    folder = hadoop.Path(target.path if isinstance(target, RepresentationSet) else target)
-    file_system = folder.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
-    staging = hadoop.Path(folder.getParent(), f".staging-{folder.getName()}")
-    draft, finished = hadoop.Path(staging, "draft"), hadoop.Path(staging, "finished")
+    first = hadoop.Path(next(iter(targets.values())))
+    file_system = first.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
+    staging = hadoop.Path(first.getParent(), f".staging-{first.getName()}")
+    draft = hadoop.Path(staging, "draft")
     file_system.delete(staging, True)
 
     rows.write.options(**FILE_OPTIONS, compression="uncompressed").parquet(draft.toString())
     drafted = spark.read.schema(rows.schema).parquet(draft.toString())
     count = drafted.count()
+    draft_bytes = file_system.getContentSummary(draft).getLength()
+    widths = _widths(drafted, list(targets)) if len(targets) > 1 else {}
     group_bytes = row_group_mib * 2**20
-    wanted = math.ceil(file_system.getContentSummary(draft).getLength() / group_bytes)
-    row_groups = min(count, max(wanted, minimum_row_groups))
-    dealt = _deal(drafted, count, max(row_groups, 1))
-    # A file is one row group as long as it stays below the block size.
-    dealt.write.options(**FILE_OPTIONS, **{"parquet.block.size": str(int(2 * group_bytes))}).parquet(
-        finished.toString()
-    )
-    size = file_system.getContentSummary(finished).getLength()
+    shared = [column for column in rows.columns if column not in targets]
+    written = {}
+    for number, (column, address) in enumerate(targets.items()):
+        of_others = sum(BYTES_OF_A_FLOAT * width for other, width in widths.items() if other != column)
+        row_groups = min(count, max(math.ceil((draft_bytes - count * of_others) / group_bytes), minimum_row_groups))
+        of_set = drafted.select(*shared, F.col(f"`{column}`").alias(name))
+        finished = hadoop.Path(staging, f"finished-{number}")
+        # A file is one row group as long as it stays below the block size.
+        _deal(of_set, count, max(row_groups, 1)).write.options(
+            **FILE_OPTIONS, **{"parquet.block.size": str(int(2 * group_bytes))}
+        ).parquet(finished.toString())
+        written[column] = WrittenSet(count, file_system.getContentSummary(finished).getLength(), row_groups)
+        _move(file_system, hadoop, finished, hadoop.Path(address))
+    file_system.delete(staging, True)
+    return written
 
-    # On an object store a folder is moved file by file: the marker must go first and come last.
+
+def _widths(rows: DataFrame, columns: list[str]) -> dict[str, int]:
+    """Values that the vectors of each column have, from the first row."""
+    row = rows.select(*[F.size(F.col(f"`{column}`")) for column in columns]).first()
+    return dict(zip(columns, row, strict=True)) if row is not None else {}
+
+
+def _move(file_system: Any, hadoop: Any, finished: Any, folder: Any) -> None:
+    """Put a finished folder into place; on an object store it is moved file by file: the marker goes first and last."""
     marker = hadoop.Path(folder, COMPLETE_MARKER)
     file_system.delete(hadoop.Path(finished, COMPLETE_MARKER), False)
     file_system.delete(marker, False)
     file_system.delete(folder, True)
+    file_system.mkdirs(folder.getParent())
     if not file_system.rename(finished, folder):
         raise OSError(f"{finished.toString()} cannot be moved to {folder.toString()}")
     file_system.create(marker, True).close()
-    file_system.delete(staging, True)
-    return WrittenSet(count, size, row_groups)
 
 
 def _deal(rows: DataFrame, count: int, hands: int) -> DataFrame:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsae_lib.config import Scope
 from recsae_lib.errors import InputError
 from recsae_lib.warehouse.schemas import conform, refuse_discrepancies
 from recsae_lib.warehouse.tables import INTERACTIONS, ITEMS, TABLES, Table
@@ -21,13 +23,14 @@ class Warehouse:
     Parameters
     ----------
     spark : session whose properties declare the catalog.
-    catalog, namespace : where the tables live; both are identifiers by the settings' pattern.
+    catalog : where the tables live; an identifier by the settings' pattern.
+    namespaces : namespace of the tables of each scope (`Settings.namespaces`).
     dt : date of the audit; its writes go to the branch ``audit-<dt>`` of each table.
     """
 
     spark: SparkSession
     catalog: str
-    namespace: str
+    namespaces: Mapping[Scope, str]
     dt: date
 
     @property
@@ -37,7 +40,7 @@ class Warehouse:
 
     def full_name(self, table: Table) -> str:
         """Catalog, namespace and name of a table."""
-        return f"{self.catalog}.{self.namespace}.{table.name}"
+        return f"{self.catalog}.{self._namespace(table)}.{table.name}"
 
     def exists(self, table: Table) -> bool:
         """Whether the table has been created."""
@@ -120,7 +123,7 @@ class Warehouse:
         partitioning = "PARTITIONED BY (dt)" if table.partitioned_by_date else ""
         # One write touches one dt: Iceberg's default, a shuffle by partition, would send every row to one task.
         properties = "TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none')"
-        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self.catalog}.{self.namespace}")
+        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self.catalog}.{self._namespace(table)}")
         self.spark.sql(
             f"CREATE TABLE IF NOT EXISTS {self.full_name(table)} ({columns}) USING iceberg {partitioning} "
             f"COMMENT {_quoted(table.comment)} {properties}"
@@ -155,7 +158,8 @@ class Warehouse:
             return
         if self._main_is_ancestor(table, references):
             self.spark.sql(
-                f"CALL {self.catalog}.system.fast_forward('{self.namespace}.{table.name}', 'main', '{self.branch}')"
+                f"CALL {self.catalog}.system.fast_forward("
+                f"'{self._namespace(table)}.{table.name}', 'main', '{self.branch}')"
             )
         else:
             self._overwrite(table, "main", self._read(table, self.branch))
@@ -165,6 +169,9 @@ class Warehouse:
         """Drop the audit's branch of a table, if there is one."""
         if self.branch in self.references(table):
             self.spark.sql(f"ALTER TABLE {self.full_name(table)} DROP BRANCH IF EXISTS `{self.branch}`")
+
+    def _namespace(self, table: Table) -> str:
+        return self.namespaces[table.scope]
 
     def _read(self, table: Table, reference: str) -> DataFrame:
         rows = self.spark.read.option("branch", reference).table(self.full_name(table))

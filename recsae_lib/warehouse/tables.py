@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from pyspark.sql import types as T
 
+from recsae_lib.config import Scope
+
 STRING, INT, LONG, FLOAT, DOUBLE = T.StringType(), T.IntegerType(), T.LongType(), T.FloatType(), T.DoubleType()
 BOOLEAN, DATE, TIMESTAMP = T.BooleanType(), T.DateType(), T.TimestampType()
 
@@ -34,6 +36,8 @@ class Table:
     owner : the only job that writes the table.
     schema : columns in order, each with a comment; ``dt`` comes first where the table is partitioned by it.
     key : columns that identify a row together (``dt`` included).
+    scope : what the rows are the same for: all models on the same ``data``, all sites of one ``model``, or one
+        ``audit``. Tables of each scope have a namespace of their own (`Settings.namespaces`).
     """
 
     name: str
@@ -41,6 +45,7 @@ class Table:
     owner: str
     schema: T.StructType
     key: tuple[str, ...]
+    scope: Scope = "audit"
 
     @property
     def partitioned_by_date(self) -> bool:
@@ -60,8 +65,15 @@ UNIT_KIND = column(
 JUDGE = column("judge", STRING, "Who judged the cases: terms (term scorer) or llm")
 
 
-def _derived(name: str, comment: str, owner: str, columns: list[T.StructField], key: tuple[str, ...]) -> Table:
-    return Table(name, comment, owner, T.StructType([DT, *columns]), ("dt", *key))
+def _derived(
+    name: str,
+    comment: str,
+    owner: str,
+    columns: list[T.StructField],
+    key: tuple[str, ...],
+    scope: Scope = "audit",
+) -> Table:
+    return Table(name, comment, owner, T.StructType([DT, *columns]), ("dt", *key), scope)
 
 
 INTERACTIONS = Table(
@@ -74,10 +86,13 @@ INTERACTIONS = Table(
             ITEM_ID,
             column("weight", DOUBLE, "Strength of the interaction: a rating or a count; 1.0 where the source has none"),
             column("ts", TIMESTAMP, "Time of the interaction (UTC)"),
-            column("source_order", LONG, "Place in text files (else 0): breaks ties of ts, before item_id does"),
+            column(
+                "source_order", LONG, "Place in text files (0 without lines, a hash without time): breaks ties of ts"
+            ),
         ]
     ),
     ("user_id", "item_id", "ts"),
+    "data",
 )
 
 ITEMS = Table(
@@ -93,6 +108,7 @@ ITEMS = Table(
         ]
     ),
     ("item_id",),
+    "data",
 )
 
 REJECTS = _derived(
@@ -107,6 +123,7 @@ REJECTS = _derived(
         column("record", STRING, "The row as it was read, as one text of at most 1,000 characters"),
     ],
     (),
+    "data",
 )
 
 RECOMMENDATIONS = _derived(
@@ -121,6 +138,7 @@ RECOMMENDATIONS = _derived(
         column("context_ids", array_of(STRING), "Latest items of the history, oldest first"),
     ],
     ("user_id",),
+    "model",
 )
 
 LATENT_ACTIVATIONS = _derived(
@@ -302,6 +320,22 @@ AUDIT_METRICS = _derived(
         column("value", DOUBLE, "Its value; null where it is not defined", nullable=True),
     ],
     ("unit_kind", "metric"),
+)
+
+COMPARISONS = _derived(
+    "comparisons",
+    "One metric of one audit of a study (`recsae compare`)",
+    "compare",
+    [
+        column("data_set", STRING, "Data set, as the study names it"),
+        column("model", STRING, "Model, as the study names it"),
+        column("site", STRING, "Probing site"),
+        column("unit_kind", STRING, "As in audit_metrics"),
+        column("metric", STRING, "As in audit_metrics; columns of concept_coverage as feature_coverage_at_0.8"),
+        column("value", DOUBLE, "Its value; null where there is nothing to measure", nullable=True),
+    ],
+    ("data_set", "model", "site", "unit_kind", "metric"),
+    "data",
 )
 
 AUDITS = _derived(

@@ -10,10 +10,10 @@ from recsae_lib.config import BprMfSettings
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders.bpr_mf import BprMf, BprMfObjective
 from recsae_lib.recommenders.protocol import Histories
-from recsae_lib.recommenders.training_histories import TrainingHistories
+from tests.histories import all_for_training
 
 CPU = torch.device("cpu")
-TRAIN = TrainingHistories(np.array([0, 2, 2, 5]), np.array([1, 0, 3, 1, 2], dtype=np.int32), item_count=6)
+TRAIN = all_for_training([[1, 0], [], [3, 1, 2]], item_count=6)
 
 
 def of_users(*users: int) -> Histories:
@@ -50,23 +50,23 @@ def test_an_epoch_is_every_interaction_once_with_an_unknown_item_beside_it() -> 
 def test_the_loss_has_its_literal_value_and_moves_only_the_rows_of_the_batch() -> None:
     objective = BprMfObjective(TRAIN, 2, BprMfSettings(l2=0.5), CPU)
     with torch.no_grad():
-        objective.model.users.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]]))
-        objective.model.items.weight.zero_()
-        objective.model.items.weight[1] = torch.tensor([3.0, 4.0])
+        objective.network.users.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]]))
+        objective.network.items.weight.zero_()
+        objective.network.items.weight[1] = torch.tensor([3.0, 4.0])
     batch = {"users": torch.tensor([0]), "items": torch.tensor([1]), "negatives": torch.tensor([5])}
     loss = objective.loss(batch)
     assert float(loss.detach()) == pytest.approx(math.log1p(math.exp(-3.0)) + 0.25 * (1 + 25 + 0))
-    before = [table.weight.detach().clone() for table in (objective.model.users, objective.model.items)]
+    before = [table.weight.detach().clone() for table in (objective.network.users, objective.network.items)]
     loss.backward()
     objective.optimiser.step()
     moved = [
         (table.weight != old).any(dim=1).nonzero().flatten().tolist()
-        for table, old in zip((objective.model.users, objective.model.items), before, strict=True)
+        for table, old in zip((objective.network.users, objective.network.items), before, strict=True)
     ]
     assert moved == [[0], [1, 5]]
 
 
 def test_nothing_to_train_on_is_refused() -> None:
-    nothing = TrainingHistories(np.array([0, 0]), np.array([], dtype=np.int32), item_count=6)
+    nothing = all_for_training([[]], item_count=6)
     with pytest.raises(InputError, match="nothing to train on"):
         BprMfObjective(nothing, 2, BprMfSettings(), CPU)

@@ -10,25 +10,20 @@ from hypothesis import strategies as st
 
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders import evaluation
+from recsae_lib.recommenders.bpr_mf import BprMf
 from recsae_lib.recommenders.evaluation import (
     CUTOFFS,
-    DEV,
-    TEST,
-    evaluated_users,
     held_out_ranks,
+    list_metrics,
+    measure_test,
     ndcg,
     popularity_scorer,
     ranking_metrics,
     target_ranks,
-    training_part,
 )
 from recsae_lib.recommenders.protocol import Histories
-from recsae_lib.recommenders.training_histories import TrainingHistories
-
-
-def histories_of(users: list[list[int]], item_count: int) -> TrainingHistories:
-    offsets = np.cumsum([0, *map(len, users)])
-    return TrainingHistories(offsets, np.array([item for user in users for item in user], dtype=np.int32), item_count)
+from recsae_lib.recommenders.training_histories import HeldOut
+from tests.histories import all_for_training, histories_of
 
 
 def plain_ranks(scores: np.ndarray, targets: list[int], seen: list[list[int]]) -> list[int]:
@@ -87,10 +82,10 @@ def test_metrics_have_their_literal_values() -> None:
 
 def test_the_last_item_is_test_and_the_one_before_it_dev() -> None:
     histories = histories_of([[4, 1, 2, 3], [0], [2, 2, 5], [3, 0]], item_count=6)
-    train = training_part(histories)
+    train = histories.training_part()
     assert train.offsets.tolist() == [0, 2, 3, 4, 6]
     assert train.items.tolist() == [4, 1, 0, 2, 3, 0]
-    assert evaluated_users(histories, 10, seed=0).tolist() == [0, 2]
+    assert histories.held_out_users("test", 10, seed=0).tolist() == [0, 2]
     asked: list[list[list[int]]] = []
 
     def score(contexts: Histories) -> torch.Tensor:
@@ -100,43 +95,74 @@ def test_the_last_item_is_test_and_the_one_before_it_dev() -> None:
         return torch.arange(6.0).expand(len(contexts), -1)
 
     users = np.array([0, 2])
-    assert held_out_ranks(score, histories, users, TEST).tolist() == [2, 1]  # 5 before 3; 5 is the best
-    assert held_out_ranks(score, histories, users, DEV).tolist() == [3, 4]  # 5, 3 before 2; a repeated 2 is ranked
+    assert held_out_ranks(score, histories, users, "test").tolist() == [2, 1]  # 5 before 3; 5 is the best
+    assert held_out_ranks(score, histories, users, "dev").tolist() == [3, 4]  # 5, 3 before 2; a repeated 2 is ranked
     assert asked == [[[4, 1, 2], [2, 2]], [[4, 1], [2]]]
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 8), max_size=7), min_size=1, max_size=8), st.sampled_from([DEV, TEST]))
-def test_popularity_is_ranked_as_in_plain_python(users: list[list[int]], held_out: int) -> None:
+@given(st.lists(st.lists(st.integers(0, 8), max_size=7), min_size=1, max_size=8), st.sampled_from(["dev", "test"]))
+def test_popularity_is_ranked_as_in_plain_python(users: list[list[int]], held_out: HeldOut) -> None:
     long = [number for number, user in enumerate(users) if len(user) >= 3]
     histories = histories_of(users, item_count=9)
     if not long:
-        with pytest.raises(InputError, match="No user has 3 interactions or more"):
-            evaluated_users(histories, 10, seed=0)
+        with pytest.raises(InputError, match=f"No user has a {held_out} item"):
+            histories.held_out_users(held_out, 10, seed=0)
         return
     counts = np.zeros(9)
     for user in users:
         for item in user[:-2] if len(user) >= 3 else user:
             counts[item] += 1
-    targets = [users[number][-held_out] for number in long]
-    seen = [users[number][:-held_out] for number in long]
-    ranks = held_out_ranks(popularity_scorer(training_part(histories)), histories, np.array(long), held_out)
+    place = -1 if held_out == "test" else -2
+    targets = [users[number][place] for number in long]
+    seen = [users[number][:place] for number in long]
+    ranks = held_out_ranks(popularity_scorer(histories.training_part()), histories, np.array(long), held_out)
     assert ranks.tolist() == plain_ranks(np.tile(counts, (len(long), 1)), targets, seen)
 
 
 def test_blocks_of_users_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     histories = histories_of([random.integers(0, 50, 9).tolist() for _ in range(23)], item_count=50)
-    users, score = np.arange(23), popularity_scorer(training_part(histories))
-    whole = held_out_ranks(score, histories, users, TEST)
+    users, score = np.arange(23), popularity_scorer(histories.training_part())
+    whole = held_out_ranks(score, histories, users, "test")
     monkeypatch.setattr(evaluation, "BLOCK_SCORES", 4 * 50)
-    assert torch.equal(held_out_ranks(score, histories, users, TEST), whole)
+    assert torch.equal(held_out_ranks(score, histories, users, "test"), whole)
 
 
 def test_the_draw_of_users_follows_the_seed() -> None:
     histories = histories_of([[0, 1, 2]] * 50 + [[0, 1]] * 50, item_count=3)
-    drawn = evaluated_users(histories, 10, seed=1)
+    drawn = histories.held_out_users("dev", 10, seed=1)
     assert len(set(drawn.tolist())) == 10
     assert drawn.max() < 50
-    assert drawn.tolist() == sorted(drawn.tolist()) == evaluated_users(histories, 10, seed=1).tolist()
-    assert drawn.tolist() != evaluated_users(histories, 10, seed=2).tolist()
+    assert drawn.tolist() == sorted(drawn.tolist()) == histories.held_out_users("dev", 10, seed=1).tolist()
+    assert drawn.tolist() != histories.held_out_users("dev", 10, seed=2).tolist()
+
+
+def test_list_metrics_have_their_literal_values() -> None:
+    train = all_for_training([[0, 0, 1], [0, 2]], item_count=4)  # interactions of the items: 3, 1, 1, 0
+    found = list_metrics(np.array([3, 0, 0, 1]), train)
+    assert found["catalogue_coverage@10"] == 0.5
+    assert found["average_popularity@10"] == pytest.approx((3 * 3 + 0) / 4)
+    # Mean absolute difference of all pairs over twice the mean: the other definition of Gini's index.
+    counts = np.array([3, 0, 0, 1])
+    assert found["gini@10"] == pytest.approx(np.abs(counts[:, None] - counts).mean() / (2 * counts.mean()))
+    assert list_metrics(np.array([2, 2, 2, 2]), train)["gini@10"] == 0.0
+
+
+def test_every_baseline_is_measured_beside_the_model() -> None:
+    random = np.random.default_rng(0)
+    histories = histories_of([random.integers(0, 30, 6).tolist() for _ in range(20)], item_count=30)
+    users = histories.held_out_users("test", 100, seed=0)
+    model = BprMf(20, 30, 4)
+    metrics = measure_test(model, histories, users, torch.device("cpu"))
+    names = [*ranking_metrics(torch.tensor([1])), "catalogue_coverage@10", "average_popularity@10", "gini@10"]
+    assert sorted(metrics) == sorted(f"{kind}_{n}" for kind in ("test", "popularity", "item_knn") for n in names)
+    scores = (model.users.weight @ model.items.weight.T).detach().numpy()
+    contexts = histories.contexts(users, "test")
+    seen = [contexts.items[a:b].tolist() for a, b in zip(contexts.offsets[:-1], contexts.offsets[1:], strict=True)]
+    ranks = plain_ranks(scores, histories.targets(users, "test").tolist(), seen)
+    assert metrics["test_hr@10"] == np.mean(np.array(ranks) <= 10)
+    lists = [
+        sorted(set(range(30)) - set(known), key=lambda i: -row[i])[:10] for row, known in zip(scores, seen, strict=True)
+    ]
+    assert metrics["test_catalogue_coverage@10"] == len({item for items in lists for item in items}) / 30

@@ -18,9 +18,11 @@ from recsae_lib.recommenders.bpr_mf import BprMf
 from recsae_lib.recommenders.grouping import group_batches
 from recsae_lib.recommenders.inputs import model_inputs
 from recsae_lib.recommenders.sasrec import Sasrec
+from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.store import save_recommender
 from recsae_lib.recommenders.vocabulary import write_vocabulary
 
+LEAVE_ONE_OUT = Split()
 ITEMS = ["1", "10", "2", "9", "z", "é"]
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -28,14 +30,14 @@ Interaction = tuple[str, str, datetime, int]
 COLUMNS = "user_id string, item_id string, ts timestamp, source_order bigint"
 
 
-def model_folder(folder: Path, users: list[str] | None) -> Path:
+def model_folder(folder: Path, users: list[str] | None, split: Split = LEAVE_ONE_OUT) -> Path:
     folder.mkdir()
     write_vocabulary(folder, "item", [pa.array(ITEMS)])
     if users is None:
-        save_recommender(Sasrec(len(ITEMS), 4, SasrecSettings()), folder)
+        save_recommender(Sasrec(len(ITEMS), 4, SasrecSettings()), split, folder)
     else:
         write_vocabulary(folder, "user", [pa.array(users)])
-        save_recommender(BprMf(len(users), len(ITEMS), 4), folder)
+        save_recommender(BprMf(len(users), len(ITEMS), 4), split, folder)
     return folder
 
 
@@ -81,7 +83,13 @@ def test_inputs_are_those_of_plain_python_whatever_the_partitioning(
         for partitions in (1, 3):
             result = model_inputs(frame.repartition(partitions), folder)
             found = result.collect()
-            assert result.dtypes == [("user_id", "string"), ("user_index", "int"), ("item_indices", "array<int>")]
+            assert result.dtypes == [
+                ("user_id", "string"),
+                ("user_index", "int"),
+                ("item_indices", "array<int>"),
+                ("train_end", "int"),
+                ("test_start", "int"),
+            ]
             assert len(found) == len({row["user_id"] for row in found})
             assert {r["user_id"]: (r["user_index"], r["item_indices"]) for r in found} == plain(rows, users)
     finally:
@@ -113,8 +121,9 @@ def batches_of(rows: list[tuple[str, int]], cuts: list[int]) -> list[pa.RecordBa
                 pa.array([user for user, _ in rows[a:b]], pa.string()),
                 pa.array([None if user == "a" else ord(user) for user, _ in rows[a:b]], pa.int32()),
                 pa.array([item for _, item in rows[a:b]], pa.int32()),
+                pa.array([(item - ord(user)) // 400 for user, item in rows[a:b]], pa.int32()),
             ],
-            names=["user_id", "user_index", "item_index"],
+            names=["user_id", "user_index", "item_index", "period"],
         )
         for a, b in pairwise(positions)
     ]
@@ -130,6 +139,8 @@ def test_users_are_put_together_across_batches(counts: dict[str, int], cuts: lis
             "user_id": user,
             "user_index": None if user == "a" else ord(user),
             "item_indices": [item for other, item in rows if other == user],
+            "train_end": min(counts[user], 4),
+            "test_start": min(counts[user], 8),
         }
         for user in sorted(counts)
     ]

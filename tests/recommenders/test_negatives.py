@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from recsae_lib.recommenders.negatives import Negatives, bpr_loss
-from recsae_lib.recommenders.training_histories import TrainingHistories
+from tests.histories import all_for_training
 
 USERS = [[0, 1, 2], [5, 5, 0], [0, 1, 2, 3, 4, 5]]
 
 
 @pytest.fixture
 def negatives() -> Negatives:
-    items = np.array([item for user in USERS for item in user], dtype=np.int32)
-    return Negatives(TrainingHistories(np.cumsum([0, *map(len, USERS)]), items, item_count=6))
+    return Negatives(all_for_training(USERS, item_count=6))
 
 
 def test_negatives_are_the_unknown_items_each_as_likely(negatives: Negatives) -> None:

@@ -16,11 +16,13 @@ from recsae_lib.errors import InputError
 from recsae_lib.recommenders.bpr_mf import BprMf
 from recsae_lib.recommenders.protocol import Histories
 from recsae_lib.recommenders.sasrec import Sasrec
-from recsae_lib.recommenders.store import load_recommender, reads_user_index, save_recommender, weights_digest
+from recsae_lib.recommenders.split import Split
+from recsae_lib.recommenders.store import load_recommender, read_description, save_recommender, weights_digest
 from recsae_lib.recommenders.vocabulary import write_vocabulary
 
 SETTINGS = SasrecSettings(layers=2, heads=2, history_length=5, inner_dimension=3)
 HISTORIES = Histories(np.array([1, 0]), np.array([0, 2, 9]), np.array([3, 1, 0, 1, 2, 3, 0, 1, 2]))
+SPLIT = Split(1_000, 2_000)
 ITEMS = ["i0", "i1", "i2", "i3"]
 
 
@@ -34,7 +36,7 @@ def saved(folder: Path, model: Sasrec | BprMf, items: list[str] = ITEMS, users: 
     write_vocabulary(folder, "item", [pa.array(items)])
     if users:
         write_vocabulary(folder, "user", [pa.array(users)])
-    save_recommender(model, folder)
+    save_recommender(model, SPLIT, folder)
     return folder
 
 
@@ -88,7 +90,8 @@ def test_a_loaded_sasrec_is_the_saved_one_to_the_last_bit(folder: Path) -> None:
         "recommender.json",
         "weights.safetensors",
     ]
-    assert not reads_user_index(folder)
+    assert not read_description(folder).reads_user_index
+    assert read_description(folder).split == SPLIT
 
 
 def test_a_loaded_bpr_mf_is_the_saved_one_to_the_last_bit(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_a_loaded_bpr_mf_is_the_saved_one_to_the_last_bit(tmp_path: Path) -> Non
     assert isinstance(loaded, BprMf)
     assert torch.equal(loaded.represent(loaded.build_inputs(HISTORIES)), model.users.weight[[1, 0]])
     assert torch.equal(loaded.item_embeddings(), model.item_embeddings())
-    assert reads_user_index(folder)
+    assert read_description(folder).reads_user_index
     (folder / "users.parquet").unlink()
     with pytest.raises(InputError, match=r"users\.parquet cannot be read"):
         load_recommender(folder)
@@ -129,7 +132,7 @@ def test_saving_again_leaves_a_loaded_recommender_alone(folder: Path) -> None:
     other = sasrec()
     with torch.no_grad():
         other.items.weight.mul_(2.0)
-    save_recommender(other, folder)
+    save_recommender(other, SPLIT, folder)
     assert torch.equal(loaded.item_embeddings(), before)
     assert torch.equal(load_recommender(folder).item_embeddings(), 2.0 * before)
 
@@ -139,7 +142,7 @@ def test_weights_that_are_not_finite_are_not_saved(folder: Path) -> None:
     with torch.no_grad():
         model.items.weight[2, 1] = torch.nan
     with pytest.raises(InputError, match=r"items\.weight is not finite"):
-        save_recommender(model, folder)
+        save_recommender(model, SPLIT, folder)
 
 
 def test_a_model_is_not_saved_beside_the_vocabulary_of_another(tmp_path: Path) -> None:
@@ -175,7 +178,7 @@ PICKLE = b"\x80\x04cos\nsystem\n."
         (lambda f: (f / "recommender.json").write_text("[" * 100_000), "not valid JSON"),
         (lambda f: (f / "recommender.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
         (lambda f: (f / "recommender.json").write_text("[]"), "format version"),
-        (lambda f: describe(f, format_version=2), "format version"),
+        (lambda f: describe(f, format_version=1), "format version"),
         (lambda f: describe(f, kind="os.system"), "unknown kind"),
         (lambda f: describe(f, kind=["sasrec"]), "unknown kind"),
         (lambda f: describe(f, kind="bpr_mf"), "does not state the sizes"),
@@ -186,6 +189,8 @@ PICKLE = b"\x80\x04cos\nsystem\n."
         (lambda f: change(f, "sizes", dimension="6"), "impossible sizes"),
         (lambda f: change(f, "sizes", item_count=5), "the shapes"),
         (lambda f: change(f, "sizes", dimension=8), "the shapes"),
+        (lambda f: describe(f, kind="module"), "does not state the settings factory"),
+        (lambda f: describe(f, kind="external"), "does not state the settings representations"),
         (lambda f: describe(f, settings=None), "does not state the settings"),
         (lambda f: change(f, "settings", dropout=0.5), "does not state the settings"),
         (lambda f: change(f, "settings", layers=10**9), "impossible settings"),
@@ -206,6 +211,6 @@ def test_a_damaged_folder_is_refused(folder: Path, damage: Callable[[Path], obje
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    for read in (weights_digest, reads_user_index, load_recommender):
+    for read in (weights_digest, read_description, load_recommender):
         with pytest.raises(InputError, match="holds no intact recommender"):
             read(tmp_path / "nowhere")

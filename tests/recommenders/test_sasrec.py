@@ -5,15 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from recsae_lib.config import SasrecSettings
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders import sasrec
 from recsae_lib.recommenders.protocol import Histories
-from recsae_lib.recommenders.sasrec import Sasrec, SasrecObjective, cut_windows
-from recsae_lib.recommenders.training_histories import TrainingHistories
+from recsae_lib.recommenders.sasrec import Sasrec, SasrecObjective
+from tests.histories import all_for_training
 
 ITEMS, DIMENSION, LENGTH = 30, 8, 6
 CPU = torch.device("cpu")
@@ -126,41 +123,16 @@ def test_heads_must_divide_the_dimension() -> None:
         model_of(heads=3)
 
 
-def training_histories(users: list[list[int]]) -> TrainingHistories:
-    flat = histories_of(users)
-    return TrainingHistories(flat.offsets, flat.items.astype(np.int32), ITEMS)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 25), min_size=1, max_size=6), st.integers(1, 7), st.integers(0, 1000))
-def test_windows_predict_every_interaction_but_the_first_once(lengths: list[int], longest: int, seed: int) -> None:
-    offsets = np.cumsum([0, *lengths])
-    train = TrainingHistories(offsets, np.arange(offsets[-1], dtype=np.int32), max(int(offsets[-1]), 1))
-    users, starts, counts = cut_windows(train, longest, np.random.default_rng(seed))
-    assert len(counts) == 0 or 1 <= counts.min() <= counts.max() <= longest
-    predicted = [start + step for start, count in zip(starts, counts, strict=True) for step in range(1, count + 1)]
-    first = set(offsets[:-1].tolist())
-    assert sorted(predicted) == [position for position in range(offsets[-1]) if position not in first]
-    assert (offsets[users] <= starts).all()
-    assert (starts + counts < offsets[users + 1]).all()
-
-
-def test_where_windows_begin_is_drawn_anew() -> None:
-    train = TrainingHistories(np.array([0, 100]), np.arange(100, dtype=np.int32), 100)
-    phases = {int(cut_windows(train, 5, np.random.default_rng(seed))[2][0]) for seed in range(100)}
-    assert phases == {1, 2, 3, 4, 5}
-
-
 @pytest.mark.parametrize("loss", ["cross_entropy", "bpr"])
 def test_the_loss_of_a_batch_is_the_mean_over_its_predictions(loss: str) -> None:
     users = [[1, 2, 3, 4], [5, 6], [9]]
     configured = SasrecSettings(history_length=LENGTH, dropout=0.0, loss=loss)
-    objective = SasrecObjective(training_histories(users), DIMENSION, configured, CPU)
+    objective = SasrecObjective(all_for_training(users, ITEMS), DIMENSION, configured, CPU)
     (batch,) = [b for b in objective.batches(np.random.default_rng(6)) if len(b["targets"])]
-    model, weight = objective.model.eval(), objective.model.item_embeddings().double().numpy()
+    model, weight = objective.network.eval(), objective.network.item_embeddings().double().numpy()
     losses, position = [], 0
-    for items, real in zip(batch["items"].tolist(), batch["real"].tolist(), strict=True):
-        for t in range(sum(real)):
+    for items, predicts in zip(batch["items"].tolist(), batch["predicts"].tolist(), strict=True):
+        for t in np.flatnonzero(predicts):
             scores = weight @ reference(model, items[: t + 1])
             target = int(batch["targets"][position])
             if loss == "cross_entropy":
@@ -170,16 +142,3 @@ def test_the_loss_of_a_batch_is_the_mean_over_its_predictions(loss: str) -> None
             position += 1
     assert position == len(batch["targets"]) == 4
     assert float(objective.loss(batch).detach()) == pytest.approx(np.mean(losses), rel=1e-4)
-
-
-def test_nothing_to_predict_is_refused() -> None:
-    with pytest.raises(InputError, match="nothing to train on"):
-        SasrecObjective(training_histories([[1], [2], []]), DIMENSION, SasrecSettings(), CPU)
-
-
-def test_a_cross_entropy_that_fits_no_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sasrec, "MOST_SCORES", 4 * 6 * ITEMS - 1)
-    train, small = training_histories([[1, 2, 3]]), {"batch_size": 4, "history_length": 6}
-    with pytest.raises(InputError, match="smaller recommender"):
-        SasrecObjective(train, DIMENSION, SasrecSettings(**small), CPU)
-    SasrecObjective(train, DIMENSION, SasrecSettings(**small, loss="bpr"), CPU)

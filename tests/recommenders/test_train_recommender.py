@@ -28,12 +28,14 @@ def context_of(folder: Path, spark: SparkSession, **recommender: object) -> JobC
                 "dimension": 8,
                 "sasrec": {"history_length": 4, "epochs": 3, "batch_size": 16},
                 "bpr_mf": {"epochs": 2},
+                "lightgcn": {"epochs": 2},
+                "timirec": {"epochs": 1, "history_length": 4, "batch_size": 16},
                 **recommender,
             },
         }
     )
     context = JobContext("train_recommender", settings, date(2026, 11, 20))
-    context.__dict__["spark"] = spark
+    context._shared["spark"] = spark
     return context
 
 
@@ -47,14 +49,14 @@ def test_training_twice_gives_one_version_and_another_kind_another(spark: SparkS
     ]
     first.warehouse.replace(tables.INTERACTIONS, spark.createDataFrame(rows, tables.INTERACTIONS.schema))
     versions, names = [], "recommender-training"
-    for kind in ("sasrec", "sasrec", "bpr_mf", "sasrec"):
+    for kind in ("sasrec", "sasrec", "bpr_mf", "sasrec", "lightgcn", "timirec"):
         context = context_of(tmp_path, spark, kind=kind)
         train_recommender.run(context)
         versions.append(context.model_version)  # the alias candidate
-    assert versions == [1, 1, 2, 1]
+    assert versions == [1, 1, 2, 1, 3, 4]
     registry = first.registry
     metrics = registry.metrics(names, 1)
-    assert {name.split("_")[0] for name in metrics} == {"loss", "dev", "test", "popularity", "best"}
+    assert {name.split("_")[0] for name in metrics} == {"loss", "dev", "test", "popularity", "item", "best"}
     assert {"test_hr_at_10", "test_ndcg_at_50", "popularity_ndcg_at_5", "dev_ndcg_at_10"} <= set(metrics)
     assert {name: registry.tags(names, 2)[name] for name in ("dt", "kind", "dimension")} == {
         "dt": "2026-11-20",

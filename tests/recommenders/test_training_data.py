@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders import vocabulary
+from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.training_data import prepare_training_data, read_training_histories
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -44,7 +45,7 @@ def test_vocabularies_and_histories_are_those_of_plain_python_whatever_the_parti
         folder = tmp_path / f"model-{partitions}"
         folder.mkdir()
         frame = spark.createDataFrame(rows, COLUMNS).repartition(partitions)
-        histories = prepare_training_data(frame, folder, str(tmp_path / "bulk"), user_vocabulary=True)
+        histories = prepare_training_data(frame, Split(), folder, str(tmp_path / "bulk"), user_vocabulary=True)
         vocabularies = [pq.read_table(folder / name) for name in ("users.parquet", "items.parquet")]
         assert [table.column(0).to_pylist() for table in vocabularies] == [users, items]
         assert [table.column(1).to_pylist() for table in vocabularies] == [list(range(25)), list(range(6))]
@@ -58,19 +59,25 @@ def test_vocabularies_and_histories_are_those_of_plain_python_whatever_the_parti
         ]
         assert histories.item_count == 6
         assert [histories.items[a:b].tolist() for a, b in pairwise(histories.offsets)] == expected
+        lengths = [len(user) for user in expected]
+        assert histories.train_ends.tolist() == [length - 2 if length >= 3 else length for length in lengths]
+        assert histories.test_starts.tolist() == [length - 1 if length >= 3 else length for length in lengths]
         contents.append([(folder / name).read_bytes() for name in ("users.parquet", "items.parquet")])
     assert contents[0] == contents[1]
 
 
 def test_no_user_vocabulary_is_written_for_a_model_that_looks_nobody_up(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.createDataFrame(interactions(seed=2)[:5], COLUMNS)
-    prepare_training_data(frame, tmp_path, str(tmp_path / "bulk"), user_vocabulary=False)
+    prepare_training_data(frame, Split(), tmp_path, str(tmp_path / "bulk"), user_vocabulary=False)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["items.parquet"]
 
 
 def write(folder: Path, name: str, users: list[str], items: list[list[int]]) -> None:
     folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table({"user_id": users, "item_indices": pa.array(items, pa.list_(pa.int32()))}), folder / name)
+    counts = pa.array([len(user) for user in items], pa.int32())
+    lists = pa.array(items, pa.list_(pa.int32()))
+    columns = {"user_id": users, "item_indices": lists, "train_end": counts, "test_start": counts}
+    pq.write_table(pa.table(columns), folder / name)
 
 
 def test_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:

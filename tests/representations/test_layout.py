@@ -28,16 +28,24 @@ def test_item_embeddings_belong_to_the_model_version_whatever_the_rows() -> None
     assert in_bulk("var/bulk").item_embeddings() == expected
 
 
-def test_a_set_is_named_after_the_settings() -> None:
-    settings = Settings.model_validate({"paths": {"bulk": "bulk"}, "representations": {"site": "blocks.1"}})
-    named = RepresentationSet.of(settings, "recommender-shop", 3, "dev", FRIDAY)
+def test_a_set_is_named_after_the_settings_and_its_site() -> None:
+    settings = Settings.model_validate({"paths": {"bulk": "bulk"}})
+    named = RepresentationSet.of(settings, "recommender-shop", 3, "dev", FRIDAY, "blocks.1")
     assert named == RepresentationSet("bulk", "recommender-shop", 3, "blocks.1", "dev", FRIDAY)
+    assert RepresentationSet.of(settings, "recommender-shop", 3, "dev", FRIDAY).site == "last"
+
+
+def test_a_site_leads_into_no_other_folder() -> None:
+    with pytest.raises(InputError, match="no name of a probing site"):
+        RepresentationSet("bulk", "recommender-shop", 3, "last/../..", "dev", FRIDAY)
 
 
 def test_a_complete_set_is_found(tmp_path: Path) -> None:
     expected = in_bulk(tmp_path)
     Path(expected.path).mkdir(parents=True)
+    assert not expected.exists()
     (Path(expected.path) / "_SUCCESS").touch()
+    assert expected.exists()
     assert expected.require() == expected.path
 
 

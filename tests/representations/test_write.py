@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from petastorm.reader import make_batch_reader
@@ -13,7 +15,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.representations.write import WrittenSet, write_representations
+from recsae_lib.representations.write import WrittenSet, write_representations, write_sets
 
 DIMENSION = 64
 
@@ -146,3 +148,35 @@ def test_other_bulk_rows_go_to_any_folder(spark: SparkSession, tmp_path: Path) -
     )
     assert isinstance(written, WrittenSet)
     assert [tuple(row) for row in spark.read.parquet(folder).collect()] == [("i0", [1.0])]
+
+
+def test_several_sets_are_written_from_rows_that_are_computed_once(spark: SparkSession, tmp_path: Path) -> None:
+    computed = spark.sparkContext.accumulator(0)
+
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            computed.add(batch.num_rows)
+            yield batch
+
+    columns = (
+        "user_id",
+        F.col("representation").alias("x@wide"),
+        F.slice("representation", 1, 16).alias("x@narrow.0"),
+    )
+    rows = representations(spark, 3000).select(*columns)
+    plain = representations(spark, 3000)
+    counted = plain.mapInArrow(count, plain.schema).select(*columns)
+    targets = {"x@wide": str(tmp_path / "wide" / "set"), "x@narrow.0": str(tmp_path / "narrow" / "set")}
+    written = write_sets(counted, targets, "representation", 0.25, 2)
+    assert computed.value == 3000
+    # 3,000 rows × 64 floats are 0.75 MiB and more, × 16 floats 0.2 MiB: with ids 4 groups and 2.
+    assert [(of.rows, of.row_groups) for of in written.values()] == [(3000, 4), (3000, 2)]
+    expected = {row["user_id"]: row for row in rows.collect()}
+    for column, folder in targets.items():
+        assert (Path(folder) / "_SUCCESS").exists()
+        table = pq.read_table(sorted(Path(folder).glob("*.parquet")))
+        assert table.schema.names == ["user_id", "representation"]
+        found = dict(zip(*table.to_pydict().values(), strict=True))
+        assert found == {user: row[column] for user, row in expected.items()}
+        assert max(footer.row_group(0).total_byte_size for footer in footers(folder)) <= 0.25 * 2**20
+    assert not list(tmp_path.glob("*/.staging-*"))

@@ -18,6 +18,10 @@ def namespace(spark: SparkSession, request: pytest.FixtureRequest) -> str:
     return "store_" + str(abs(hash(request.node.name)))
 
 
+def warehouse_of(spark: SparkSession, namespace: str, dt: date) -> Warehouse:
+    return Warehouse(spark, "recsae", {"data": namespace, "model": namespace, "audit": namespace}, dt)
+
+
 def metrics(spark: SparkSession, value: float | None, metric: str = "fvu"):
     schema = "sae_version int, unit_kind string, metric string, value double"
     return spark.createDataFrame([(1, "sae", metric, value)], schema)
@@ -29,7 +33,7 @@ def published(warehouse: Warehouse) -> list[tuple[str, float]]:
 
 
 def test_rows_are_visible_on_main_only_after_publication(spark: SparkSession, namespace: str) -> None:
-    monday = Warehouse(spark, "recsae", namespace, MONDAY)
+    monday = warehouse_of(spark, namespace, MONDAY)
     assert monday.replace(AUDIT_METRICS, metrics(spark, 0.25)) == 1
     assert published(monday) == []
     monday.publish(AUDIT_METRICS)
@@ -42,7 +46,7 @@ def test_rows_are_visible_on_main_only_after_publication(spark: SparkSession, na
 def test_a_second_run_replaces_the_partition_and_an_empty_result_empties_it(
     spark: SparkSession, namespace: str
 ) -> None:
-    monday = Warehouse(spark, "recsae", namespace, MONDAY)
+    monday = warehouse_of(spark, namespace, MONDAY)
     monday.replace(AUDIT_METRICS, metrics(spark, 0.25))
     monday.replace(AUDIT_METRICS, metrics(spark, 0.5))
     assert [row.value for row in monday.read(AUDIT_METRICS).collect()] == [0.5]
@@ -52,7 +56,7 @@ def test_a_second_run_replaces_the_partition_and_an_empty_result_empties_it(
 
 
 def test_two_dates_under_way_at_once_are_both_published(spark: SparkSession, namespace: str) -> None:
-    monday, tuesday = (Warehouse(spark, "recsae", namespace, dt) for dt in (MONDAY, TUESDAY))
+    monday, tuesday = (warehouse_of(spark, namespace, dt) for dt in (MONDAY, TUESDAY))
     monday.replace(AUDIT_METRICS, metrics(spark, 1.0))
     tuesday.replace(AUDIT_METRICS, metrics(spark, 2.0))
     for warehouse in (tuesday, monday):
@@ -64,7 +68,7 @@ def test_two_dates_under_way_at_once_are_both_published(spark: SparkSession, nam
 def test_all_discrepancies_are_reported_at_once(spark: SparkSession, namespace: str) -> None:
     wrong = metrics(spark, 1.0).select(F.col("sae_version").cast("string"), "unit_kind", F.lit(1).alias("extra"))
     with pytest.raises(InputError) as refusal:
-        Warehouse(spark, "recsae", namespace, MONDAY).replace(AUDIT_METRICS, wrong)
+        warehouse_of(spark, namespace, MONDAY).replace(AUDIT_METRICS, wrong)
     for part in (
         "column metric is missing",
         "column value is missing",
@@ -77,7 +81,7 @@ def test_all_discrepancies_are_reported_at_once(spark: SparkSession, namespace: 
 def test_a_null_where_none_is_allowed_stops_the_write_and_leaves_no_partition(
     spark: SparkSession, namespace: str
 ) -> None:
-    warehouse = Warehouse(spark, "recsae", namespace, MONDAY)
+    warehouse = warehouse_of(spark, namespace, MONDAY)
     assert warehouse.replace(AUDIT_METRICS, metrics(spark, None)) == 1  # value may be null
     with pytest.raises(Exception, match="Column metric of table audit_metrics would hold a null"):
         warehouse.replace(AUDIT_METRICS, metrics(spark, 3.0, metric=None))
@@ -91,11 +95,11 @@ def test_a_null_where_none_is_allowed_stops_the_write_and_leaves_no_partition(
 
 def test_reading_what_was_never_written_names_the_job_to_run(spark: SparkSession, namespace: str) -> None:
     with pytest.raises(InputError, match="compute_concept_terms"):
-        Warehouse(spark, "recsae", namespace, MONDAY).read(CONCEPT_TERMS)
+        warehouse_of(spark, namespace, MONDAY).read(CONCEPT_TERMS)
 
 
 def test_every_table_is_created_as_declared(spark: SparkSession, namespace: str) -> None:
-    warehouse = Warehouse(spark, "recsae", namespace, MONDAY)
+    warehouse = warehouse_of(spark, namespace, MONDAY)
     for table in TABLES.values():
         warehouse.ensure(table)
         described = {row.col_name: row for row in spark.sql(f"DESCRIBE {warehouse.full_name(table)}").collect()}
@@ -111,3 +115,19 @@ def test_declared_keys_are_columns_without_nulls() -> None:
     for table in TABLES.values():
         for name in table.key:
             assert not table.schema[name].nullable, (table.name, name)
+
+
+def test_each_scope_has_its_namespace_and_data_is_shared_between_models(spark: SparkSession, namespace: str) -> None:
+    scopes = [{"data": namespace, "model": f"{namespace}__{name}", "audit": f"{namespace}__{name}"} for name in "ab"]
+    first, second = (Warehouse(spark, "recsae", scope, MONDAY) for scope in scopes)
+    item = spark.createDataFrame([("i", "title", "text", ["f"])], ITEMS.schema)
+    first.replace(ITEMS, item)
+    first.replace(AUDIT_METRICS, metrics(spark, 1.0))
+    assert second.read(ITEMS).count() == 1
+    assert not second.exists(AUDIT_METRICS)
+    assert first.full_name(AUDIT_METRICS) == f"recsae.{namespace}__a.audit_metrics"
+    for table in (ITEMS, AUDIT_METRICS):
+        for warehouse in (first, second):  # the second finds what the first has published, or nothing
+            warehouse.publish(table)
+            warehouse.drop_branch(table)
+    assert second.read_published(ITEMS).count() == 1

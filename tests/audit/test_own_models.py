@@ -1,0 +1,152 @@
+"""Whole audits of models that were not trained here: a foreign torch module, and representations alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from pyspark.sql import SparkSession
+from safetensors.torch import save_file
+
+from recsae_lib.representations.layout import RepresentationSet
+from recsae_lib.warehouse import tables
+from tests.foreign_ranker import build_ranker
+from tests.planted import FEATURES
+from tests.workspace import DT, PLANTED_SETTINGS, REPOSITORY, Workspace, open_workspace
+
+pytestmark = pytest.mark.integration
+
+ITEMS, DIMENSION = 240, 16
+
+
+def taste_vectors(interactions: Path, noise: float = 0.05) -> tuple[pd.DataFrame, np.ndarray]:
+    """Item vectors that say the planted feature, and users as the mean of their items."""
+    random = np.random.default_rng(3)
+    directions = np.linalg.qr(random.standard_normal((DIMENSION, DIMENSION)))[0][: len(FEATURES)]
+    vectors = directions[np.arange(ITEMS) % len(FEATURES)] + noise * random.standard_normal((ITEMS, DIMENSION))
+    rows = pd.read_csv(interactions)
+    index = rows["item_id"].str.removeprefix("i").astype(int)
+    users = pd.DataFrame(vectors[index]).groupby(rows["user_id"]).mean()
+    return users, vectors
+
+
+def write_lists(path: Path, **columns: pa.Array) -> str:
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def run(workspace: Workspace, recommender: dict[str, Any], *more: str) -> None:
+    settings = {**PLANTED_SETTINGS, "recommender": recommender}
+    (workspace.folder / "conf" / "planted.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    command = workspace.recsae("audit", "--conf", "conf/planted.yaml", "--dt", DT.isoformat(), *more)
+    assert command.returncode == 0, command.stderr
+    assert "Traceback" not in command.stderr
+
+
+def interpretable(workspace: Workspace) -> int:
+    return sum(bool(row["interpretable"]) for row in workspace.warehouse().read_published(tables.CONCEPTS).collect())
+
+
+def metrics(workspace: Workspace) -> dict[tuple[str, str], float | None]:
+    rows = workspace.warehouse().read_published(tables.AUDIT_METRICS).collect()
+    return {(row["unit_kind"], row["metric"]): row["value"] for row in rows}
+
+
+@pytest.mark.parametrize("given", ["item_embeddings", "recommendations"])
+def test_an_audit_of_representations_alone(given: str, spark: SparkSession, tmp_path: Path) -> None:
+    workspace = open_workspace(spark, tmp_path / given, f"external_{given}")
+    users, vectors = taste_vectors(workspace.folder / "data" / "interactions.csv")
+    x = [*users.to_numpy(np.float32).tolist(), [float("nan")] * DIMENSION]
+    external = {
+        "representations": write_lists(
+            tmp_path / "x.parquet",
+            user_id=pa.array([*users.index, "broken"]),
+            representation=pa.array(x, pa.list_(pa.float32())),
+        )
+    }
+    item_ids = [f"i{item}" for item in range(ITEMS)]
+    if given == "item_embeddings":
+        external[given] = write_lists(
+            tmp_path / "e.parquet", item_id=pa.array(item_ids), embedding=pa.array(vectors.tolist())
+        )
+    else:
+        best = np.argsort(-(users.to_numpy() @ vectors.T), axis=1)[:, :20]
+        external[given] = write_lists(
+            tmp_path / "p.parquet",
+            user_id=pa.array(users.index),
+            item_ids=pa.array([[item_ids[item] for item in row] for row in best]),
+        )
+    run(workspace, {"kind": "external", "external": external})
+
+    assert interpretable(workspace) >= 3
+    found = metrics(workspace)
+    assert ("sae", "ndcg_at_10_kept") not in found
+    assert (found["sae", "coherence_item_embedding"] is not None) == (given == "item_embeddings")
+    assert found["sae", "coherence_representation"] is not None
+    recommended = workspace.warehouse().read_published(tables.RECOMMENDATIONS).collect()
+    assert len(recommended) == 600
+    assert {len(row["item_ids"]) for row in recommended} == {10}
+    assert {len(row["context_ids"]) for row in recommended} == {10}
+    bulk = str(workspace.folder / "var" / "bulk")
+    last = RepresentationSet(bulk, "recommender-planted", 1, "last", "last", DT)
+    rejected = pq.read_table(last.rejected("representations")).to_pylist()
+    assert rejected == [{"id": "broken", "reason": "representation holds a null, NaN or infinity"}]
+
+
+def test_an_audit_of_a_foreign_module_at_two_sites(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    workspace = open_workspace(spark, tmp_path / "module", "module")
+    _, vectors = taste_vectors(workspace.folder / "data" / "interactions.csv")
+    network = build_ranker(ITEMS + 1, DIMENSION, 6, 2, normalise=False)
+    weights = network.state_dict()
+    weights["items.weight"][1:] = torch.from_numpy(vectors.astype(np.float32))
+    save_file(weights, tmp_path / "ranker.safetensors")
+    numbering = write_lists(
+        tmp_path / "items.parquet",
+        item_id=pa.array([f"i{item}" for item in range(ITEMS)]),
+        item_index=pa.array(range(1, ITEMS + 1)),
+    )
+    module = {
+        "factory": "tests.foreign_ranker:build_ranker",
+        "arguments": {"rows": ITEMS + 1, "dimension": DIMENSION, "length": 6, "normalise": False},
+        "weights": str(tmp_path / "ranker.safetensors"),
+        "items": numbering,
+        "history_length": 6,
+        "item_embeddings": "items.weight",
+    }
+    run(
+        workspace,
+        {"kind": "module", "module": module},
+        "--set",
+        "representations.sites=[last, encoder.layers.0]",
+    )
+    found = metrics(workspace)
+    assert found["recommender", "ndcg_at_10"] is not None
+    assert found["sae", "ndcg_at_10_kept"] is not None
+    assert found["sae", "coherence_item_embedding"] is not None
+    bulk = str(workspace.folder / "var" / "bulk")
+    for site, rows in (("last", "dev"), ("encoder.layers.0", "training")):
+        assert RepresentationSet(bulk, "recommender-planted", 1, site, rows, DT).exists()  # type: ignore[arg-type]
+    assert not RepresentationSet(bulk, "recommender-planted", 1, "encoder.layers.0", "dev", DT).exists()
+    sites = workspace.recsae("sites", "--conf", "conf/planted.yaml")
+    assert sites.returncode == 0, sites.stderr
+    for part in ("encoder.layers.1.linear1", "(batch, T, d)", "16"):
+        assert part in sites.stdout
+
+
+def test_the_sites_of_the_registered_model_are_listed(audited: tuple[Workspace, CompletedProcess[str]]) -> None:
+    workspace, _ = audited
+    command = workspace.recsae("sites", "--conf", "conf/planted.yaml")
+    assert command.returncode == 0, command.stderr
+    for part in ("last", "blocks.0.inner", "(batch, T, d)"):
+        assert part in command.stdout
