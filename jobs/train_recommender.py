@@ -124,7 +124,7 @@ def _register_module(context: JobContext) -> None:
         version = _register(context, run_of_module, folder, model.dimension)
     log.info(
         "train_recommender: %s with %s items is version %s of %s: test NDCG@10 %.4f, by popularity %.4f",
-        settings.factory,
+        settings.module.factory,
         f"{model.item_count:,}",
         version,
         context.recommender_name,

@@ -221,6 +221,11 @@ class ModuleSettings(Section):
         "scorer dot, and for coherence by item embedding.",
     )
 
+    @property
+    def call(self) -> str:
+        """The function with its arguments, as one text."""
+        return f"{self.factory}(**{json.dumps(self.arguments, sort_keys=True)})"
+
 
 class ExternalSettings(Section):
     representations: str | None = Field(
@@ -320,8 +325,8 @@ class RecommenderSettings(Section):
 
     @property
     def factory(self) -> str | None:
-        """The only function that a registered model may name for its code to be imported."""
-        return self.module.factory if self.kind == "module" else None
+        """The only call that a registered model may name for its code to be imported and run."""
+        return self.module.call if self.kind == "module" else None
 
 
 # What RecSAE's authors train with (method.md section 1): layers of settings between conf/base.yaml and --conf.

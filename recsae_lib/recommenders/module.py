@@ -120,14 +120,13 @@ class ModuleRecommender(torch.nn.Module):
 
         Raises
         ------
-        InputError, ValidationError : the settings are impossible, or name another factory than `factory`.
+        InputError, ValidationError : the settings are impossible, or name another call than `factory`.
         """
         stated = ModuleSettings.model_validate(settings, strict=True)
-        if stated.factory is None or stated.factory != factory:
+        if stated.factory is None or stated.call != factory:
             raise InputError(
-                f"The registered model names the factory {stated.factory!r}, the settings name {factory!r}: its code "
-                "is not imported",
-                "If you trust it, set recommender.kind to module and recommender.module.factory to that name",
+                f"The registered model names {stated.call!r}, the settings name {factory!r}: its code is not imported",
+                "If you trust it, set recommender.kind to module, and recommender.module.factory and arguments to that",
             )
         network = build_network(stated)
         user_rows = torch.empty(sizes["user_count"], dtype=torch.int64) if "user_count" in sizes else None

@@ -113,7 +113,7 @@ def load_recommender(folder: Path, factory: str | None = None) -> Recommender:
 
     Parameters
     ----------
-    factory : function whose code may be imported (`RecommenderSettings.factory`), for a module of your own: what a
+    factory : call whose code may be imported (`RecommenderSettings.factory`), for a module of your own: what a
         registry says is no reason to run code.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import psutil
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from pyspark import StorageLevel
 from pyspark.sql import SparkSession
 
 from recsae_lib.config import RepresentationSettings, SasrecSettings
@@ -20,7 +22,8 @@ from recsae_lib.recommenders.sasrec import Sasrec
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.store import load_recommender, save_recommender
 from recsae_lib.recommenders.vocabulary import write_vocabulary
-from recsae_lib.representations.extract import extract, site_column
+from recsae_lib.representations.extract import extract, site_column, sites_of
+from recsae_lib.representations.layout import RowKind
 from recsae_lib.representations.write import write_sets
 from recsae_lib.spark_session import open_session
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
@@ -33,6 +36,7 @@ REPETITIONS = 5
 CONDITIONS = (
     f"assembly: {INTERACTIONS:,} interactions of {USERS:,} users with {ITEMS:,} items, text ids, Parquet in and out; "
     f"inference: SASRec of 2 blocks, d={DIMENSION}, history {HISTORY}, {PROBED_USERS:,} users, Parquet in and out; "
+    f"sites: all rows of an extraction, assembly included, of {INTERACTIONS // PARTS:,} interactions; "
     "local[2], warm; the peers are one numpy process (1 thread) and one torch process (2 threads)"
 )
 
@@ -127,15 +131,21 @@ def inference(spark: SparkSession, work: Path) -> list[Figure]:
 
 
 def sites(spark: SparkSession, work: Path) -> list[Figure]:
-    """The rows `last` of the job extract_representations, for one site and for three."""
+    """What the job extract_representations does between the tables and the written sets, for one site and for three."""
+    interactions = spark.read.parquet(str(work / "interactions" / "part-0.parquet"))
 
     def run(names: tuple[str, ...]) -> None:
         settings = RepresentationSettings(sites=names)
-        rows = extract(spark.read.parquet(str(work / "histories")), work / "model", "last", settings, 0)
-        targets = {site_column(site): str(work / "sets" / str(len(names)) / site) for site in names}
-        write_sets(rows, targets, "representation", settings.row_group_mib, settings.minimum_row_groups)
+        histories = model_inputs(interactions, work / "model").persist(StorageLevel.DISK_ONLY)
+        for rows in get_args(RowKind):
+            found = sites_of(rows, settings)
+            targets = {site_column(site): str(work / "sets" / str(len(names)) / site / rows) for site in found}
+            extracted = extract(histories, work / "model", rows, settings, 0)
+            write_sets(extracted, targets, "representation", settings.row_group_mib, settings.minimum_row_groups)
+        histories.unpersist(blocking=True)
 
-    seconds = medians(interleaved_seconds({"one": lambda: run(SITES[:1]), "three": lambda: run(SITES)}, REPETITIONS))
+    run(SITES)
+    seconds = medians(interleaved_seconds({"one": lambda: run(SITES[:1]), "three": lambda: run(SITES)}, 3))
     return [
         Figure("three sites", seconds["three"], "s", "one site", seconds["three"] / seconds["one"]),
         Figure("one site", seconds["one"], "s"),

@@ -83,7 +83,7 @@ def test_a_loaded_module_is_the_saved_one(make: Callable[[], ModuleRecommender],
         for parameter in model.parameters():
             parameter.add_(0.01)  # other weights than the factory gives
     folder = saved(tmp_path / "model", model)
-    loaded = load_recommender(folder, model.settings.factory)
+    loaded = load_recommender(folder, model.settings.call)
     assert isinstance(loaded, ModuleRecommender)
     assert (loaded.dimension, loaded.training) == (8, False)
     x, expected = (m.represent(m.build_inputs(HISTORIES)) for m in (loaded, model))
@@ -94,7 +94,7 @@ def test_a_loaded_module_is_the_saved_one(make: Callable[[], ModuleRecommender],
     assert weights_digest(folder) == weights_digest(saved(tmp_path / "again", model))
 
 
-@pytest.mark.parametrize("named", [None, FACTORS, "os:system"])
+@pytest.mark.parametrize("named", [None, "tests.foreign_ranker:build_ranker(**{})", "evil_package:run"])
 def test_code_that_only_the_registry_names_is_not_imported(
     named: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,13 +104,23 @@ def test_code_that_only_the_registry_names_is_not_imported(
     (tmp_path / "evil_package.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     (folder / "recommender.json").write_text(json.dumps(description))
-    with pytest.raises(InputError, match=r"names the factory 'evil_package:run', .*not imported"):
+    with pytest.raises(InputError, match=r"names 'evil_package:run\(.*not imported"):
         load_recommender(folder, named)
+
+
+def test_a_trusted_function_is_not_called_with_arguments_that_only_the_registry_names(tmp_path: Path) -> None:
+    model = ranker()
+    folder = saved(tmp_path / "model", model)
+    description = json.loads((folder / "recommender.json").read_text())
+    description["settings"]["arguments"]["rows"] = 10**9
+    (folder / "recommender.json").write_text(json.dumps(description))
+    with pytest.raises(InputError, match=r"10{9}.*not imported"):
+        load_recommender(folder, model.settings.call)
 
 
 def test_the_settings_give_the_factory_to_trust_only_for_a_module() -> None:
     module = {"kind": "module", "module": {"factory": RANKER, "item_embeddings": "items.weight"}}
-    assert load_settings(None, {"recommender": module}).recommender.factory == RANKER
+    assert load_settings(None, {"recommender": module}).recommender.factory == f"{RANKER}(**{{}})"
     assert load_settings(None, {"recommender": {**module, "kind": "sasrec"}}).recommender.factory is None
 
 
@@ -266,4 +276,4 @@ def test_a_damaged_module_is_refused(damage: Callable[[Path], object], message: 
     folder = saved(tmp_path / "model", ranker())
     damage(folder)
     with pytest.raises(InputError, match=message):
-        load_recommender(folder, RANKER)
+        load_recommender(folder, ranker().settings.call)

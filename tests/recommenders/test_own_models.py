@@ -160,11 +160,11 @@ def test_a_module_keeps_its_own_rows_of_items_and_users(
 
     save_recommender(prepared.model, Split(), folder)
     histories = model_inputs(interactions, folder)
-    x = extract(histories, folder, "last", RepresentationSettings(), 1, FACTORS).collect()
+    x = extract(histories, folder, "last", RepresentationSettings(), 1, settings.call).collect()
     vectors = build_factors(9, 9).users.weight
     found = {row["user_id"]: row["representation@last"] for row in x}
     assert found == {"u1": vectors[8].tolist(), "u3": vectors[4].tolist()}
-    recommended = recommend(histories, folder, 3, 2, 64, FACTORS).collect()
+    recommended = recommend(histories, folder, 3, 2, 64, settings.call).collect()
     scores = build_factors(9, 9).output(vectors[4])[[7, 3]].tolist()
     of_u3 = next(row for row in recommended if row["user_id"] == "u3")
     assert of_u3["item_ids"] == [item for _, item in sorted(zip(scores, "ab", strict=True), reverse=True)]
