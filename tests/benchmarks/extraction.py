@@ -187,7 +187,7 @@ def write_model(folder: Path) -> None:
 
 def write_interactions(folder: Path) -> None:
     """Write shuffled interactions as the warehouse holds them, once; the same seed gives the same files."""
-    if (folder / "finished").exists():
+    if (folder / "_finished").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(2026)
@@ -203,12 +203,12 @@ def write_interactions(folder: Path) -> None:
             "source_order": pa.array(np.zeros(rows, np.int64)),
         }
         pq.write_table(pa.table(columns), folder / f"part-{part}.parquet")
-    (folder / "finished").touch()
+    (folder / "_finished").touch()
 
 
 def write_histories(folder: Path) -> None:
     """Write histories as `model_inputs` gives them, once; the same seed gives the same files."""
-    if (folder / "finished").exists():
+    if (folder / "_finished").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(2026)
@@ -224,4 +224,4 @@ def write_histories(folder: Path) -> None:
             "test_start": pa.array(np.full(users, HISTORY - 1, np.int32)),
         }
         pq.write_table(pa.table(columns), folder / f"part-{part}.parquet")
-    (folder / "finished").touch()
+    (folder / "_finished").touch()
