@@ -136,6 +136,7 @@ def test_a_filter_that_leaves_nothing_is_named(spark: SparkSession, filters: dic
         filter_interactions(rows, FilterSettings(**filters), 2)
 
 
+@pytest.mark.integration
 def test_a_core_takes_items_without_interactions_out_of_the_catalogue(
     spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

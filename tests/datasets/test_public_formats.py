@@ -47,6 +47,7 @@ def lines(*rows: object) -> bytes:
     return b"".join(text + b"\n" for text in texts)
 
 
+@pytest.mark.integration
 def test_lastfm_gives_the_tags_of_two_users_and_an_order_drawn_by_hash(read: Read, tmp_path: Path) -> None:
     (tmp_path / "user_artists.dat").write_bytes(
         b"userID\tartistID\tweight\r\n2\t51\t13883\r\n2\t52\t11690\r\n2\t53\t100\r\n2\t54\t1\r\n3\t51\t7\r\n"
