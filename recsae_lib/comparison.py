@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,35 @@ from recsae_lib.warehouse.store import Warehouse
 
 UNIT_NAMES = {"sae": "SAE", "init": "untrained SAE", "dimension": "dimensions"}
 COVERAGES = ("feature_coverage", "shuffled_feature_coverage", "item_coverage", "user_coverage")
+VARIANTS = ("representation", "item_embedding", "item_text")
+RECOMMENDER_COLUMNS = (
+    "data set",
+    "model",
+    "HR@10",
+    "NDCG@10",
+    "NDCG@10 with x̂",
+    "item-kNN",
+    "popularity",
+    "catalogue coverage@10",
+    "average popularity@10",
+    "Gini@10",
+    "training, s",
+    "audit, s",
+)
+UNIT_COLUMNS = (
+    "data set",
+    "model",
+    "units",
+    "FVU",
+    "dead",
+    "live",
+    "interpretable",
+    "by chance",
+    "mean confidence",
+    "coherence",
+    "distinctiveness",
+    "feature coverage",
+)
 
 
 @dataclass(frozen=True)
@@ -34,13 +64,7 @@ class AuditResult:
     def shown(self, unit_kind: str, metric: str, form: str = ".3f") -> str:
         """A metric for people; a dash where there is none. Shares drop the zero before the point."""
         value = self.metrics.get((unit_kind, metric))
-        return (
-            "–"
-            if value is None
-            else format(value, form).replace("0.", ".", 1)
-            if form == ".3f"
-            else format(value, form)
-        )
+        return "–" if value is None else re.sub(r"^(-?)0\.", r"\1.", format(value, form))
 
 
 def read_result(
@@ -126,37 +150,6 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
             "",
         ]
     )
-
-
-VARIANTS = ("representation", "item_embedding", "item_text")
-RECOMMENDER_COLUMNS = (
-    "data set",
-    "model",
-    "HR@10",
-    "NDCG@10",
-    "NDCG@10 with x̂",
-    "item-kNN",
-    "popularity",
-    "catalogue coverage@10",
-    "average popularity@10",
-    "Gini@10",
-    "training, s",
-    "audit, s",
-)
-UNIT_COLUMNS = (
-    "data set",
-    "model",
-    "units",
-    "FVU",
-    "dead",
-    "live",
-    "interpretable",
-    "by chance",
-    "mean confidence",
-    "coherence",
-    "distinctiveness",
-    "feature coverage",
-)
 
 
 def _names(result: AuditResult) -> tuple[str, str]:

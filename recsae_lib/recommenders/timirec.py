@@ -196,7 +196,7 @@ class FineTuning(Pretraining):
         distillation = F.kl_div(log_q, p, reduction="batchmean")
         return next_item_loss(x, batch, self.network.items) + temperature**2 * distillation
 
-    def recommender(self) -> Timirec:  # type: ignore[override]
+    def recommender(self) -> Timirec:  # type: ignore[override]  # pre-training is evaluated by another
         """Return the model."""
         return self.network
 
