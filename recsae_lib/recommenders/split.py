@@ -75,7 +75,8 @@ class Split:
         ------
         ValueError : it is something else.
         """
-        cuts = [value["dev_from"], value["test_from"]] if isinstance(value, dict) and len(value) == 2 else [None, 0]
+        stated = isinstance(value, dict) and set(value) == {"dev_from", "test_from"}
+        cuts = [value["dev_from"], value["test_from"]] if stated else [None, 0]
         if not (cuts == [None, None] or all(type(cut) is int for cut in cuts)):
             raise ValueError(f"no split: {value}")
         return cls(*cuts)

@@ -168,7 +168,10 @@ def read_description(folder: Path) -> StoredDescription:
         split = Split.from_json(description.get("split"))
     except ValueError:
         raise _refused(folder, f"{DESCRIPTION} states an impossible split") from None
-    return StoredDescription(description["kind"], description["sizes"], description["settings"], split)
+    settings = description.get("settings")
+    if not isinstance(settings, dict):
+        raise _refused(folder, f"{DESCRIPTION} states no settings")
+    return StoredDescription(description["kind"], description["sizes"], settings, split)
 
 
 def _description(folder: Path) -> dict[str, Any]:

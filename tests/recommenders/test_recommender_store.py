@@ -214,3 +214,17 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     for read in (weights_digest, read_description, load_recommender):
         with pytest.raises(InputError, match="holds no intact recommender"):
             read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": {"dev_from": 3, "until": 4}}, "impossible split"),
+        ({"split": None}, "impossible split"),
+        ({"settings": None}, "states no settings"),
+    ],
+)
+def test_a_damaged_description_is_refused(folder: Path, changes: dict[str, object], message: str) -> None:
+    describe(folder, **changes)
+    with pytest.raises(InputError, match=message):
+        read_description(folder)

@@ -86,7 +86,15 @@ def test_interactions_of_one_time_cannot_be_split_by_it(spark: SparkSession) -> 
 
 
 @pytest.mark.parametrize(
-    "value", [None, {}, {"dev_from": 1}, {"dev_from": 1, "test_from": None}, {"dev_from": "1", "test_from": 2}]
+    "value",
+    [
+        None,
+        {},
+        {"a": 1, "b": 2},
+        {"dev_from": 1},
+        {"dev_from": 1, "test_from": None},
+        {"dev_from": "1", "test_from": 2},
+    ],
 )
 def test_a_damaged_split_is_none(value: object) -> None:
     with pytest.raises(ValueError, match="no split"):
