@@ -15,6 +15,7 @@ setup(
         "petastorm==0.12.1",
         "pyarrow>=14,<15",
         "numpy>=1.26,<2",
+        "numba>=0.59",
         "pandas>=2.0,<3",
         "scikit-learn>=1.4",
         "scipy>=1.11",

@@ -37,6 +37,7 @@ class BprMf(torch.nn.Module):
 
     kind = "bpr_mf"
     reads_user_index = True
+    dot_scored = True
     history_length: int | None = None
     size_names: tuple[str, ...] = ("user_count", "item_count", "dimension")
     architecture: tuple[str, ...] = ()

@@ -64,8 +64,8 @@ def rank_test(score: Scorer, histories: TrainingHistories, users: np.ndarray) ->
         contexts = histories.contexts(block, "test")
         scores = score(contexts).cpu().float().contiguous()
         ranks.append(target_ranks(scores, histories.targets(block, "test"), contexts.offsets, contexts.items))
-        items, best = top_items(scores, contexts.offsets, contexts.items, LIST_LENGTH)
-        recommended += np.bincount(items[best > -torch.inf].numpy(), minlength=histories.item_count)
+        items, best = top_items([scores.numpy()], contexts.offsets, contexts.items, LIST_LENGTH)
+        recommended += np.bincount(items[best > -np.inf], minlength=histories.item_count)
     return Rankings(torch.cat(ranks), recommended)
 
 

@@ -33,6 +33,7 @@ class External(torch.nn.Module):
     def __init__(self, item_count: int, dimension: int, settings: ExternalSettings) -> None:
         super().__init__()
         self.item_count, self.dimension, self.settings = item_count, dimension, settings
+        self.dot_scored = dimension > 0
         self.size_names: tuple[str, ...] = ("item_count", "dimension") if dimension else ("item_count",)
         if dimension:
             self.register_buffer("items", torch.empty(item_count, dimension))
@@ -47,11 +48,6 @@ class External(torch.nn.Module):
         """
         stated = ExternalSettings.model_validate(settings, strict=True)
         return cls(sizes["item_count"], sizes.get("dimension", 0), stated)
-
-    @property
-    def scores_items(self) -> bool:
-        """Whether there are item vectors to score with."""
-        return self.dimension > 0
 
     def build_inputs(self, histories: Histories) -> dict[str, torch.Tensor]:
         """Raise InputError: nothing is known of the model that made the representations."""
@@ -79,4 +75,4 @@ class External(torch.nn.Module):
 
     def item_embeddings(self) -> torch.Tensor:
         """Return E, (n, d); (0, 0) without item vectors."""
-        return self.get_buffer("items") if self.scores_items else torch.empty(0, 0)
+        return self.get_buffer("items") if self.dot_scored else torch.empty(0, 0)

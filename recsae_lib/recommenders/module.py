@@ -82,6 +82,7 @@ class ModuleRecommender(torch.nn.Module):
         self.network, self.settings, self.dimension = network, settings, dimension
         self.taken = forward_arguments(network)
         self.reads_user_index = "users" in self.taken
+        self.dot_scored = settings.scorer == "dot"
         self.history_length: int | None = settings.history_length if set(self.taken) - {"users"} else None
         self.item_count = len(item_rows)
         self.size_names: tuple[str, ...] = ("item_count", "dimension")
@@ -220,10 +221,7 @@ class ModuleRecommender(torch.nn.Module):
                     f"{self.settings.item_embeddings} has {matrix.shape[1]}",
                     "Set recommender.module.scorer to module and give the module a method score",
                 )
-            first = int(self.item_rows[0])
-            if self._consecutive():
-                return representations @ matrix[first : first + self.item_count].float().T
-            return (representations @ matrix.float().T)[:, self.item_rows]
+            return representations @ self.item_embeddings().T
         scorer = getattr(self.network, "score", None)
         if not callable(scorer):
             raise InputError("The module has no method score", "Give it one: (batch, d) in, (batch, rows) out")
@@ -243,12 +241,11 @@ class ModuleRecommender(torch.nn.Module):
         """Return the vectors of the vocabulary, (item_count, d); (0, d) where no parameter is named."""
         if self.settings.item_embeddings is None:
             return torch.empty(0, self.dimension)
-        return self._matrix()[self.item_rows].float()
-
-    def _consecutive(self) -> bool:
         first = int(self.item_rows[0])
-        last = first + self.item_count
-        return torch.equal(self.item_rows, torch.arange(first, last, device=self.item_rows.device))
+        consecutive = torch.arange(first, first + self.item_count, device=self.item_rows.device)
+        if torch.equal(self.item_rows, consecutive):  # no copy then
+            return self._matrix().detach()[first : first + self.item_count].float()
+        return self._matrix().detach()[self.item_rows].float()
 
     def _matrix(self) -> torch.Tensor:
         named = {**dict(self.network.named_buffers()), **dict(self.network.named_parameters(remove_duplicate=False))}

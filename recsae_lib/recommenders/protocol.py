@@ -39,6 +39,7 @@ class Recommender(Protocol):
     reads_user_index : True where a user is looked up (general and graph families); such a model knows only the users
         it was trained on. False where the user is what the history says (sequential family).
     history_length : latest interactions that the model reads; None where it reads none.
+    dot_scored : True where a score is representation · item embedding, so that a part of the catalogue can be scored.
     size_names : the sizes, attributes of the model, that recommender.json states.
     architecture : the settings of the family that the weights mean nothing without; the others only decide how they
         are trained.
@@ -50,6 +51,7 @@ class Recommender(Protocol):
     item_count: int
     reads_user_index: bool
     history_length: int | None
+    dot_scored: bool
     size_names: tuple[str, ...]
     architecture: tuple[str, ...]
     settings: Any

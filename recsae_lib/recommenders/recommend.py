@@ -20,7 +20,8 @@ from recsae_lib.recommenders.worker import worker_item_ids, worker_recommender
 from recsae_lib.shipping import ship_folder
 
 RECOMMENDED_COLUMNS = "user_id string, item_ids array<string>, scores array<float>, context_ids array<string>"
-BLOCK_SCORES = 2**26  # a block of users × items holds no more (256 MiB), however large the catalogue
+BLOCK_SCORES = 2**26  # a block of users × items holds no more (256 MiB), where a model scores all items at once
+PART_SCORES = 2**18  # of a block and a part of the catalogue: 1 MiB stays in cache until the best are picked
 
 
 def recommend(
@@ -141,21 +142,34 @@ def _recommend_block(block: pa.RecordBatch, model: Recommender, item_ids: pa.Str
         x = torch.tensor(vectors_of(block.column("representation"), model.dimension))
     else:
         x = model.represent(model.build_inputs(histories))
-    scores = model.score(x)
-    items, best = top_items(scores, histories.offsets, histories.items, top_n)
+    items, best = top_items(_scores_in_parts(model, x), histories.offsets, histories.items, top_n)
     there = best > -torch.inf
     offsets = np.zeros(len(block) + 1, dtype=np.int32)
-    np.cumsum(there.sum(1).numpy(), out=offsets[1:])
+    np.cumsum(there.sum(1), out=offsets[1:])
     context = block.column("context_indices")
     return pa.RecordBatch.from_arrays(
         [
             block.column("user_id"),
-            pa.ListArray.from_arrays(offsets, item_ids.take(pa.array(items[there].numpy()))),
-            pa.ListArray.from_arrays(offsets, pa.array(best[there].numpy())),
+            pa.ListArray.from_arrays(offsets, item_ids.take(pa.array(items[there]))),
+            pa.ListArray.from_arrays(offsets, pa.array(best[there])),
             pa.ListArray.from_arrays(_own_offsets(context), item_ids.take(context.flatten())),
         ],
         names=["user_id", "item_ids", "scores", "context_ids"],
     )
+
+
+@torch.no_grad()
+def _scores_in_parts(model: Recommender, x: torch.Tensor) -> Iterator[np.ndarray]:
+    """Score the catalogue from (users, d), a part after the other: (users, items of the part) each."""
+    if not model.dot_scored:
+        yield model.score(x).float().contiguous().numpy()
+        return
+    embeddings = model.item_embeddings()
+    width = max(PART_SCORES // max(len(x), 1), 64)
+    scores = torch.empty(len(x) * width)
+    for begin in range(0, len(embeddings), width):
+        part = embeddings[begin : begin + width]
+        yield torch.mm(x, part.T, out=scores[: len(x) * len(part)].view(len(x), -1)).numpy()
 
 
 def _own_offsets(lists: pa.ListArray) -> np.ndarray:

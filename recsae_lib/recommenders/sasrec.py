@@ -45,6 +45,7 @@ class Sasrec(torch.nn.Module):
 
     kind = "sasrec"
     reads_user_index = False
+    dot_scored = True
     size_names: tuple[str, ...] = ("item_count", "dimension")
     architecture: tuple[str, ...] = ("layers", "heads", "history_length", "inner_dimension")
 

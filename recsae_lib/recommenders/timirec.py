@@ -40,6 +40,7 @@ class Timirec(torch.nn.Module):
 
     kind = "timirec"
     reads_user_index = False
+    dot_scored = True
     size_names: tuple[str, ...] = ("item_count", "dimension")
     architecture: tuple[str, ...] = ("interests", "attention_size", "history_length", "temperature")
 

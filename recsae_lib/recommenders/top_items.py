@@ -1,71 +1,121 @@
-"""The best items of a block of users, seen ones masked, by exact search in few groups of items."""
+"""The best items of a block of users, seen ones left out, by one pass over the scores while they are in cache."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 
 import numpy as np
-import torch
 
+from recsae_lib.compiled import compiled
 from recsae_lib.errors import InputError
 
-NARROWEST_GROUP = 32  # items; torch's maximum over shorter runs is slow
+RUN = 64  # scores that are held against the worst kept one together: a few vector instructions
 
 
 def top_items(
-    scores: torch.Tensor, seen_offsets: np.ndarray, seen_items: np.ndarray, top_n: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+    parts: Iterable[np.ndarray], seen_offsets: np.ndarray, seen_items: np.ndarray, top_n: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Pick the `top_n` highest-scored items of each user that they have not seen, equal scores by item index.
-
-    Items are cut into groups of neighbours. The N best items lie in the N groups whose maximum is best (of equal
-    maxima, the earlier group): each better group holds an item that ranks before all of a worse one. Only those groups
-    are searched.
 
     Parameters
     ----------
-    scores : (users, items) float32, contiguous; seen items are overwritten by -∞.
+    parts : scores of the catalogue, one run of items after the other: (users, items of the part) float32, contiguous.
+        A part is not read any more once the next is asked for.
     seen_offsets, seen_items : the items of user b are ``seen_items[seen_offsets[b]:seen_offsets[b + 1]]``.
     top_n : items wanted a user.
 
     Returns
     -------
-    (indices, scores) : (users, ≤ top_n) int64 and float32, best first; a score of -∞ means that there is no item.
+    (indices, scores) : (users, top_n) int64 and float32, best first; a score of -∞ means that there is no item.
 
     Raises
     ------
     InputError : a score is NaN.
     """
-    items = scores.shape[1]
-    _mask(scores, seen_offsets, seen_items)
-    width = max(math.isqrt(items // top_n), NARROWEST_GROUP)
-    maxima = _group_maxima(scores, width)
-    if maxima.isnan().any():
-        raise InputError("The recommender scores an item with NaN", "Train it again; its weights are damaged")
-    groups = torch.arange(maxima.shape[1])
-    best_groups = _ranks(maxima, groups).topk(min(top_n, len(groups)), sorted=False).indices
-    candidates = (best_groups.unsqueeze(2) * width + torch.arange(width)).flatten(1)
-    beyond = candidates >= items  # the last group may be shorter
-    values = scores.gather(1, candidates.masked_fill(beyond, 0)).masked_fill_(beyond, -torch.inf)
-    best = _ranks(values, candidates).topk(min(top_n, candidates.shape[1])).indices
-    return candidates.gather(1, best), values.gather(1, best)
+    users = len(seen_offsets) - 1
+    items = np.full((users, top_n), -1, dtype=np.int64)
+    scores = np.full((users, top_n), -np.inf, dtype=np.float32)
+    seen_offsets, seen_items = np.asarray(seen_offsets, np.int64), np.array(seen_items, np.int64)
+    _sort_each(seen_offsets, seen_items)
+    first_item = 0
+    for part in parts:
+        if not _offer(part, first_item, seen_offsets, seen_items, items, scores):
+            raise InputError("The recommender scores an item with NaN", "Train it again; its weights are damaged")
+        first_item += part.shape[1]
+    return items, scores
 
 
-def _mask(scores: torch.Tensor, seen_offsets: np.ndarray, seen_items: np.ndarray) -> None:
-    users = np.repeat(np.arange(len(scores)), np.diff(seen_offsets))
-    flat = users * scores.shape[1] + seen_items
-    scores.view(-1).index_fill_(0, torch.from_numpy(flat), -torch.inf)
+@compiled
+def _sort_each(offsets: np.ndarray, values: np.ndarray) -> None:
+    for row in range(len(offsets) - 1):
+        values[offsets[row] : offsets[row + 1]].sort()
 
 
-def _group_maxima(scores: torch.Tensor, width: int) -> torch.Tensor:
-    whole = scores.shape[1] // width * width
-    maxima = [scores[:, :whole].unflatten(1, (-1, width)).amax(2)] if whole else []
-    if whole < scores.shape[1]:
-        maxima.append(scores[:, whole:].amax(1, keepdim=True))
-    return torch.cat(maxima, dim=1)
+@compiled
+def _offer(
+    part: np.ndarray,
+    first_item: int,
+    seen_offsets: np.ndarray,
+    seen_items: np.ndarray,
+    items: np.ndarray,
+    scores: np.ndarray,
+) -> bool:
+    """Put the items of a part that belong there into the lists of the users; False if a score is NaN.
+
+    Items come by rising index, so one that scores as the worst kept one ranks after it.
+    """
+    users, width = part.shape
+    for user in range(users):
+        row, kept_items, kept_scores = part[user], items[user], scores[user]
+        seen = seen_items[seen_offsets[user] : seen_offsets[user + 1]]
+        begin = 0
+        while begin < width:
+            begin = _skip(row, begin, kept_scores[-1])
+            end = min(begin + RUN, width)
+            if not _take(row[begin:end], first_item + begin, seen, kept_items, kept_scores):
+                return False
+            begin = end
+    return True
 
 
-def _ranks(scores: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-    """Integers that order like (score, then falling index), no two alike: torch.topk leaves the order of ties open."""
-    bits = (scores + 0.0).view(torch.int32)  # + 0.0: -0 and 0 are equal
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
-    return (ordered.to(torch.int64) << 32) - indices
+@compiled
+def _skip(row: np.ndarray, begin: int, worst: float) -> int:
+    """Return where the next run begins that holds a higher score or NaN, or the last one if it is short."""
+    while begin + RUN <= len(row):
+        run = row[begin : begin + RUN]
+        beyond = np.int32(0)
+        for place in range(RUN):  # a fixed count and no branch: LLVM makes vector instructions of it
+            beyond |= np.int32(0) if run[place] <= worst else np.int32(1)
+        if beyond:
+            return begin
+        begin += RUN
+    return begin
+
+
+@compiled
+def _take(run: np.ndarray, first_item: int, seen: np.ndarray, kept_items: np.ndarray, kept_scores: np.ndarray) -> bool:
+    for place in range(len(run)):
+        score = run[place]
+        if np.isnan(score):
+            return False
+        if score > kept_scores[-1] and not _contains(seen, first_item + place):
+            _insert(kept_items, kept_scores, first_item + place, score)
+    return True
+
+
+@compiled
+def _contains(rising: np.ndarray, value: int) -> bool:
+    place = np.searchsorted(rising, value)
+    return bool(place < len(rising) and rising[place] == value)
+
+
+@compiled
+def _insert(items: np.ndarray, scores: np.ndarray, item: int, score: float) -> None:
+    """Put an item before those with a lower score; the last one falls out."""
+    place = len(scores) - 1
+    while place > 0 and scores[place - 1] < score:
+        scores[place] = scores[place - 1]
+        items[place] = items[place - 1]
+        place -= 1
+    scores[place] = score
+    items[place] = item

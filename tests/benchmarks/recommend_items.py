@@ -18,7 +18,7 @@ from recsae_lib.recommenders.vocabulary import write_vocabulary
 from recsae_lib.spark_session import open_session
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
 
-USERS, ITEMS, DIMENSION, TOP_N, SEEN, BLOCK_USERS = 40_000, 100_000, 64, 20, 50, 64
+USERS, ITEMS, DIMENSION, TOP_N, SEEN, BLOCK_USERS = 80_000, 100_000, 64, 20, 50, 64
 REPETITIONS = 5
 CONDITIONS = (
     f"{USERS:,} users with {SEEN} seen items each, {ITEMS:,} items, d={DIMENSION}, top {TOP_N}, SASRec; Spark on "

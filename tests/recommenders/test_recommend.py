@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsae_lib.errors import InputError
+from recsae_lib.recommenders.bpr_mf import BprMf
 from recsae_lib.recommenders.protocol import Histories
-from recsae_lib.recommenders.recommend import recommend_batches, top_items
+from recsae_lib.recommenders.recommend import recommend_batches
+from recsae_lib.recommenders.top_items import top_items
 
 
 def brute_force(scores: np.ndarray, seen: list[set[int]], top_n: int) -> tuple[list[list[int]], list[list[float]]]:
@@ -23,8 +26,8 @@ def brute_force(scores: np.ndarray, seen: list[set[int]], top_n: int) -> tuple[l
     return indices, [[float(scores[user, item]) for item in items] for user, items in enumerate(indices)]
 
 
-def found(indices: torch.Tensor, scores: torch.Tensor) -> tuple[list[list[int]], list[list[float]]]:
-    there = scores > -torch.inf
+def found(indices: np.ndarray, scores: np.ndarray) -> tuple[list[list[int]], list[list[float]]]:
+    there = scores > -np.inf
     return (
         [row[on].tolist() for row, on in zip(indices, there, strict=True)],
         [row[on].tolist() for row, on in zip(scores, there, strict=True)],
@@ -43,13 +46,18 @@ def scored_users(draw: st.DrawFn) -> tuple[np.ndarray, list[set[int]], int]:
     return scores, seen, draw(st.integers(1, 40))
 
 
+def in_parts(scores: np.ndarray, width: int) -> Iterator[np.ndarray]:
+    for begin in range(0, scores.shape[1], width):
+        yield scores[:, begin : begin + width].copy()
+
+
 @settings(max_examples=200, deadline=None)
-@given(scored_users())
-def test_top_items_are_those_of_a_full_sort(case: tuple[np.ndarray, list[set[int]], int]) -> None:
+@given(scored_users(), st.integers(1, 300))
+def test_top_items_are_those_of_a_full_sort(case: tuple[np.ndarray, list[set[int]], int], width: int) -> None:
     scores, seen, top_n = case
     offsets = np.cumsum([0, *map(len, seen)])
     seen_items = np.array([item for items in seen for item in items], dtype=np.int64)
-    result = top_items(torch.tensor(scores), offsets, seen_items, top_n)
+    result = top_items(in_parts(scores, width), offsets, seen_items, top_n)
     assert found(*result) == brute_force(scores, seen, top_n)
 
 
@@ -60,15 +68,16 @@ def test_top_items_of_a_large_catalogue_are_those_of_a_full_sort() -> None:
     offsets = np.cumsum([0, *map(len, seen)])
     seen_items = np.array([item for items in seen for item in items])
     for top_n in (1, 20, 1000):
-        result = top_items(torch.tensor(scores), offsets, seen_items, top_n)
+        result = top_items(in_parts(scores, 4096), offsets, seen_items, top_n)
         assert found(*result) == brute_force(scores, seen, top_n)
 
 
-def test_a_score_that_is_nan_is_refused() -> None:
-    scores = torch.zeros(2, 100)
-    scores[1, 73] = torch.nan
+@pytest.mark.parametrize("place", [0, 63, 73, 99])
+def test_a_score_that_is_nan_is_refused(place: int) -> None:
+    scores = np.zeros((2, 100), np.float32)
+    scores[1, place] = np.nan
     with pytest.raises(InputError, match="NaN"):
-        top_items(scores, np.array([0, 0, 0]), np.array([], dtype=np.int64), 5)
+        top_items([scores], np.array([0, 0, 0]), np.array([], dtype=np.int64), 5)
 
 
 @dataclass
@@ -76,6 +85,7 @@ class TasteModel:
     """Scores item i by how near it is to the user's last item: -|i - last|."""
 
     item_count: int
+    dot_scored = False
 
     def build_inputs(self, histories: Histories) -> dict[str, torch.Tensor]:
         return {"last": torch.from_numpy(histories.items[histories.offsets[1:] - 1])}
@@ -121,3 +131,23 @@ def test_batches_become_lists_of_item_ids(block_users: int) -> None:
         "c": {"user_id": "c", "item_ids": ["i4"], "scores": [-1.0], "context_ids": ["i3", "i5"]},
         "d": {"user_id": "d", "item_ids": [], "scores": [], "context_ids": ["i4", "i5"]},
     }
+
+
+def test_a_catalogue_that_is_scored_in_parts_gives_the_lists_of_a_full_sort() -> None:
+    users, items = 64, 10_000  # parts of 4,096
+    torch.manual_seed(5)
+    model = BprMf(users, items, 8)
+    random = np.random.default_rng(5)
+    histories = {f"u{user}": random.integers(0, items, 30).tolist() for user in range(users)}
+    batch = batch_of(histories, histories)
+    columns = [
+        pa.array(range(users), pa.int32()) if name == "user_index" else batch.column(name)
+        for name in batch.schema.names
+    ]
+    batch = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    item_ids = pa.array([str(index) for index in range(items)])
+    (block,) = recommend_batches([batch], model, item_ids, 20, users)
+    with torch.no_grad():
+        scores = (model.users.weight.double() @ model.items.weight.T.double()).numpy()
+    expected, _ = brute_force(scores, [set(seen) for seen in histories.values()], 20)
+    assert [[int(item) for item in row] for row in block.column("item_ids").to_pylist()] == expected
