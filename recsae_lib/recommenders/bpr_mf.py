@@ -10,6 +10,7 @@ import torch
 
 from recsae_lib.config import BprMfSettings
 from recsae_lib.errors import InputError
+from recsae_lib.recommenders.dot_scored import DotScored
 from recsae_lib.recommenders.negatives import Negatives, bpr_loss
 from recsae_lib.recommenders.protocol import Histories
 from recsae_lib.recommenders.training_histories import TrainingHistories
@@ -18,7 +19,7 @@ INITIAL_DEVIATION = 0.04
 CHUNK_BATCHES = 256  # batches whose negatives are drawn at once
 
 
-class BprMf(torch.nn.Module):
+class BprMf(DotScored):
     """Matrix factorisation (Rendle et al., BPR, arXiv 1205.2618).
 
     ::
@@ -37,7 +38,6 @@ class BprMf(torch.nn.Module):
 
     kind = "bpr_mf"
     reads_user_index = True
-    dot_scored = True
     history_length: int | None = None
     size_names: tuple[str, ...] = ("user_count", "item_count", "dimension")
     architecture: tuple[str, ...] = ()
@@ -74,15 +74,6 @@ class BprMf(torch.nn.Module):
         """Return x = P[u], (batch, d)."""
         x: torch.Tensor = self.users(inputs["users"])
         return x
-
-    @torch.no_grad()
-    def score(self, representations: torch.Tensor) -> torch.Tensor:
-        """Return x · Q[i] for every item, (batch, n)."""
-        return representations @ self.items.weight.T
-
-    def item_embeddings(self) -> torch.Tensor:
-        """Return Q, (n, d)."""
-        return self.items.weight.detach()
 
 
 class BprMfObjective:

@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from recsae_lib.config import SasrecSettings
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.protocol import Histories
+from recsae_lib.recommenders.dot_scored import SequenceModel
 from recsae_lib.recommenders.training_histories import TrainingHistories
-from recsae_lib.recommenders.windows import Windows, latest_items, next_item_loss
+from recsae_lib.recommenders.windows import Windows, next_item_loss
 
 INITIAL_DEVIATION = 0.02
 
 
-class Sasrec(torch.nn.Module):
+class Sasrec(SequenceModel):
     """Self-attentive sequential recommender (Kang and McAuley, arXiv 1808.09781); normalisation after each sublayer.
 
     ::
@@ -29,7 +29,7 @@ class Sasrec(torch.nn.Module):
         x    = h_T after the last block                               x ∈ R^d
         score_i = x · E[i]
 
-    E reads items and scores them. A user is what their history says: any user can be represented.
+    E reads items and scores them.
 
     Parameters
     ----------
@@ -44,9 +44,6 @@ class Sasrec(torch.nn.Module):
     """
 
     kind = "sasrec"
-    reads_user_index = False
-    dot_scored = True
-    size_names: tuple[str, ...] = ("item_count", "dimension")
     architecture: tuple[str, ...] = ("layers", "heads", "history_length", "inner_dimension")
 
     def __init__(self, item_count: int, dimension: int, settings: SasrecSettings) -> None:
@@ -57,7 +54,7 @@ class Sasrec(torch.nn.Module):
                 "Set recommender.sasrec.heads to a divisor of recommender.dimension",
             )
         self.item_count, self.dimension, self.settings = item_count, dimension, settings
-        self.history_length: int | None = settings.history_length
+        self.history_length = settings.history_length
         self.items = torch.nn.Embedding(item_count, dimension)
         self.positions = torch.nn.Embedding(settings.history_length, dimension)
         self.norm = torch.nn.LayerNorm(dimension)
@@ -85,34 +82,6 @@ class Sasrec(torch.nn.Module):
         for block in self.blocks:
             h = block(h)
         return h
-
-    def build_inputs(self, histories: Histories) -> dict[str, torch.Tensor]:
-        """Take the latest L items of each user: ``items`` (batch, T ≤ L), oldest first, and ``last`` (batch,), the
-        position of the latest one; what follows it is padding, which it does not attend to.
-
-        Raises
-        ------
-        InputError : a history holds no item.
-        """
-        items, last = latest_items(histories.items, histories.offsets, self.settings.history_length)
-        return {"items": torch.from_numpy(items), "last": torch.from_numpy(last)}
-
-    @torch.no_grad()
-    def represent(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return x: the output at the latest interaction, (batch, d)."""
-        self.eval()
-        h = self(inputs["items"])
-        last: torch.Tensor = h[torch.arange(len(h), device=h.device), inputs["last"]]
-        return last
-
-    @torch.no_grad()
-    def score(self, representations: torch.Tensor) -> torch.Tensor:
-        """Return x · E[i] for every item, (batch, n)."""
-        return representations @ self.items.weight.T
-
-    def item_embeddings(self) -> torch.Tensor:
-        """Return E, (n, d)."""
-        return self.items.weight.detach()
 
 
 class _Block(torch.nn.Module):

@@ -10,14 +10,14 @@ import torch
 from torch.nn import functional as F
 
 from recsae_lib.config import TimirecSettings
-from recsae_lib.recommenders.protocol import Histories
+from recsae_lib.recommenders.dot_scored import SequenceModel, at_last
 from recsae_lib.recommenders.training_histories import TrainingHistories
-from recsae_lib.recommenders.windows import Windows, latest_items, next_item_loss
+from recsae_lib.recommenders.windows import Windows, next_item_loss
 
 INITIAL_DEVIATION = 0.02
 
 
-class Timirec(torch.nn.Module):
+class Timirec(SequenceModel):
     """Target-interest distillation for multi-interest recommendation (Wang et al., CIKM 2022).
 
     ::
@@ -28,7 +28,7 @@ class Timirec(torch.nn.Module):
         x    = Σ_k q_k v_k                                 x ∈ R^d
         score_i = x · E[i]
 
-    E reads items and scores them. A user is what their history says: any user can be represented.
+    E reads items and scores them.
 
     Parameters
     ----------
@@ -39,15 +39,12 @@ class Timirec(torch.nn.Module):
     """
 
     kind = "timirec"
-    reads_user_index = False
-    dot_scored = True
-    size_names: tuple[str, ...] = ("item_count", "dimension")
     architecture: tuple[str, ...] = ("interests", "attention_size", "history_length", "temperature")
 
     def __init__(self, item_count: int, dimension: int, settings: TimirecSettings) -> None:
         super().__init__()
         self.item_count, self.dimension, self.settings = item_count, dimension, settings
-        self.history_length: int | None = settings.history_length
+        self.history_length = settings.history_length
         self.items = torch.nn.Embedding(item_count, dimension)
         self.positions = torch.nn.Embedding(settings.history_length, dimension)
         self.attention_in = torch.nn.Linear(dimension, settings.attention_size, bias=False)
@@ -83,33 +80,6 @@ class Timirec(torch.nn.Module):
         """Return x after each position, (batch, T, d)."""
         return torch.einsum("btk,btkd->btd", self.predict(items).exp(), self.interests(items))
 
-    def build_inputs(self, histories: Histories) -> dict[str, torch.Tensor]:
-        """Take the latest L items of each user: ``items`` (batch, T ≤ L), oldest first, and ``last`` (batch,), the
-        position of the latest one; what follows it is padding, which is not read.
-
-        Raises
-        ------
-        InputError : a history holds no item.
-        """
-        items, last = latest_items(histories.items, histories.offsets, self.settings.history_length)
-        return {"items": torch.from_numpy(items), "last": torch.from_numpy(last)}
-
-    @torch.no_grad()
-    def represent(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return x after the latest interaction, (batch, d)."""
-        self.eval()
-        x: torch.Tensor = _at_last(self(inputs["items"]), inputs["last"])
-        return x
-
-    @torch.no_grad()
-    def score(self, representations: torch.Tensor) -> torch.Tensor:
-        """Return x · E[i] for every item, (batch, n)."""
-        return representations @ self.items.weight.T
-
-    def item_embeddings(self) -> torch.Tensor:
-        """Return E, (n, d)."""
-        return self.items.weight.detach()
-
     def _dropped(self, rows: torch.Tensor) -> torch.Tensor:
         return F.dropout(rows, self.settings.dropout, self.training)
 
@@ -124,7 +94,7 @@ class _NearestInterest:
     def represent(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return v after the latest interaction, (batch, K · d)."""
         self.model.eval()
-        return _at_last(self.model.interests(inputs["items"]), inputs["last"]).flatten(1)
+        return at_last(self.model.interests(inputs["items"]), inputs["last"]).flatten(1)
 
     @torch.no_grad()
     def score(self, representations: torch.Tensor) -> torch.Tensor:
@@ -205,10 +175,6 @@ class FineTuning(Pretraining):
 def _closeness(v: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """v_k · E[target], (predictions, K)."""
     return torch.einsum("nkd,nd->nk", v, targets)
-
-
-def _at_last(values: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-    return values[torch.arange(len(values), device=values.device), last]
 
 
 def _adam(model: Timirec, settings: TimirecSettings) -> torch.optim.Adam:
