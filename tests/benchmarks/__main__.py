@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.benchmarks.harness import table, write_figures
 
 RESULTS = Path("var/bench")
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__main__", "harness"))
+SHARED = ("__main__", "harness", "synthetic")
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in SHARED)
 
 
 def main() -> int:

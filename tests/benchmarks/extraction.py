@@ -18,15 +18,13 @@ from pyspark.sql import SparkSession
 from recsae_lib.config import RepresentationSettings, SasrecSettings
 from recsae_lib.recommenders.histories import histories_from_arrow
 from recsae_lib.recommenders.inputs import model_inputs
-from recsae_lib.recommenders.sasrec import Sasrec
-from recsae_lib.recommenders.split import Split
-from recsae_lib.recommenders.store import load_recommender, save_recommender
-from recsae_lib.recommenders.vocabulary import write_vocabulary
+from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.extract import extract, site_column, sites_of
 from recsae_lib.representations.layout import RowKind
 from recsae_lib.representations.write import write_sets
 from recsae_lib.spark_session import open_session
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
+from tests.benchmarks.synthetic import write_histories, write_sasrec
 
 INTERACTIONS, USERS, ITEMS = 50_000_000, 1_000_000, 100_000
 PROBED_USERS, DIMENSION, HISTORY = 400_000, 64, 20
@@ -42,9 +40,9 @@ CONDITIONS = (
 
 
 def measure(work: Path) -> list[Figure]:
-    write_model(work / "model")
+    write_sasrec(work / "model", ITEMS, DIMENSION, SasrecSettings(layers=2, history_length=HISTORY))
     write_interactions(work / "interactions")
-    write_histories(work / "histories")
+    write_histories(work / "histories", PROBED_USERS, ITEMS, HISTORY, PARTS)
     spark = open_session("bench", Path("conf/spark/local.conf"), {})
     figures = assembly(spark, work)
     figures += inference(spark, work)
@@ -174,17 +172,6 @@ class JvmMemory:
             self.gib = max(self.gib, max(p.memory_full_info().pss for p in java) / 2**30)
 
 
-def write_model(folder: Path) -> None:
-    """Write a SASRec with random weights, once."""
-    if (folder / "recommender.json").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_vocabulary(folder, "item", [pa.array([f"item-{n:06d}" for n in range(ITEMS)])])
-    torch.manual_seed(2026)
-    settings = SasrecSettings(layers=2, history_length=HISTORY)
-    save_recommender(Sasrec(ITEMS, DIMENSION, settings), Split(), folder)
-
-
 def write_interactions(folder: Path) -> None:
     """Write shuffled interactions as the warehouse holds them, once; the same seed gives the same files."""
     if (folder / "_finished").exists():
@@ -201,27 +188,6 @@ def write_interactions(folder: Path) -> None:
             "item_id": items.take(pa.array((ITEMS * random.random(rows) ** 2).astype(np.int64))),
             "ts": pa.array(ts, pa.timestamp("us", tz="UTC")),
             "source_order": pa.array(np.zeros(rows, np.int64)),
-        }
-        pq.write_table(pa.table(columns), folder / f"part-{part}.parquet")
-    (folder / "_finished").touch()
-
-
-def write_histories(folder: Path) -> None:
-    """Write histories as `model_inputs` gives them, once; the same seed gives the same files."""
-    if (folder / "_finished").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(2026)
-    users = PROBED_USERS // PARTS
-    for part in range(PARTS):
-        items = random.integers(0, ITEMS, users * HISTORY).astype(np.int32)
-        offsets = np.arange(0, users * HISTORY + 1, HISTORY, dtype=np.int32)
-        columns = {
-            "user_id": [f"user-{part}-{n:06d}" for n in range(users)],
-            "user_index": pa.nulls(users, pa.int32()),
-            "item_indices": pa.ListArray.from_arrays(offsets, pa.array(items)),
-            "train_end": pa.array(np.full(users, HISTORY - 2, np.int32)),
-            "test_start": pa.array(np.full(users, HISTORY - 1, np.int32)),
         }
         pq.write_table(pa.table(columns), folder / f"part-{part}.parquet")
     (folder / "_finished").touch()

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from recsae_lib.config import SasrecSettings
 from recsae_lib.recommenders.recommend import recommend
-from recsae_lib.recommenders.sasrec import Sasrec
-from recsae_lib.recommenders.split import Split
-from recsae_lib.recommenders.store import load_recommender, save_recommender
-from recsae_lib.recommenders.vocabulary import write_vocabulary
+from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.spark_session import open_session
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
+from tests.benchmarks.synthetic import write_histories, write_sasrec
 
 USERS, ITEMS, DIMENSION, TOP_N, SEEN, BLOCK_USERS = 80_000, 100_000, 64, 20, 50, 64
 REPETITIONS = 5
@@ -29,8 +24,8 @@ CONDITIONS = (
 
 def measure(work: Path) -> list[Figure]:
     model_folder, histories = work / "model", work / "histories"
-    write_model(model_folder)
-    write_histories(histories)
+    write_sasrec(model_folder, ITEMS, DIMENSION, SasrecSettings())
+    write_histories(histories, USERS, ITEMS, SEEN, parts=4)
     spark = open_session("bench", Path("conf/spark/local.conf"), {})
 
     def run() -> None:
@@ -56,33 +51,3 @@ def measure(work: Path) -> list[Figure]:
         Figure("matrix product alone", peer, "rows/s"),
         Figure("peak memory", usage.gib, "GiB", conditions="driver, JVM, Python workers"),
     ]
-
-
-def write_model(folder: Path) -> None:
-    """Write a SASRec with random weights, once."""
-    if (folder / "recommender.json").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_vocabulary(folder, "item", [pa.array([f"item-{n:06d}" for n in range(ITEMS)])])
-    torch.manual_seed(2026)
-    save_recommender(Sasrec(ITEMS, DIMENSION, SasrecSettings()), Split(), folder)
-
-
-def write_histories(folder: Path) -> None:
-    """Write histories as `model_inputs` gives them, in four files, once; the same seed gives the same files."""
-    if (folder / "part-3.parquet").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(2026)
-    for part in range(4):
-        users = USERS // 4
-        seen = random.integers(0, ITEMS, users * SEEN).astype(np.int32)
-        offsets = np.arange(0, users * SEEN + 1, SEEN, dtype=np.int32)
-        columns = {
-            "user_id": [f"user-{part}-{n:06d}" for n in range(users)],
-            "user_index": pa.nulls(users, pa.int32()),
-            "item_indices": pa.ListArray.from_arrays(offsets, pa.array(seen)),
-            "train_end": pa.array(np.full(users, SEEN - 2, np.int32)),
-            "test_start": pa.array(np.full(users, SEEN - 1, np.int32)),
-        }
-        pq.write_table(pa.table(columns), folder / f"part-{part}.parquet", row_group_size=users)
