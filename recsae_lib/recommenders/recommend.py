@@ -130,7 +130,7 @@ def recommend_batches(
     ----------
     item_ids : (item_count,) id of each item index.
     """
-    rows = max(1, min(block_users, BLOCK_SCORES // model.item_count))
+    rows = block_users if model.dot_scored else max(1, min(block_users, BLOCK_SCORES // model.item_count))
     for batch in batches:
         for start in range(0, batch.num_rows, rows):
             yield _recommend_block(batch.slice(start, rows), model, item_ids, top_n)
