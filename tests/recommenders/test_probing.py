@@ -64,6 +64,28 @@ def test_of_a_submodule_that_returns_a_tuple_the_first_entry_counts() -> None:
     assert (site.layout, site.dimension) == ("sequence", 8)
 
 
+class Fickle(torch.nn.Module):
+    """Gives what it is given, or nothing."""
+
+    def forward(self, h: torch.Tensor, willing: bool) -> torch.Tensor | None:
+        return h if willing else None
+
+
+@pytest.mark.parametrize("last_call", [True, False])
+def test_of_a_submodule_that_is_called_twice_the_last_call_counts(last_call: bool) -> None:
+    class Twice(Sasrec):
+        def forward(self, items: torch.Tensor) -> torch.Tensor:
+            h = super().forward(items)
+            self.fickle(2 * h, not last_call)
+            self.fickle(h, last_call)
+            return h
+
+    torch.manual_seed(0)
+    model = Twice(4, 8, SasrecSettings(history_length=6)).eval()
+    model.fickle = Fickle()
+    assert ("fickle" in inspect_sites(model)) == last_call
+
+
 def test_one_forward_pass_reads_all_sites_at_the_latest_interaction(monkeypatch: pytest.MonkeyPatch) -> None:
     model = sasrec()
     inputs = model.build_inputs(HISTORIES)

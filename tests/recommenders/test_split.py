@@ -77,8 +77,10 @@ def test_the_periods_start_after_eighty_and_ninety_per_cent_where_no_time_is_set
     assert np.allclose(seconds, [800, 900], atol=2)
 
 
-def test_interactions_of_one_time_cannot_be_split_by_it(spark: SparkSession) -> None:
-    frame = spark.createDataFrame([("u", "i", START, 0)] * 5, COLUMNS)
+@pytest.mark.parametrize("later", [0, 15], ids=["all alike", "nothing before the dev period"])
+def test_interactions_of_one_time_cannot_be_split_by_it(spark: SparkSession, later: int) -> None:
+    rows = [("u", "i", START, 0)] * 85 + [("u", "i", START + timedelta(days=n + 1), 0) for n in range(later)]
+    frame = spark.createDataFrame(rows, COLUMNS)
     with pytest.raises(InputError, match="cannot be split by time"):
         Split.resolve(SplitSettings(by="time"), frame)
     with pytest.raises(InputError, match="cannot be split by time"):
