@@ -27,6 +27,7 @@ from tests.benchmarks.harness import Figure, interleaved_seconds, medians
 from tests.benchmarks.synthetic import write_histories, write_sasrec
 
 INTERACTIONS, USERS, ITEMS = 50_000_000, 1_000_000, 100_000
+SITE_INTERACTIONS, SITE_USERS = 1_500_000, 30_000
 PROBED_USERS, DIMENSION, HISTORY = 400_000, 64, 20
 SITES = ("last", "blocks.0", "blocks.1")
 PARTS = 8
@@ -34,14 +35,15 @@ REPETITIONS = 5
 CONDITIONS = (
     f"assembly: {INTERACTIONS:,} interactions of {USERS:,} users with {ITEMS:,} items, text ids, Parquet in and out; "
     f"inference: SASRec of 2 blocks, d={DIMENSION}, history {HISTORY}, {PROBED_USERS:,} users, Parquet in and out; "
-    f"sites: all rows of an extraction, assembly included, of {INTERACTIONS // PARTS:,} interactions; "
+    f"sites: all rows of an extraction, assembly included, of {SITE_INTERACTIONS:,} interactions of {SITE_USERS:,} users; "
     "local[2], warm; the peers are one numpy process (1 thread) and one torch process (2 threads)"
 )
 
 
 def measure(work: Path) -> list[Figure]:
     write_sasrec(work / "model", ITEMS, DIMENSION, SasrecSettings(layers=2, history_length=HISTORY))
-    write_interactions(work / "interactions")
+    write_interactions(work / "interactions", INTERACTIONS, USERS, PARTS)
+    write_interactions(work / "site-interactions", SITE_INTERACTIONS, SITE_USERS, parts=1)
     write_histories(work / "histories", PROBED_USERS, ITEMS, HISTORY, PARTS)
     spark = open_session("bench", Path("conf/spark/local.conf"), {})
     figures = assembly(spark, work)
@@ -130,7 +132,7 @@ def inference(spark: SparkSession, work: Path) -> list[Figure]:
 
 def sites(spark: SparkSession, work: Path) -> list[Figure]:
     """What the job extract_representations does between the tables and the written sets, for one site and for three."""
-    interactions = spark.read.parquet(str(work / "interactions" / "part-0.parquet"))
+    interactions = spark.read.parquet(str(work / "site-interactions"))
 
     def run(names: tuple[str, ...]) -> None:
         settings = RepresentationSettings(sites=names)
@@ -172,19 +174,19 @@ class JvmMemory:
             self.gib = max(self.gib, max(p.memory_full_info().pss for p in java) / 2**30)
 
 
-def write_interactions(folder: Path) -> None:
+def write_interactions(folder: Path, interactions: int, users: int, parts: int) -> None:
     """Write shuffled interactions as the warehouse holds them, once; the same seed gives the same files."""
     if (folder / "_finished").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(2026)
-    users = pa.array([f"user-{n:07d}" for n in range(USERS)])
+    user_ids = pa.array([f"user-{n:07d}" for n in range(users)])
     items = pa.array([f"item-{n:06d}" for n in range(ITEMS)])
-    rows = INTERACTIONS // PARTS
-    for part in range(PARTS):
+    rows = interactions // parts
+    for part in range(parts):
         ts = random.integers(1_600_000_000_000_000, 1_700_000_000_000_000, rows)
         columns = {
-            "user_id": users.take(pa.array(random.integers(0, USERS, rows))),
+            "user_id": user_ids.take(pa.array(random.integers(0, users, rows))),
             "item_id": items.take(pa.array((ITEMS * random.random(rows) ** 2).astype(np.int64))),
             "ts": pa.array(ts, pa.timestamp("us", tz="UTC")),
             "source_order": pa.array(np.zeros(rows, np.int64)),
