@@ -35,7 +35,7 @@ REPETITIONS = 5
 CONDITIONS = (
     f"assembly: {INTERACTIONS:,} interactions of {USERS:,} users with {ITEMS:,} items, text ids, Parquet in and out; "
     f"inference: SASRec of 2 blocks, d={DIMENSION}, history {HISTORY}, {PROBED_USERS:,} users, Parquet in and out; "
-    f"sites: all rows of an extraction, assembly included, of {SITE_INTERACTIONS:,} interactions of {SITE_USERS:,} users; "
+    f"sites: all rows of an extraction and its assembly, {SITE_INTERACTIONS:,} interactions of {SITE_USERS:,} users; "
     "local[2], warm; the peers are one numpy process (1 thread) and one torch process (2 threads)"
 )
 
