@@ -11,17 +11,15 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 DT ?=
 CONF ?= conf/local.yaml
-# Two processes share the tests: much of a Spark job keeps one core waiting.
-IN_PARALLEL := --numprocesses 2 --dist loadgroup
 
 audit: $(INSTALLED) ## audit SASRec on MovieLens-100K, from raw ratings to published concept tables (DT=YYYY-MM-DD, CONF=FILE)
 	$(BIN)/recsae audit --conf $(CONF) $(if $(DT),--dt $(DT))
 
 test: lint ## lint, then every test
-	$(BIN)/python -m pytest $(IN_PARALLEL)
+	$(BIN)/python -m pytest
 
 test-unit: $(INSTALLED) ## the tests that take under 3 minutes together
-	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not integration"
+	$(BIN)/python -m pytest -m "not integration"
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -10,17 +10,7 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.spark_session import open_session
 
-SHARED_BETWEEN_FILES = "audited"  # a fixture that takes minutes: its tests run in one process
-
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process where several run at once, and the files that share a long fixture."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        group = SHARED_BETWEEN_FILES if SHARED_BETWEEN_FILES in fixtures else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
