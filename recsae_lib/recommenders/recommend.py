@@ -143,7 +143,7 @@ def _recommend_block(block: pa.RecordBatch, model: Recommender, item_ids: pa.Str
     else:
         x = model.represent(model.build_inputs(histories))
     items, best = top_items(_scores_in_parts(model, x), histories.offsets, histories.items, top_n)
-    there = best > -torch.inf
+    there = best > -np.inf
     offsets = np.zeros(len(block) + 1, dtype=np.int32)
     np.cumsum(there.sum(1), out=offsets[1:])
     context = block.column("context_indices")
