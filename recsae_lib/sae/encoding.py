@@ -12,16 +12,15 @@ import pyarrow as pa
 import torch
 
 from recsae_lib.errors import InputError
-from recsae_lib.sae.model import SparseAutoencoder, top_activations
+from recsae_lib.sae.block_encoder import BlockEncoder
+from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import load_sae, weights_digest
 
 ENCODED_COLUMNS = "user_id string, latent_ids array<int>, activations array<float>"
-CHUNK_ROWS = 1024
-BUFFER_BYTES = 64 * 2**20  # of pre-activations; a dictionary of more than 16k latents gets fewer rows a chunk
 
 ArrowMap = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
-# Fills the second argument, (rows, units), with the pre-activations of the first, (rows, d).
-PreActivations = Callable[[np.ndarray, torch.Tensor], None]
+# Writes activations and ids, (rows, k) each, of the first argument, (rows, d).
+Activate = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 
 def encode_batches(folder: str | PathLike[str]) -> ArrowMap:
@@ -38,14 +37,14 @@ def encode_batches(folder: str | PathLike[str]) -> ArrowMap:
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         local = Path(folder)
         sae = _worker_sae(local, weights_digest(local))
-        centred = np.empty((CHUNK_ROWS, sae.dimension), dtype=np.float32)
-        b_dec, encoder = sae.b_dec.detach().numpy(), sae.W_enc.detach().T
+        encoder = BlockEncoder(sae.num_latents, sae.k)
+        b_dec = sae.b_dec.detach().numpy()
 
-        def pre_activations(x: np.ndarray, out: torch.Tensor) -> None:
-            np.subtract(x, b_dec, out=centred[: len(x)])
-            torch.addmm(sae.b_enc.detach(), torch.from_numpy(centred[: len(x)]), encoder, out=out)
+        def activate(x: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray) -> None:
+            with torch.no_grad():
+                encoder.encode(torch.from_numpy(x - b_dec), sae.W_enc, sae.b_enc, activations, latent_ids)
 
-        return _encode(batches, sae.dimension, sae.num_latents, sae.k, pre_activations)
+        return _encode(batches, sae.dimension, sae.k, activate)
 
     return encode
 
@@ -68,13 +67,17 @@ def dimension_batches(mean: Sequence[float], deviation: Sequence[float], k: int)
     inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
     dimension = len(centre)
 
-    def pre_activations(x: np.ndarray, out: torch.Tensor) -> None:
-        standardised = (x - centre) * inverse
-        out.numpy()[:, 0::2] = standardised
-        out.numpy()[:, 1::2] = -standardised
+    kept = min(k, 2 * dimension)
 
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return _encode(batches, dimension, 2 * dimension, min(k, 2 * dimension), pre_activations)
+        encoder = BlockEncoder(2 * dimension, kept)
+
+        def activate(x: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray) -> None:
+            standardised = (x - centre) * inverse
+            units = np.stack([standardised, -standardised], axis=2).reshape(len(x), 2 * dimension)
+            encoder.keep(units, 0, activations, latent_ids)
+
+        return _encode(batches, dimension, kept, activate)
 
     return encode
 
@@ -91,30 +94,20 @@ def _worker_sae(folder: Path, digest: str) -> SparseAutoencoder:
     return load_sae(folder)
 
 
-def _encode(
-    batches: Iterable[pa.RecordBatch], dimension: int, units: int, k: int, pre_activations: PreActivations
-) -> Iterator[pa.RecordBatch]:
+def _encode(batches: Iterable[pa.RecordBatch], dimension: int, k: int, activate: Activate) -> Iterator[pa.RecordBatch]:
     torch.set_num_threads(1)  # Spark runs one task a core already
-    rows_at_once = max(1, min(CHUNK_ROWS, BUFFER_BYTES // (4 * units)))
-    buffer = torch.empty(rows_at_once, units)
     for batch in batches:
-        x = _matrix(batch.column(batch.schema.get_field_index("representation")), dimension)
-        counts, ids, activations = [np.zeros(1, dtype=np.int32)], [], []
-        for start in range(0, len(x), rows_at_once):
-            chunk = x[start : start + rows_at_once]
-            out = buffer[: len(chunk)]
-            pre_activations(chunk, out)
-            values, latents = top_activations(out, k)
-            active = values > 0
-            counts.append(active.sum(1).numpy().astype(np.int32))
-            ids.append(latents[active].numpy().astype(np.int32))
-            activations.append(values[active].numpy())
-        offsets = pa.array(np.cumsum(np.concatenate(counts), dtype=np.int32))
+        x = _matrix(batch.column("representation"), dimension)
+        activations, latent_ids = np.zeros((len(x), k), np.float32), np.zeros((len(x), k), np.int32)
+        activate(x, activations, latent_ids)
+        active = activations > 0
+        offsets = np.zeros(len(x) + 1, dtype=np.int32)
+        np.cumsum(active.sum(1), out=offsets[1:])
         yield pa.RecordBatch.from_arrays(
             [
-                batch.column(batch.schema.get_field_index("user_id")),
-                pa.ListArray.from_arrays(offsets, pa.array(np.concatenate([np.empty(0, np.int32), *ids]))),
-                pa.ListArray.from_arrays(offsets, pa.array(np.concatenate([np.empty(0, np.float32), *activations]))),
+                batch.column("user_id"),
+                pa.ListArray.from_arrays(offsets, pa.array(latent_ids[active])),
+                pa.ListArray.from_arrays(offsets, pa.array(activations[active])),
             ],
             names=["user_id", "latent_ids", "activations"],
         )

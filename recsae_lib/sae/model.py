@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from recsae_lib.errors import InputError
+from recsae_lib.sae.block_encoder import BlockEncoder
 
 
 class SparseAutoencoder(torch.nn.Module):
@@ -84,7 +86,13 @@ class SparseAutoencoder(torch.nn.Module):
         InputError : a representation holds NaN or an infinite number.
         """
         refuse_not_finite(x)
-        return top_activations(torch.addmm(self.b_enc, x - self.b_dec, self.W_enc.T), self.k)
+        if x.device.type != "cpu" or x.dtype != torch.float32:
+            return top_activations(torch.addmm(self.b_enc, x - self.b_dec, self.W_enc.T), self.k)
+        activations = np.empty((len(x), self.k), dtype=np.float32)
+        latent_ids = np.empty((len(x), self.k), dtype=np.int32)
+        encoder = BlockEncoder(self.num_latents, self.k)
+        encoder.encode(x - self.b_dec, self.W_enc, self.b_enc, activations, latent_ids)
+        return torch.from_numpy(activations), torch.from_numpy(latent_ids).long()
 
     def decode(self, activations: torch.Tensor, latent_ids: torch.Tensor) -> torch.Tensor:
         """Reconstruct (batch, d) representations x̂ from (batch, k) activations and latent ids."""

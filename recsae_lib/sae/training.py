@@ -15,6 +15,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.sae.losses import auxk, fvu
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
+from recsae_lib.sae.sparse_step import SparseStep
 
 SAMPLE_ROWS = 1024  # rows that initialisation looks at
 LONGEST_DEAD_WINDOW = 10_000_000  # rows; bounds the default of dead_after_rows
@@ -130,7 +131,9 @@ class _State:
     def __init__(self, sae: SparseAutoencoder, settings: SaeSettings, rows: int) -> None:
         self.sae = sae
         rate = settings.learning_rate or default_learning_rate(sae.num_latents)
-        self.optimiser = torch.optim.Adam(sae.parameters(), lr=rate)
+        self.optimiser = torch.optim.Adam(sae.parameters(), lr=rate, fused=True)
+        on_cpu = sae.W_dec.device.type == "cpu"
+        self.sparse_step = SparseStep(sae, torch.get_num_threads()) if on_cpu else None
         self.rows_since_fired = torch.zeros(sae.num_latents, dtype=torch.int64, device=sae.W_dec.device)
         self.dead_after_rows = settings.dead_after_rows or min(rows, LONGEST_DEAD_WINDOW)
 
@@ -165,18 +168,30 @@ def _train_epoch(
 
 def _step(x: torch.Tensor, state: _State, settings: SaeSettings, variance: float) -> torch.Tensor:
     """Move the weights once; return FVU, AuxK and L0 of the batch from before the move."""
-    sae = state.sae
-    x_hat, activations, latent_ids = sae.reconstruct(x)
-    fired = activations > 0
-    state.rows_since_fired += len(x)
-    state.rows_since_fired[latent_ids[fired]] = 0
-    unexplained = fvu(x, x_hat, variance)
     dead_ids = state.dead().nonzero().squeeze(1)
-    auxiliary = auxk(sae, x, x_hat, dead_ids, variance, settings.auxiliary_k)
-    state.optimiser.zero_grad()
-    (unexplained + settings.auxiliary_coefficient * auxiliary).backward()
-    remove_parallel_gradient(sae.W_dec)
+    if state.sparse_step is not None:
+        loss = state.sparse_step(x, dead_ids, variance, settings.auxiliary_coefficient, settings.auxiliary_k)
+        fired, measured = torch.from_numpy(loss.fired), torch.tensor([loss.fvu, loss.auxk, loss.l0]).double()
+    else:
+        fired, measured = _autograd_step(x, state.sae, dead_ids, settings, variance)
+    state.rows_since_fired += len(x)
+    state.rows_since_fired[fired] = 0
+    remove_parallel_gradient(state.sae.W_dec)
     state.optimiser.step()
     with torch.no_grad():
-        sae.W_dec.copy_(F.normalize(sae.W_dec))
-    return torch.stack([unexplained, auxiliary, fired.sum(1).float().mean()]).detach().double()
+        state.sae.W_dec.copy_(F.normalize(state.sae.W_dec))
+    return measured
+
+
+def _autograd_step(
+    x: torch.Tensor, sae: SparseAutoencoder, dead_ids: torch.Tensor, settings: SaeSettings, variance: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Set the gradients of a batch; return the latents that fired, and FVU, AuxK and L0."""
+    x_hat, activations, latent_ids = sae.reconstruct(x)
+    active = activations > 0
+    unexplained = fvu(x, x_hat, variance)
+    auxiliary = auxk(sae, x, x_hat, dead_ids, variance, settings.auxiliary_k)
+    sae.zero_grad()
+    (unexplained + settings.auxiliary_coefficient * auxiliary).backward()
+    measured = torch.stack([unexplained, auxiliary, active.sum(1).float().mean()]).detach().double()
+    return latent_ids[active], measured

@@ -84,13 +84,6 @@ def test_slices_empty_batches_and_chunk_borders_change_nothing(folder: str, x: n
     ]
 
 
-def test_large_dictionaries_get_smaller_chunks(folder: str, x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = next(encode_batches(folder)(iter([batch_of(x[:100])]))).to_pylist()
-    monkeypatch.setattr(encoding, "BUFFER_BYTES", 4 * NUM_LATENTS * 7)
-    chunked = next(encode_batches(folder)(iter([batch_of(x[:100])]))).to_pylist()
-    assert [row["latent_ids"] for row in chunked] == [row["latent_ids"] for row in whole]
-
-
 def test_weights_are_loaded_once_and_again_when_the_folder_is_written_anew(
     sae: SparseAutoencoder, folder: str, x: np.ndarray
 ) -> None:
