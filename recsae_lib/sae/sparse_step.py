@@ -21,15 +21,15 @@ class StepLoss:
 
     Parameters
     ----------
-    fvu, auxk : the two terms of the loss.
-    l0 : mean number of active latents a row.
-    fired : ids of the latents that were active for a row, rising.
+    fvu, auxk : the two terms of the loss, as tensors of one number: reading it would wait for a GPU.
+    l0 : mean number of active latents a row, likewise.
+    fired : int64 ids of the latents that were active for a row.
     """
 
-    fvu: float
-    auxk: float
-    l0: float
-    fired: np.ndarray
+    fvu: torch.Tensor
+    auxk: torch.Tensor
+    l0: torch.Tensor
+    fired: torch.Tensor
 
 
 class SparseStep:
@@ -91,7 +91,8 @@ class SparseStep:
         sums = -factor * rest.sum(0, dtype=np.float64)
         self._gradients["b_dec"].copy_(torch.from_numpy(sums.astype(np.float32)))
         self._gradients["b_dec"].sub_(self._gradients["b_enc"] @ sae.W_enc)
-        return StepLoss(squares / (rows * total_variance), auxiliary, active / rows, fired)
+        terms = torch.tensor([squares / (rows * total_variance), auxiliary, active / rows], dtype=torch.float64)
+        return StepLoss(terms[0], terms[1], terms[2], torch.from_numpy(fired))
 
     def _add_term(
         self,

@@ -15,7 +15,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.sae.losses import auxk, fvu
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
-from recsae_lib.sae.sparse_step import SparseStep
+from recsae_lib.sae.sparse_step import SparseStep, StepLoss
 
 SAMPLE_ROWS = 1024  # rows that initialisation looks at
 LONGEST_DEAD_WINDOW = 10_000_000  # rows; bounds the default of dead_after_rows
@@ -95,12 +95,12 @@ def train_sae(
     num_latents = settings.expansion_factor * dimension
     sae = SparseAutoencoder.initialise(sample / scale, num_latents, settings.k, seed)
     initial = sae.scaled(scale).cpu()
-    state = _State(sae, settings, moments.rows)
+    state = TrainingState(sae, settings, moments.rows)
     best, best_fvu, best_epoch = initial, math.inf, 0
     reports: list[EpochReport] = []
     for epoch in range(1, settings.epochs + 1):
         scaled_batches = (batch.to(device) / scale for batch in batches_of(epoch))
-        report = _train_epoch(epoch, scaled_batches, state, settings, variance=float(dimension))
+        report = _train_epoch(epoch, scaled_batches, state, variance=float(dimension))
         if not math.isfinite(report.fvu):
             raise InputError(f"Training diverged in epoch {epoch}", "Set a lower sae.learning_rate")
         reports.append(report)
@@ -125,20 +125,58 @@ def remove_parallel_gradient(W_dec: torch.nn.Parameter) -> None:
         W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
 
 
-class _State:
-    """What moves from step to step: weights, optimiser, and rows since each latent was last in a top-k."""
+class TrainingState:
+    """What moves from step to step: weights, optimiser, and rows since each latent was last in a top-k.
+
+    Parameters
+    ----------
+    sae : is trained in place.
+    rows : of the training set.
+    """
 
     def __init__(self, sae: SparseAutoencoder, settings: SaeSettings, rows: int) -> None:
-        self.sae = sae
+        self.sae, self.settings = sae, settings
         rate = settings.learning_rate or default_learning_rate(sae.num_latents)
         self.optimiser = torch.optim.Adam(sae.parameters(), lr=rate, fused=True)
-        on_cpu = sae.W_dec.device.type == "cpu"
-        self.sparse_step = SparseStep(sae, torch.get_num_threads()) if on_cpu else None
         self.rows_since_fired = torch.zeros(sae.num_latents, dtype=torch.int64, device=sae.W_dec.device)
         self.dead_after_rows = settings.dead_after_rows or min(rows, LONGEST_DEAD_WINDOW)
+        on_cpu = sae.W_dec.device.type == "cpu"
+        self._gradients = SparseStep(sae, torch.get_num_threads()) if on_cpu else _AutogradStep(sae)
 
     def dead(self) -> torch.Tensor:
+        """Return whether each latent is dead, (M,)."""
         return self.rows_since_fired >= self.dead_after_rows
+
+    def step(self, x: torch.Tensor, total_variance: float) -> StepLoss:
+        """Move the weights once; return what the batch, (rows, d), gave before the move."""
+        alpha, limit = self.settings.auxiliary_coefficient, self.settings.auxiliary_k
+        loss = self._gradients(x, self.dead().nonzero().squeeze(1), total_variance, alpha, limit)
+        self.rows_since_fired += len(x)
+        self.rows_since_fired[loss.fired] = 0
+        remove_parallel_gradient(self.sae.W_dec)
+        self.optimiser.step()
+        with torch.no_grad():
+            self.sae.W_dec.copy_(F.normalize(self.sae.W_dec))
+        return loss
+
+
+class _AutogradStep:
+    """What `SparseStep` does, on any device."""
+
+    def __init__(self, sae: SparseAutoencoder) -> None:
+        self.sae = sae
+
+    def __call__(
+        self, x: torch.Tensor, dead_ids: torch.Tensor, total_variance: float, alpha: float, limit: int | None
+    ) -> StepLoss:
+        x_hat, activations, latent_ids = self.sae.reconstruct(x)
+        active = activations > 0
+        unexplained = fvu(x, x_hat, total_variance)
+        auxiliary = auxk(self.sae, x, x_hat, dead_ids, total_variance, limit)
+        self.sae.zero_grad()
+        (unexplained + alpha * auxiliary).backward()
+        l0 = active.sum(1).float().mean()
+        return StepLoss(unexplained.detach(), auxiliary.detach(), l0, latent_ids[active])
 
 
 def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tuple[RunningMoments, torch.Tensor]:
@@ -152,46 +190,14 @@ def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tu
     return moments, sample
 
 
-def _train_epoch(
-    epoch: int, batches: Iterator[torch.Tensor], state: _State, settings: SaeSettings, variance: float
-) -> EpochReport:
+def _train_epoch(epoch: int, batches: Iterator[torch.Tensor], state: TrainingState, variance: float) -> EpochReport:
     started = time.perf_counter()
     rows = 0
     sums = torch.zeros(3, dtype=torch.float64, device=state.rows_since_fired.device)
     for x in batches:
-        sums += len(x) * _step(x, state, settings, variance)
+        loss = state.step(x, variance)
+        sums += len(x) * torch.stack([loss.fvu, loss.auxk, loss.l0]).double()
         rows += len(x)
     mean_fvu, mean_auxk, mean_l0 = (sums / rows).tolist()
     dead_fraction = float(state.dead().double().mean())
     return EpochReport(epoch, mean_fvu, mean_auxk, mean_l0, dead_fraction, rows, time.perf_counter() - started)
-
-
-def _step(x: torch.Tensor, state: _State, settings: SaeSettings, variance: float) -> torch.Tensor:
-    """Move the weights once; return FVU, AuxK and L0 of the batch from before the move."""
-    dead_ids = state.dead().nonzero().squeeze(1)
-    if state.sparse_step is not None:
-        loss = state.sparse_step(x, dead_ids, variance, settings.auxiliary_coefficient, settings.auxiliary_k)
-        fired, measured = torch.from_numpy(loss.fired), torch.tensor([loss.fvu, loss.auxk, loss.l0]).double()
-    else:
-        fired, measured = _autograd_step(x, state.sae, dead_ids, settings, variance)
-    state.rows_since_fired += len(x)
-    state.rows_since_fired[fired] = 0
-    remove_parallel_gradient(state.sae.W_dec)
-    state.optimiser.step()
-    with torch.no_grad():
-        state.sae.W_dec.copy_(F.normalize(state.sae.W_dec))
-    return measured
-
-
-def _autograd_step(
-    x: torch.Tensor, sae: SparseAutoencoder, dead_ids: torch.Tensor, settings: SaeSettings, variance: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Set the gradients of a batch; return the latents that fired, and FVU, AuxK and L0."""
-    x_hat, activations, latent_ids = sae.reconstruct(x)
-    active = activations > 0
-    unexplained = fvu(x, x_hat, variance)
-    auxiliary = auxk(sae, x, x_hat, dead_ids, variance, settings.auxiliary_k)
-    sae.zero_grad()
-    (unexplained + settings.auxiliary_coefficient * auxiliary).backward()
-    measured = torch.stack([unexplained, auxiliary, active.sum(1).float().mean()]).detach().double()
-    return latent_ids[active], measured

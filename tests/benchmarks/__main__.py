@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.benchmarks.harness import table, write_figures
 
 RESULTS = Path("var/bench")
-SHARED = ("__main__", "harness", "synthetic")
+SHARED = ("__main__", "harness", "sae_peers", "synthetic")
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in SHARED)
 
 

@@ -56,13 +56,13 @@ def test_losses_and_gradients_are_those_of_autograd(
     step(torch.randn(300, dimension, generator=random), dead_ids, 3.0, ALPHA, limit)  # leaves its traces in the buffers
     loss = step(x, dead_ids, float(dimension), ALPHA, limit)
     unexplained, auxiliary, gradients = autograd(sae, x, dead_ids, float(dimension), limit)
-    assert (loss.fvu, loss.auxk) == pytest.approx((unexplained, auxiliary), rel=1e-5)
+    assert (loss.fvu.item(), loss.auxk.item()) == pytest.approx((unexplained, auxiliary), rel=1e-5)
     for name, weights in sae.named_parameters():
         assert weights.grad is not None
         expected = gradients[name].float()
         torch.testing.assert_close(weights.grad, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
     activations, latent_ids = sae.encode(x)
-    assert loss.l0 == pytest.approx((activations > 0).sum(1).double().mean().item())
+    assert loss.l0.item() == pytest.approx((activations > 0).sum(1).double().mean().item())
     assert loss.fired.tolist() == latent_ids[activations > 0].unique().tolist()
 
 
@@ -83,6 +83,6 @@ def test_rows_for_which_nothing_fires_move_only_the_decoder_bias() -> None:
         sae.b_enc.fill_(-1e6)
     x = torch.randn(50, 16, generator=torch.Generator().manual_seed(4))
     loss = SparseStep(sae, 2)(x, torch.tensor([1, 2]), 16.0, ALPHA, None)
-    assert (loss.l0, loss.fired.tolist()) == (0.0, [])
+    assert (loss.l0.item(), loss.fired.tolist()) == (0.0, [])
     assert not any(w.grad.any() for w in (sae.W_enc, sae.b_enc, sae.W_dec) if w.grad is not None)
     torch.testing.assert_close(sae.b_dec.grad, -2 / 16 * (x - sae.b_dec).mean(0))
