@@ -8,9 +8,11 @@ It opens no Spark session and runs wherever the bulk folder and MLflow can be re
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 
+from recsae_lib.checkpoint import CheckpointFile
 from recsae_lib.config import Settings
 from recsae_lib.device import resolve_device
 from recsae_lib.job import JobContext, for_each_site, log, main
@@ -19,13 +21,16 @@ from recsae_lib.registry import TrainingRun
 from recsae_lib.representations.held_out import read_held_out
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.loader import RepresentationLoader
+from recsae_lib.run_record import code_version
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.fidelity import measure_fidelity
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae, weights_digest
 from recsae_lib.sae.training import EpochReport, train_sae
+from recsae_lib.stop_signals import stop_at_signals
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress on the terminal
+CHECKPOINT_SECONDS = 60.0
 
 
 @for_each_site
@@ -37,13 +42,19 @@ def run(context: JobContext) -> None:
     )
     fidelity_on = _fidelity_measurer(context)
     device = resolve_device(settings.device)
-    with context.registry.training_run(context.sae_name, context.tags, _parameters(context, loader, device)) as mlrun:
+    parameters = _parameters(context, loader, device)
+    identity = hashlib.sha256(f"{parameters} {code_version()}".encode()).hexdigest()
+    checkpoint = CheckpointFile(context.work_folder() / "checkpoint.safetensors", identity, CHECKPOINT_SECONDS)
+    with context.registry.training_run(context.sae_name, context.tags, parameters) as mlrun:
 
-        def on_epoch(report: EpochReport, sae: SparseAutoencoder) -> None:
-            tell(report, fidelity_on("dev", sae).get("ndcg@10_kept"))
+        def on_epoch(report: EpochReport, sae: SparseAutoencoder | None) -> None:
+            tell(report, None if sae is None else fidelity_on("dev", sae).get("ndcg@10_kept"))
 
         tell = _teller(mlrun, settings)
-        trained = train_sae(loader.iterate, loader.dimension, settings.sae, settings.seed, device, on_epoch)
+        with stop_at_signals() as stop:
+            trained = train_sae(
+                loader.iterate, loader.dimension, settings.sae, settings.seed, device, on_epoch, checkpoint, stop
+            )
         reconstruction = evaluate_sae(trained.sae, loader.iterate(0))
         fidelity = fidelity_on("test", trained.sae)
         mlrun.log_metrics(

@@ -1,10 +1,10 @@
-"""The one exception that means "the input is wrong": cause and remedy, shown as a line, exit code 2."""
+"""Endings that are no faults of the program, each with its exit code (`job.guarded`)."""
 
 from __future__ import annotations
 
 
 class InputError(Exception):
-    """Something a person can mend: a setting, a file, a missing partition.
+    """Something a person can mend: a setting, a file, a missing partition. Exit code 2.
 
     Parameters
     ----------
@@ -20,3 +20,7 @@ class InputError(Exception):
 
 class CheckError(Exception):
     """A ``fail`` check refused an audit: it stays on its branch, main keeps the last good one. Exit code 3."""
+
+
+class StoppedError(Exception):
+    """A signal ended the job between two steps: its state is saved, and starting it again goes on. Exit code 4."""

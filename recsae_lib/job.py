@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
-from recsae_lib.errors import CheckError, InputError
+from recsae_lib.errors import CheckError, InputError, StoppedError
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
     from pyspark.sql import SparkSession
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wai
     from recsae_lib.warehouse.store import Warehouse
 
 BASE_SETTINGS = Path("conf/base.yaml")
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED = 1, 2, 3
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED = 1, 2, 3, 4
 
 log = logging.getLogger("recsae")
 
@@ -188,7 +188,7 @@ def for_each_site(run: Callable[[JobContext], None]) -> Callable[[JobContext], N
 
 
 def main(file: str, run: Callable[[JobContext], None]) -> None:
-    """Entry of a job file: parse arguments, run, exit with 0, 1 (failure), 2 (bad input) or 3 (a check failed)."""
+    """Entry of a job file: parse arguments, run, and exit with the code that `guarded` gives."""
     module = sys.modules["__main__"]
     parser = argparse.ArgumentParser(
         prog=Path(file).name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -203,7 +203,10 @@ def main(file: str, run: Callable[[JobContext], None]) -> None:
 
 
 def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
-    """Run `action` and turn what it raises into one line on standard error and an exit code."""
+    """Run `action`; return 0, or 1 (a fault of the program), 2 (bad input), 3 (a check failed) or 4 (stopped by a signal).
+
+    What it raises becomes one line on standard error.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     log.setLevel(logging.INFO)
     try:
@@ -211,6 +214,9 @@ def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
     except CheckError as failure:
         print(f"recsae: {failure}", file=sys.stderr)
         return EXIT_CHECK_FAILED
+    except StoppedError as stopped:
+        print(f"recsae: {stopped}; its state is saved, start again to go on", file=sys.stderr)
+        return EXIT_STOPPED
     except KeyboardInterrupt:
         print("recsae: interrupted; what was finished stays, start again to go on", file=sys.stderr)
         return EXIT_FAILED

@@ -27,7 +27,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
-from recsae_lib.errors import InputError
+from recsae_lib.errors import InputError, StoppedError
 
 DIGEST_TAG = "recsae.weights_sha256"
 # The signature is stated, so MLflow need not guess it; and how it lays out a new data base is no news.
@@ -99,7 +99,10 @@ class Registry:
     def training_run(
         self, experiment: str, tags: Mapping[str, str], parameters: Mapping[str, Any]
     ) -> Iterator[TrainingRun]:
-        """Open a run; a failure inside marks it FAILED. Runs with the same tags that a kill left open are closed."""
+        """Open a run; a failure inside marks it FAILED, a stop KILLED.
+
+        Runs with the same tags that a kill left open are closed.
+        """
         experiment_id = self._experiment(experiment)
         self._close_abandoned(experiment_id, tags)
         run = self.client.create_run(experiment_id, tags=dict(tags), run_name=" ".join(tags.values()))
@@ -107,8 +110,8 @@ class Registry:
             for name, value in parameters.items():
                 self.client.log_param(run.info.run_id, name, str(value)[:PARAMETER_LENGTH])
             yield TrainingRun(self.client, run.info.run_id)
-        except BaseException:
-            self.client.set_terminated(run.info.run_id, "FAILED")
+        except BaseException as ending:
+            self.client.set_terminated(run.info.run_id, "KILLED" if isinstance(ending, StoppedError) else "FAILED")
             raise
         self.client.set_terminated(run.info.run_id, "FINISHED")
 

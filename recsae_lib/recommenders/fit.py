@@ -13,16 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from recsae_lib.checkpoint import Checkpoint, CheckpointFile, optimiser_tensors, restore_optimiser
 from recsae_lib.config import RecommenderSettings
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders.bpr_mf import BprMf, BprMfObjective
-from recsae_lib.recommenders.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    optimiser_tensors,
-    restore_optimiser,
-    save_checkpoint,
-)
 from recsae_lib.recommenders.evaluation import held_out_ranks, model_scorer, ndcg
 from recsae_lib.recommenders.lightgcn import LightGcn, LightGcnObjective
 from recsae_lib.recommenders.sasrec import Sasrec, SasrecObjective
@@ -231,14 +225,13 @@ class _Keeper:
     def __init__(
         self, path: Path | None, seconds: float, histories: TrainingHistories, settings: RecommenderSettings, seed: int
     ) -> None:
-        self.path, self.seconds, self.last = path, seconds, time.monotonic()
         digest = hashlib.sha256(f"{settings.model_dump_json()} {seed} {histories.item_count}".encode())
         for part in (histories.offsets, histories.items, histories.train_ends, histories.test_starts):
             digest.update(part.tobytes())
-        self.identity = digest.hexdigest()
+        self.file = None if path is None else CheckpointFile(path, digest.hexdigest(), seconds)
 
     def resume(self, phases: list[Objective], device: torch.device) -> tuple[_Progress, dict[str, torch.Tensor]]:
-        kept = load_checkpoint(self.path, self.identity) if self.path is not None else None
+        kept = None if self.file is None else self.file.load()
         if kept is None:
             return _Progress(), {}
         progress = _Progress.restore(kept.progress)
@@ -248,7 +241,7 @@ class _Keeper:
         return progress, kept.part("best")
 
     def keep(self, objective: Objective, progress: _Progress, best: dict[str, torch.Tensor]) -> None:
-        if self.path is None or time.monotonic() - self.last < self.seconds:
+        if self.file is None or not self.file.is_due():
             return
         groups = {
             "network": objective.network.state_dict(),
@@ -256,9 +249,8 @@ class _Keeper:
             "best": best,
         }
         tensors = {f"{group}.{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-        save_checkpoint(self.path, self.identity, Checkpoint(asdict(progress), tensors))
-        self.last = time.monotonic()
+        self.file.save(Checkpoint(asdict(progress), tensors))
 
     def discard(self) -> None:
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        if self.file is not None:
+            self.file.discard()

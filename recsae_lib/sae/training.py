@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Any
 
 import torch
-from torch.nn import functional as F
 
+from recsae_lib.checkpoint import Checkpoint, CheckpointFile, optimiser_tensors, restore_optimiser
 from recsae_lib.config import SaeSettings
-from recsae_lib.errors import InputError
-from recsae_lib.sae.losses import auxk, fvu
+from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
-from recsae_lib.sae.sparse_step import SparseStep, StepLoss
+from recsae_lib.sae.training_state import TrainingState
 
 SAMPLE_ROWS = 1024  # rows that initialisation looks at
-LONGEST_DEAD_WINDOW = 10_000_000  # rows; bounds the default of dead_after_rows
 
 
 @dataclass(frozen=True)
@@ -60,31 +61,118 @@ class TrainedSae:
     reports: tuple[EpochReport, ...]
 
 
+@dataclass
+class _Progress:
+    """Where a training stands; `batches` to `seconds` are of the pass that is under way."""
+
+    scale: float
+    rows: int
+    reports: tuple[EpochReport, ...] = ()
+    best_fvu: float = math.inf
+    best_epoch: int = 0
+    batches: int = 0
+    rows_done: int = 0
+    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))  # FVU, AuxK, L0 · rows
+    seconds: float = 0.0
+
+    def next_pass(self, report: EpochReport) -> _Progress:
+        return _Progress(self.scale, self.rows, (*self.reports, report), self.best_fvu, self.best_epoch)
+
+    def values(self) -> dict[str, Any]:
+        return {**asdict(self), "sums": self.sums.tolist()}
+
+    @classmethod
+    def restore(cls, values: dict[str, Any]) -> _Progress:
+        reports = tuple(EpochReport(**report) for report in values["reports"])
+        return cls(**{**values, "reports": reports, "sums": torch.tensor(values["sums"], dtype=torch.float64)})
+
+
 def train_sae(
     batches_of: Callable[[int], Iterator[torch.Tensor]],
     dimension: int,
     settings: SaeSettings,
     seed: int,
     device: str,
-    on_epoch: Callable[[EpochReport, SparseAutoencoder], None],
+    on_epoch: Callable[[EpochReport, SparseAutoencoder | None], None],
+    checkpoint: CheckpointFile | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrainedSae:
     """Train on all batches of an epoch, `settings.epochs` times at most; on a CPU the seed decides every bit.
 
     Pass 0 only measures: the mean and total variance of the training set, and a sample for initialisation. Inside,
     representations are divided by one scalar (to unit variance a dimension, so that one learning rate suits every
-    recommender); the weights that come back take raw ones.
+    recommender); the weights that come back take raw ones. A training that was interrupted anywhere and goes on from
+    its checkpoint ends with the same bits as one that was not.
 
     Parameters
     ----------
-    batches_of : gives the (batch, d) batches of an epoch, e.g. ``RepresentationLoader.iterate``.
+    batches_of : gives the (batch, d) batches of an epoch, in the same order whenever it is asked, e.g.
+        ``RepresentationLoader.iterate``.
     dimension : d
-    on_epoch : is told of each pass when it ends, with the SAE as it then is (takes raw representations).
+    on_epoch : is told of each pass when it ends, with the SAE as it then is (takes raw representations); after a
+        restart of the passes before it too, without one.
+    checkpoint : written between steps when it is due, and removed at the end.
+    stop : is asked after every step; True writes the checkpoint and ends with `StoppedError`.
 
     Raises
     ------
     InputError : no rows, representations that are all alike or hold NaN, k larger than M, or a training that diverges.
+    StoppedError : `stop` said so.
     """
-    moments, sample = _measure(batches_of(0), dimension, device)
+    kept = checkpoint.load() if checkpoint is not None else None
+    if kept is not None:
+        progress = _Progress.restore(kept.progress)
+        sae, initial, best = (SparseAutoencoder(**kept.part(n), k=settings.k) for n in ("sae", "initial", "best"))
+        state = TrainingState(sae.to(device), settings, progress.rows)
+        restore_optimiser(state.optimiser, kept.part("optimiser"))
+        state.rows_since_fired = kept.tensors["rows_since_fired"].to(device)
+        for report in progress.reports:
+            on_epoch(report, None)
+    else:
+        progress, sae = _initialise(batches_of(0), dimension, settings, seed, device)
+        initial = sae.scaled(progress.scale).cpu()
+        best = deepcopy(initial)
+        state = TrainingState(sae, settings, progress.rows)
+
+    def save() -> None:
+        if checkpoint is not None:
+            models = {"sae": state.sae, "initial": initial, "best": best}
+            tensors = {f"{model}.{name}": t for model, s in models.items() for name, t in s.state_dict().items()}
+            tensors |= {f"optimiser.{name}": t for name, t in optimiser_tensors(state.optimiser).items()}
+            checkpoint.save(Checkpoint(progress.values(), {**tensors, "rows_since_fired": state.rows_since_fired}))
+
+    while not _has_ended(progress, settings):
+        epoch = len(progress.reports) + 1
+        for _ in _steps(batches_of(epoch), state, progress, device, float(dimension)):
+            if stop():
+                save()
+                raise StoppedError(
+                    f"Stopped in epoch {epoch} of {settings.epochs} of training, after {progress.batches} steps"
+                )
+            if checkpoint is not None and checkpoint.is_due():
+                save()
+        report = _report(progress, state)
+        if not math.isfinite(report.fvu):
+            raise InputError(f"Training diverged in epoch {epoch}", "Set a lower sae.learning_rate")
+        current = state.sae.scaled(progress.scale)
+        if report.fvu < progress.best_fvu:
+            best, progress.best_fvu, progress.best_epoch = current.cpu(), report.fvu, epoch
+        progress = progress.next_pass(report)
+        on_epoch(report, current)
+    if checkpoint is not None:
+        checkpoint.discard()
+    return TrainedSae(best, initial, progress.reports)
+
+
+def _has_ended(progress: _Progress, settings: SaeSettings) -> bool:
+    done = len(progress.reports)
+    return done >= settings.epochs or done - progress.best_epoch >= settings.patience
+
+
+def _initialise(
+    batches: Iterator[torch.Tensor], dimension: int, settings: SaeSettings, seed: int, device: str
+) -> tuple[_Progress, SparseAutoencoder]:
+    moments, sample = _measure(batches, dimension, device)
     total_variance = moments.squared_deviations / max(moments.rows, 1)
     if not 0.0 < total_variance < math.inf:
         raise InputError(
@@ -93,90 +181,7 @@ def train_sae(
         )
     scale = math.sqrt(total_variance / dimension)
     num_latents = settings.expansion_factor * dimension
-    sae = SparseAutoencoder.initialise(sample / scale, num_latents, settings.k, seed)
-    initial = sae.scaled(scale).cpu()
-    state = TrainingState(sae, settings, moments.rows)
-    best, best_fvu, best_epoch = initial, math.inf, 0
-    reports: list[EpochReport] = []
-    for epoch in range(1, settings.epochs + 1):
-        scaled_batches = (batch.to(device) / scale for batch in batches_of(epoch))
-        report = _train_epoch(epoch, scaled_batches, state, variance=float(dimension))
-        if not math.isfinite(report.fvu):
-            raise InputError(f"Training diverged in epoch {epoch}", "Set a lower sae.learning_rate")
-        reports.append(report)
-        current = sae.scaled(scale)
-        on_epoch(report, current)
-        if report.fvu < best_fvu:
-            best, best_fvu, best_epoch = current.cpu(), report.fvu, epoch
-        elif epoch - best_epoch >= settings.patience:
-            break
-    return TrainedSae(best, initial, tuple(reports))
-
-
-def default_learning_rate(num_latents: int) -> float:
-    """2e-4/√(M/2¹⁴) (method.md section 2)."""
-    return 2e-4 / math.sqrt(num_latents / 2**14)
-
-
-@torch.no_grad()
-def remove_parallel_gradient(W_dec: torch.nn.Parameter) -> None:
-    """Take out of each row's gradient the component along the row, which normalisation would undo anyway."""
-    if W_dec.grad is not None:
-        W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
-
-
-class TrainingState:
-    """What moves from step to step: weights, optimiser, and rows since each latent was last in a top-k.
-
-    Parameters
-    ----------
-    sae : is trained in place.
-    rows : of the training set.
-    """
-
-    def __init__(self, sae: SparseAutoencoder, settings: SaeSettings, rows: int) -> None:
-        self.sae, self.settings = sae, settings
-        rate = settings.learning_rate or default_learning_rate(sae.num_latents)
-        self.optimiser = torch.optim.Adam(sae.parameters(), lr=rate, fused=True)
-        self.rows_since_fired = torch.zeros(sae.num_latents, dtype=torch.int64, device=sae.W_dec.device)
-        self.dead_after_rows = settings.dead_after_rows or min(rows, LONGEST_DEAD_WINDOW)
-        on_cpu = sae.W_dec.device.type == "cpu"
-        self._gradients = SparseStep(sae, torch.get_num_threads()) if on_cpu else _AutogradStep(sae)
-
-    def dead(self) -> torch.Tensor:
-        """Return whether each latent is dead, (M,)."""
-        return self.rows_since_fired >= self.dead_after_rows
-
-    def step(self, x: torch.Tensor, total_variance: float) -> StepLoss:
-        """Move the weights once; return what the batch, (rows, d), gave before the move."""
-        alpha, limit = self.settings.auxiliary_coefficient, self.settings.auxiliary_k
-        loss = self._gradients(x, self.dead().nonzero().squeeze(1), total_variance, alpha, limit)
-        self.rows_since_fired += len(x)
-        self.rows_since_fired[loss.fired] = 0
-        remove_parallel_gradient(self.sae.W_dec)
-        self.optimiser.step()
-        with torch.no_grad():
-            self.sae.W_dec.copy_(F.normalize(self.sae.W_dec))
-        return loss
-
-
-class _AutogradStep:
-    """What `SparseStep` does, on any device."""
-
-    def __init__(self, sae: SparseAutoencoder) -> None:
-        self.sae = sae
-
-    def __call__(
-        self, x: torch.Tensor, dead_ids: torch.Tensor, total_variance: float, alpha: float, limit: int | None
-    ) -> StepLoss:
-        x_hat, activations, latent_ids = self.sae.reconstruct(x)
-        active = activations > 0
-        unexplained = fvu(x, x_hat, total_variance)
-        auxiliary = auxk(self.sae, x, x_hat, dead_ids, total_variance, limit)
-        self.sae.zero_grad()
-        (unexplained + alpha * auxiliary).backward()
-        l0 = active.sum(1).float().mean()
-        return StepLoss(unexplained.detach(), auxiliary.detach(), l0, latent_ids[active])
+    return _Progress(scale, moments.rows), SparseAutoencoder.initialise(sample / scale, num_latents, settings.k, seed)
 
 
 def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tuple[RunningMoments, torch.Tensor]:
@@ -190,14 +195,22 @@ def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tu
     return moments, sample
 
 
-def _train_epoch(epoch: int, batches: Iterator[torch.Tensor], state: TrainingState, variance: float) -> EpochReport:
-    started = time.perf_counter()
-    rows = 0
-    sums = torch.zeros(3, dtype=torch.float64, device=state.rows_since_fired.device)
-    for x in batches:
-        loss = state.step(x, variance)
-        sums += len(x) * torch.stack([loss.fvu, loss.auxk, loss.l0]).double()
-        rows += len(x)
-    mean_fvu, mean_auxk, mean_l0 = (sums / rows).tolist()
+def _steps(
+    batches: Iterator[torch.Tensor], state: TrainingState, progress: _Progress, device: str, variance: float
+) -> Iterator[None]:
+    """Train on the batches of a pass that have not been done, and yield after each."""
+    progress.sums = progress.sums.to(device)
+    started = time.perf_counter() - progress.seconds
+    for batch in islice(batches, progress.batches, None):
+        loss = state.step(batch.to(device) / progress.scale, variance)
+        progress.sums += len(batch) * torch.stack([loss.fvu, loss.auxk, loss.l0]).double()
+        progress.batches += 1
+        progress.rows_done += len(batch)
+        progress.seconds = time.perf_counter() - started
+        yield
+
+
+def _report(progress: _Progress, state: TrainingState) -> EpochReport:
+    fvu, auxk, l0 = (progress.sums / progress.rows_done).tolist()
     dead_fraction = float(state.dead().double().mean())
-    return EpochReport(epoch, mean_fvu, mean_auxk, mean_l0, dead_fraction, rows, time.perf_counter() - started)
+    return EpochReport(len(progress.reports) + 1, fvu, auxk, l0, dead_fraction, progress.rows_done, progress.seconds)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from recsae_lib.checkpoint import CheckpointFile
 from recsae_lib.config import RecommenderSettings
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.checkpoint import load_checkpoint
 from recsae_lib.recommenders.evaluation import measure_test
 from recsae_lib.recommenders.fit import EpochReport, TrainedRecommender, fit
 from recsae_lib.recommenders.training_histories import TrainingHistories
@@ -162,7 +162,7 @@ def test_a_checkpoint_of_other_settings_or_damaged_is_not_taken(tmp_path: Path) 
     with pytest.raises(KilledError):
         fit(cycles(), chosen, 0, CPU, kill, path, checkpoint_seconds=0.0)
     kept = path.read_bytes()
-    progress = load_checkpoint(path, "another identity")
+    progress = CheckpointFile(path, "another identity", 0.0).load()
     assert progress is None
     path.write_bytes(kept[:-7])
     assert len(epochs_told(seed=0)) == 3

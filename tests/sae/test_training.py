@@ -1,24 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from recsae_lib.checkpoint import CheckpointFile
 from recsae_lib.config import SaeSettings
-from recsae_lib.errors import InputError
-from recsae_lib.sae import training
+from recsae_lib.errors import InputError, StoppedError
+from recsae_lib.sae import training_state
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.model import SparseAutoencoder
-from recsae_lib.sae.training import (
-    EpochReport,
-    TrainedSae,
-    TrainingState,
-    default_learning_rate,
-    remove_parallel_gradient,
-    train_sae,
-)
+from recsae_lib.sae.training import EpochReport, TrainedSae, train_sae
+from recsae_lib.sae.training_state import TrainingState, default_learning_rate, remove_parallel_gradient
 
 
 def batches_of(x: torch.Tensor, batch_size: int) -> Callable[[int], Iterator[torch.Tensor]]:
@@ -100,6 +96,55 @@ def test_same_seed_same_bits_another_seed_others() -> None:
     for name, tensor in first.initial.state_dict().items():
         assert torch.equal(tensor, again.initial.state_dict()[name])
     assert not torch.equal(first.sae.W_dec, other.sae.W_dec)
+
+
+@pytest.mark.parametrize("stops", [(1,), (4, 6), (7, 8, 9), (20,)])  # 8 steps a pass, 3 passes
+def test_a_training_that_was_stopped_ends_with_the_same_bits(stops: tuple[int, ...], tmp_path: Path) -> None:
+    _, x = planted(rows=2000, dimension=8, atoms=24, active=2)
+    # Dead after a part of a pass, so that AuxK is at work.
+    settings = SaeSettings(expansion_factor=16, k=2, batch_size=256, epochs=3, dead_after_rows=500)
+    batches = batches_of(x, settings.batch_size)
+    checkpoint = CheckpointFile(tmp_path / "checkpoint.safetensors", "identity", seconds=3600.0)
+    done = 0
+    for until in stops:
+
+        def stop(until: int = until) -> bool:
+            nonlocal done
+            done += 1
+            return done == until
+
+        with pytest.raises(StoppedError):
+            train_sae(batches, 8, settings, 1, "cpu", lambda report, sae: None, checkpoint, stop)
+    told: list[tuple[int, bool]] = []
+    resumed = train_sae(
+        batches, 8, settings, 1, "cpu", lambda report, sae: told.append((report.epoch, sae is None)), checkpoint
+    )
+    whole = train(x, settings)
+    for name, weights in whole.sae.state_dict().items():
+        assert torch.equal(weights, resumed.sae.state_dict()[name]), name
+        assert torch.equal(whole.initial.state_dict()[name], resumed.initial.state_dict()[name]), name
+    for ours, expected in zip(resumed.reports, whole.reports, strict=True):
+        assert (ours.fvu, ours.auxk, ours.l0, ours.rows) == (expected.fvu, expected.auxk, expected.l0, expected.rows)
+    assert told == [(epoch, epoch * 8 < stops[-1]) for epoch in (1, 2, 3)]
+    assert not checkpoint.path.exists()
+
+
+def test_a_checkpoint_that_is_due_is_written_between_steps_and_one_of_other_data_is_not_taken(tmp_path: Path) -> None:
+    _, x = planted(rows=1000, dimension=8, atoms=24, active=2)
+    settings = SaeSettings(expansion_factor=4, k=2, batch_size=100, epochs=2)
+    path, seen = tmp_path / "checkpoint.safetensors", []
+
+    def look() -> bool:
+        seen.append(path.exists())
+        return len(seen) == 15
+
+    with pytest.raises(StoppedError):
+        train_sae(
+            batches_of(x, 100), 8, settings, 1, "cpu", lambda report, sae: None, CheckpointFile(path, "a", 0.0), look
+        )
+    assert seen == [False, *[True] * 14]
+    assert CheckpointFile(path, "b", 0.0).load() is None
+    assert CheckpointFile(path, "a", 0.0).load() is not None
 
 
 def test_global_random_state_is_neither_read_nor_moved() -> None:
@@ -190,4 +235,4 @@ def test_divergence_is_reported() -> None:
 
 
 def test_long_passes_bound_the_dead_window() -> None:
-    assert training.LONGEST_DEAD_WINDOW == 10_000_000
+    assert training_state.LONGEST_DEAD_WINDOW == 10_000_000
