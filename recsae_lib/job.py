@@ -203,7 +203,7 @@ def main(file: str, run: Callable[[JobContext], None]) -> None:
 
 
 def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
-    """Run `action`; return 0, or 1 (a fault of the program), 2 (bad input), 3 (a check failed) or 4 (stopped by a signal).
+    """Run `action`; return 0, 1 (a fault of the program), 2 (bad input), 3 (a check failed) or 4 (stopped by a signal).
 
     What it raises becomes one line on standard error.
     """
