@@ -20,6 +20,7 @@ setup(
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "mlflow>=3.1,<4",
+        "matplotlib>=3.7",
         "boto3>=1.34",
         "openai>=1.50",
         "pydantic>=2.6,<3",

@@ -16,6 +16,7 @@ from recsae_lib.checkpoint import CheckpointFile
 from recsae_lib.config import Settings
 from recsae_lib.device import resolve_device
 from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.recommenders.evaluation import LIST_LENGTH
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.registry import TrainingRun
 from recsae_lib.representations.held_out import read_held_out
@@ -25,12 +26,14 @@ from recsae_lib.run_record import code_version
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.fidelity import measure_fidelity
 from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.plots import density_plot, loss_plot
 from recsae_lib.sae.store import save_sae, weights_digest
 from recsae_lib.sae.training import EpochReport, train_sae
 from recsae_lib.stop_signals import stop_at_signals
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress on the terminal
 CHECKPOINT_SECONDS = 60.0
+EXAMPLE_ROWS = 3
 
 
 @for_each_site
@@ -56,6 +59,7 @@ def run(context: JobContext) -> None:
                 loader.iterate, loader.dimension, settings.sae, settings.seed, device, on_epoch, checkpoint, stop
             )
         reconstruction = evaluate_sae(trained.sae, loader.iterate(0))
+        example = next(loader.iterate(0))[:EXAMPLE_ROWS].numpy()
         fidelity = fidelity_on("test", trained.sae)
         mlrun.log_metrics(
             {
@@ -63,10 +67,13 @@ def run(context: JobContext) -> None:
                 "l0": reconstruction.l0,
                 "dead_fraction": reconstruction.dead_fraction,
                 "mean_cosine": reconstruction.mean_cosine,
+                "shrinkage": reconstruction.shrinkage,
                 "training_rows": reconstruction.rows,
                 **fidelity,
             }
         )
+        mlrun.log_figure("density", density_plot(reconstruction.densities, reconstruction.rows))
+        mlrun.log_figure("loss", loss_plot(trained.reports))
         description = {"model_version": context.model_version, "dt": context.dt.isoformat()}
         folder = context.work_folder() / "sae"
         save_sae(trained.sae, folder, description)
@@ -77,9 +84,7 @@ def run(context: JobContext) -> None:
             "dimension": str(trained.sae.dimension),
             "k": str(trained.sae.k),
         }
-        version = context.registry.register_sae(
-            mlrun, context.sae_name, folder, weights_digest(folder), trained.sae.dimension, tags
-        )
+        version = context.registry.register_sae(mlrun, context.sae_name, folder, weights_digest(folder), example, tags)
     context.registry.set_alias(context.sae_name, "candidate", version)
     log.info(
         "train_sae: version %s: FVU %.4f, L0 %.2f, dead latents %.1f %%, NDCG@10 kept %s",
@@ -107,6 +112,7 @@ def _fidelity_measurer(context: JobContext) -> Callable[[RowKind, SparseAutoenco
             **{f"original_{name}": value for name, value in fidelity.original.items()},
             **{f"reconstructed_{name}": value for name, value in fidelity.reconstructed.items()},
             **{f"{name}_kept": value for name, value in fidelity.kept().items()},
+            f"overlap@{LIST_LENGTH}": fidelity.overlap,
         }
 
     return measure

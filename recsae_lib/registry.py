@@ -21,6 +21,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 import numpy as np
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -60,6 +61,10 @@ class TrainingRun:
         """Log metrics of one epoch (`step`), or of the whole run; ``ndcg@10`` is written ``ndcg_at_10``."""
         for name, value in metrics.items():
             self.client.log_metric(self.run_id, name.replace("@", "_at_"), value, step=step)
+
+    def log_figure(self, name: str, figure: Figure) -> None:
+        """Log a plot as ``plots/<name>.png``."""
+        self.client.log_figure(self.run_id, figure, f"plots/{name}.png")
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tag the run."""
@@ -126,15 +131,19 @@ class Registry:
         return self._create(name, source, run, digest, tags)
 
     def register_sae(
-        self, run: TrainingRun, name: str, folder: Path, digest: str, dimension: int, tags: Mapping[str, str]
+        self, run: TrainingRun, name: str, folder: Path, digest: str, example: np.ndarray, tags: Mapping[str, str]
     ) -> int:
         """Register a folder of `sae.store` as a pyfunc (models from code): raw (n, d) float32 representations in,
         ``latent_ids`` and ``activations`` out. Returns the version, an older one where the weights are its.
+
+        Parameters
+        ----------
+        example : (n, d) some representations, kept beside the model.
         """
         if (known := self._version_of(name, digest)) is not None:
             return known
         signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype("float32"), (-1, dimension))]),
+            inputs=Schema([TensorSpec(np.dtype("float32"), (-1, example.shape[1]))]),
             outputs=Schema(
                 [ColSpec(Array(DataType.integer), "latent_ids"), ColSpec(Array(DataType.float), "activations")]
             ),
@@ -145,6 +154,7 @@ class Registry:
                 python_model=str(Path(__file__).with_name("served_sae.py")),
                 artifacts={"sae": str(folder)},
                 signature=signature,
+                input_example=example,
                 pip_requirements=["recsae"],
             )
         return self._create(name, logged.model_uri, run, digest, tags, model_id=logged.model_id)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -24,7 +26,10 @@ class SaeMetrics:
     alive : latents that fire for at least one row of the set.
     dead_fraction : share of latents that fire for none.
     mean_cosine : mean cosine between x and x̂.
+    shrinkage : Σ‖x̂ − b_dec‖² / Σ (x̂ − b_dec) · (x − b_dec), the factor by which x̂ − b_dec would have to be divided to
+        come nearest to x − b_dec: below 1, reconstructions are too short. NaN where nothing fires.
     rows : rows of the set.
+    densities : (M,) float64, share of the rows for which each latent fires.
     """
 
     fvu: float
@@ -32,7 +37,9 @@ class SaeMetrics:
     alive: int
     dead_fraction: float
     mean_cosine: float
+    shrinkage: float
     rows: int
+    densities: np.ndarray
 
 
 @torch.no_grad()
@@ -45,29 +52,33 @@ def evaluate_sae(sae: SparseAutoencoder, batches: Iterable[torch.Tensor]) -> Sae
     """
     device = sae.W_dec.device
     moments = RunningMoments(sae.dimension, device)
-    fires = torch.zeros(sae.num_latents, dtype=torch.bool, device=device)
-    # Σ‖x − x̂‖², active latents, Σ cosine
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    fires = torch.zeros(sae.num_latents, dtype=torch.int64, device=device)
+    # Σ‖x − x̂‖², active latents, Σ cosine, Σ‖x̂ − b_dec‖², Σ (x̂ − b_dec) · (x − b_dec)
+    sums = torch.zeros(5, dtype=torch.float64, device=device)
     for batch in batches:
         x = batch.to(device)
         x_hat, activations, latent_ids = sae.reconstruct(x)
         active = activations > 0
-        fires[latent_ids[active]] = True
+        fires += torch.bincount(latent_ids[active], minlength=sae.num_latents)
         exact, exact_hat = x.double(), x_hat.double()
         cosine = F.cosine_similarity(exact, exact_hat, dim=1)
-        sums += torch.stack([(exact - exact_hat).square().sum(), active.sum(), cosine.sum()])
+        away, away_hat = exact - sae.b_dec, exact_hat - sae.b_dec
+        products = (away_hat.square().sum(), (away_hat * away).sum())
+        sums += torch.stack([(exact - exact_hat).square().sum(), active.sum(), cosine.sum(), *products])
         moments.add(x)
     if not moments.squared_deviations > 0.0:
         raise InputError(
             f"The {moments.rows} representations to evaluate on have no variance", "Evaluate on more users"
         )
-    squared_error, active_latents, cosines = sums.tolist()
-    alive = int(fires.sum())
+    squared_error, active_latents, cosines, squared_lengths, projections = sums.tolist()
+    alive = int((fires > 0).sum())
     return SaeMetrics(
         fvu=squared_error / moments.squared_deviations,
         l0=active_latents / moments.rows,
         alive=alive,
         dead_fraction=1.0 - alive / sae.num_latents,
         mean_cosine=cosines / moments.rows,
+        shrinkage=squared_lengths / projections if projections else math.nan,
         rows=moments.rows,
+        densities=fires.cpu().numpy() / moments.rows,
     )

@@ -8,18 +8,26 @@ from dataclasses import dataclass
 import torch
 
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.evaluation import ranking_metrics, target_ranks
+from recsae_lib.recommenders.evaluation import LIST_LENGTH, ranking_metrics, target_ranks
 from recsae_lib.recommenders.protocol import Recommender
+from recsae_lib.recommenders.top_items import top_items
 from recsae_lib.representations.held_out import HeldOutUsers
 from recsae_lib.sae.model import SparseAutoencoder
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Accuracy on held-out items with x and with x̂ (method.md section 7), by metric name such as ``ndcg@10``."""
+    """What recommendations are made of x and of x̂ (method.md section 7).
+
+    Parameters
+    ----------
+    original, reconstructed : accuracy on held-out items by metric name such as ``ndcg@10``.
+    overlap : mean share of a user's first `LIST_LENGTH` unseen items that are the same; 1 where everybody has seen all.
+    """
 
     original: dict[str, float]
     reconstructed: dict[str, float]
+    overlap: float
 
     def kept(self) -> dict[str, float]:
         """Share of each metric that reconstruction keeps, where there is any to keep: 1 − relative loss."""
@@ -41,6 +49,7 @@ def measure_fidelity(sae: SparseAutoencoder, recommender: Recommender, held_out:
     device = sae.W_dec.device
     original: list[torch.Tensor] = []
     reconstructed: list[torch.Tensor] = []
+    same = places = 0
     for users in held_out:
         if users.representations.shape[1] != sae.dimension:
             raise InputError(
@@ -49,11 +58,18 @@ def measure_fidelity(sae: SparseAutoencoder, recommender: Recommender, held_out:
                 "Run extract_representations again, then train_sae",
             )
         x_hat = sae(users.representations.to(device)).cpu()
+        lists = []
         for x, ranks in ((users.representations, original), (x_hat, reconstructed)):
-            ranks.append(target_ranks(recommender.score(x), users.targets, users.seen_offsets, users.seen_items))
+            scores = recommender.score(x).float().contiguous()
+            lists.append(top_items([scores.numpy()], users.seen_offsets, users.seen_items, LIST_LENGTH)[0])
+            ranks.append(target_ranks(scores, users.targets, users.seen_offsets, users.seen_items))
+        both = (lists[0][:, :, None] == lists[1][:, None, :]).any(2) & (lists[0] >= 0)
+        same += int(both.sum())
+        places += int((lists[0] >= 0).sum())
     if not original:
         raise InputError(
             "No user is held out, so that nothing tells what reconstruction keeps",
             "Give the recommender users with three interactions or more",
         )
-    return Fidelity(ranking_metrics(torch.cat(original)), ranking_metrics(torch.cat(reconstructed)))
+    overlap = same / places if places else 1.0
+    return Fidelity(ranking_metrics(torch.cat(original)), ranking_metrics(torch.cat(reconstructed)), overlap)

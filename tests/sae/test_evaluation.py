@@ -21,6 +21,7 @@ def test_mean_predictor_has_an_fvu_of_exactly_one() -> None:
     metrics = evaluate_sae(silent_sae(x.mean(0)), x.split(3))
     assert metrics.fvu == 1.0
     assert (metrics.alive, metrics.dead_fraction, metrics.l0, metrics.rows) == (0, 1.0, 0.0, 4)
+    assert np.isnan(metrics.shrinkage)
 
 
 def test_perfect_reconstruction_has_an_fvu_of_zero() -> None:
@@ -45,7 +46,15 @@ def test_metrics_over_the_set_do_not_depend_on_the_batches_and_match_numpy() -> 
     for metrics in (whole, streamed):
         assert metrics.fvu == pytest.approx(fvu, rel=1e-5)
         assert metrics.mean_cosine == pytest.approx(((exact * exact_hat).sum(1) / norms).mean(), rel=1e-6)
+    centred, centred_hat = exact - sae.b_dec.detach().numpy(), exact_hat - sae.b_dec.detach().numpy()
+    # The factor that would bring x̂ nearest to x is its inverse.
+    best, *_ = np.linalg.lstsq(centred_hat.reshape(-1, 1), centred.reshape(-1), rcond=None)
+    assert whole.shrinkage == pytest.approx(1 / best[0], rel=1e-5)
+    assert 0.2 < whole.shrinkage < 5
     activations, latent_ids = sae.encode(x)
+    counts = np.bincount(latent_ids[activations > 0].numpy(), minlength=64)
+    np.testing.assert_allclose(whole.densities, counts / 501)
+    np.testing.assert_array_equal(whole.densities, streamed.densities)
     assert whole.alive == len(latent_ids[activations > 0].unique())
     assert whole.dead_fraction == 1 - whole.alive / 64
     assert whole.l0 == (activations > 0).sum().item() / 501

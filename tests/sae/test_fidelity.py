@@ -52,6 +52,7 @@ def test_a_perfect_reconstruction_keeps_everything() -> None:
     fidelity = measure_fidelity(exact_sae(), recommender, blocks)
     assert fidelity.reconstructed == fidelity.original
     assert set(fidelity.kept().values()) == {1.0}
+    assert fidelity.overlap == 1.0
 
 
 def test_rankings_from_x_and_from_its_reconstruction_agree_with_scikit_learn() -> None:
@@ -59,10 +60,21 @@ def test_rankings_from_x_and_from_its_reconstruction_agree_with_scikit_learn() -
     sae = SparseAutoencoder.initialise(torch.cat([users.representations for users in blocks]), 24, 2, seed=3)
     fidelity = measure_fidelity(sae, recommender, blocks)
     expected: dict[str, list[float]] = {"original": [], "reconstructed": []}
+    overlaps = []
     for users in blocks:
         x = users.representations
         expected["original"] += plain_ndcg_at_10(x.numpy() @ recommender.items.T, users)
         expected["reconstructed"] += plain_ndcg_at_10(sae(x).detach().numpy() @ recommender.items.T, users)
+        for user in range(len(x)):
+            seen = users.seen_items[users.seen_offsets[user] : users.seen_offsets[user + 1]]
+            tops = []
+            for row in (x[user], sae(x)[user].detach()):
+                scores = row.numpy() @ recommender.items.T
+                scores[seen] = -np.inf
+                tops.append(set(np.argsort(-scores)[:10].tolist()))
+            overlaps.append(len(tops[0] & tops[1]) / 10)
+    assert 0.1 < fidelity.overlap < 0.9
+    assert fidelity.overlap == pytest.approx(np.mean(overlaps))
     assert fidelity.original["ndcg@10"] == pytest.approx(np.mean(expected["original"]))
     assert fidelity.reconstructed["ndcg@10"] == pytest.approx(np.mean(expected["reconstructed"]))
     assert fidelity.kept()["ndcg@10"] == pytest.approx(
@@ -71,7 +83,7 @@ def test_rankings_from_x_and_from_its_reconstruction_agree_with_scikit_learn() -
 
 
 def test_what_was_never_there_cannot_be_kept() -> None:
-    assert Fidelity({"hr@5": 0.0, "hr@10": 0.5}, {"hr@5": 0.1, "hr@10": 0.25}).kept() == {"hr@10": 0.5}
+    assert Fidelity({"hr@5": 0.0, "hr@10": 0.5}, {"hr@5": 0.1, "hr@10": 0.25}, 0.4).kept() == {"hr@10": 0.5}
 
 
 def test_nobody_held_out_and_another_dimension_are_refused() -> None:
