@@ -28,7 +28,7 @@ from recsae_lib.sae.fidelity import measure_fidelity
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.plots import density_plot, loss_plot
 from recsae_lib.sae.store import save_sae, weights_digest
-from recsae_lib.sae.training import EpochReport, train_sae
+from recsae_lib.sae.training import EpochReport, SaeChoice, train_saes
 from recsae_lib.stop_signals import stop_at_signals
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress on the terminal
@@ -50,14 +50,13 @@ def run(context: JobContext) -> None:
     checkpoint = CheckpointFile(context.work_folder() / "checkpoint.safetensors", identity, CHECKPOINT_SECONDS)
     with context.registry.training_run(context.sae_name, context.tags, parameters) as mlrun:
 
-        def on_epoch(report: EpochReport, sae: SparseAutoencoder | None) -> None:
+        def on_epoch(_: int, report: EpochReport, sae: SparseAutoencoder | None) -> None:
             tell(report, None if sae is None else fidelity_on("dev", sae).get("ndcg@10_kept"))
 
         tell = _teller(mlrun, settings)
         with stop_at_signals() as stop:
-            trained = train_sae(
-                loader.iterate, loader.dimension, settings.sae, settings.seed, device, on_epoch, checkpoint, stop
-            )
+            choices = [SaeChoice(settings.sae, settings.seed)]
+            (trained,) = train_saes(loader.iterate, loader.dimension, choices, device, on_epoch, checkpoint, stop)
         reconstruction = evaluate_sae(trained.sae, loader.iterate(0))
         example = next(loader.iterate(0))[:EXAMPLE_ROWS].numpy()
         fidelity = fidelity_on("test", trained.sae)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
@@ -61,43 +61,34 @@ class TrainedSae:
     reports: tuple[EpochReport, ...]
 
 
-@dataclass
-class _Progress:
-    """Where a training stands; `batches` to `seconds` are of the pass that is under way."""
+@dataclass(frozen=True)
+class SaeChoice:
+    """One SAE to train.
 
-    scale: float
-    rows: int
-    reports: tuple[EpochReport, ...] = ()
-    best_fvu: float = math.inf
-    best_epoch: int = 0
-    batches: int = 0
-    rows_done: int = 0
-    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))  # FVU, AuxK, L0 · rows
-    seconds: float = 0.0
+    Parameters
+    ----------
+    settings : its size, variant and optimiser.
+    seed : of its initial weights.
+    """
 
-    def next_pass(self, report: EpochReport) -> _Progress:
-        return _Progress(self.scale, self.rows, (*self.reports, report), self.best_fvu, self.best_epoch)
-
-    def values(self) -> dict[str, Any]:
-        return {**asdict(self), "sums": self.sums.tolist()}
-
-    @classmethod
-    def restore(cls, values: dict[str, Any]) -> _Progress:
-        reports = tuple(EpochReport(**report) for report in values["reports"])
-        return cls(**{**values, "reports": reports, "sums": torch.tensor(values["sums"], dtype=torch.float64)})
+    settings: SaeSettings
+    seed: int
 
 
-def train_sae(
+OnEpoch = Callable[[int, EpochReport, SparseAutoencoder | None], None]
+
+
+def train_saes(
     batches_of: Callable[[int], Iterator[torch.Tensor]],
     dimension: int,
-    settings: SaeSettings,
-    seed: int,
+    choices: Sequence[SaeChoice],
     device: str,
-    on_epoch: Callable[[EpochReport, SparseAutoencoder | None], None],
+    on_epoch: OnEpoch,
     checkpoint: CheckpointFile | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> TrainedSae:
-    """Train on all batches of an epoch, `settings.epochs` times at most; on a CPU the seed decides every bit.
+) -> list[TrainedSae]:
+    """Train several SAEs on the same passes over the data, each for `settings.epochs` at most, or until its FVU has not
+    fallen for `patience`; on a CPU the seeds decide every bit, and no SAE depends on the others.
 
     Pass 0 only measures: the mean and total variance of the training set, and a sample for initialisation. Inside,
     representations are divided by one scalar (to unit variance a dimension, so that one learning rate suits every
@@ -109,10 +100,14 @@ def train_sae(
     batches_of : gives the (batch, d) batches of an epoch, in the same order whenever it is asked, e.g.
         ``RepresentationLoader.iterate``.
     dimension : d
-    on_epoch : is told of each pass when it ends, with the SAE as it then is (takes raw representations); after a
-        restart of the passes before it too, without one.
+    on_epoch : is told of each pass of each choice (by its place) when it ends, with the SAE as it then is (takes raw
+        representations); after a restart of the passes before it too, without one.
     checkpoint : written between steps when it is due, and removed at the end.
     stop : is asked after every step; True writes the checkpoint and ends with `StoppedError`.
+
+    Returns
+    -------
+    list : one for each choice, in their order.
 
     Raises
     ------
@@ -120,71 +115,144 @@ def train_sae(
     StoppedError : `stop` said so.
     """
     kept = checkpoint.load() if checkpoint is not None else None
-    if kept is not None:
-        progress = _Progress.restore(kept.progress)
-        sae, initial, best = (SparseAutoencoder(**kept.part(n), k=settings.k) for n in ("sae", "initial", "best"))
-        state = TrainingState(sae.to(device), settings, progress.rows)
-        restore_optimiser(state.optimiser, kept.part("optimiser"))
-        state.rows_since_fired = kept.tensors["rows_since_fired"].to(device)
-        for report in progress.reports:
-            on_epoch(report, None)
+    if kept is None:
+        position, sample = _measure(batches_of(0), dimension, device)
+        trainings = [_Training.begin(choice, position, sample) for choice in choices]
     else:
-        progress, sae = _initialise(batches_of(0), dimension, settings, seed, device)
-        initial = sae.scaled(progress.scale).cpu()
-        best = deepcopy(initial)
-        state = TrainingState(sae, settings, progress.rows)
-
-    def save() -> None:
-        if checkpoint is not None:
-            models = {"sae": state.sae, "initial": initial, "best": best}
-            tensors = {f"{model}.{name}": t for model, s in models.items() for name, t in s.state_dict().items()}
-            tensors |= {f"optimiser.{name}": t for name, t in optimiser_tensors(state.optimiser).items()}
-            checkpoint.save(Checkpoint(progress.values(), {**tensors, "rows_since_fired": state.rows_since_fired}))
-
-    while not _has_ended(progress, settings):
-        epoch = len(progress.reports) + 1
-        for _ in _steps(batches_of(epoch), state, progress, device, float(dimension)):
-            if stop():
-                save()
-                raise StoppedError(
-                    f"Stopped in epoch {epoch} of {settings.epochs} of training, after {progress.batches} steps"
-                )
-            if checkpoint is not None and checkpoint.is_due():
-                save()
-        report = _report(progress, state)
-        if not math.isfinite(report.fvu):
-            raise InputError(f"Training diverged in epoch {epoch}", "Set a lower sae.learning_rate")
-        current = state.sae.scaled(progress.scale)
-        if report.fvu < progress.best_fvu:
-            best, progress.best_fvu, progress.best_epoch = current.cpu(), report.fvu, epoch
-        progress = progress.next_pass(report)
-        on_epoch(report, current)
+        position = _Position(**kept.progress["position"])
+        trainings = [
+            _Training.restore(choice, position, Checkpoint(values, kept.part(str(number))), device)
+            for number, (choice, values) in enumerate(zip(choices, kept.progress["trainings"], strict=True))
+        ]
+        for number, training in enumerate(trainings):
+            for report in training.reports:
+                on_epoch(number, report, None)
+    while active := [training for training in trainings if not training.has_ended()]:
+        started = time.perf_counter() - position.seconds
+        for batch in islice(batches_of(position.epoch), position.batches, None):
+            x = batch.to(device) / position.scale
+            for training in active:
+                training.take(x)
+            position.batches, position.seconds = position.batches + 1, time.perf_counter() - started
+            stops = stop()
+            if checkpoint is not None and (stops or checkpoint.is_due()):
+                _save(checkpoint, position, trainings)
+            if stops:
+                raise StoppedError(f"Stopped in epoch {position.epoch} of training, after {position.batches} steps")
+        for number, training in enumerate(trainings):
+            if training in active:
+                on_epoch(number, *training.end_pass())
+        position.epoch, position.batches, position.seconds = position.epoch + 1, 0, 0.0
     if checkpoint is not None:
         checkpoint.discard()
-    return TrainedSae(best, initial, progress.reports)
+    return [TrainedSae(training.best, training.initial, training.reports) for training in trainings]
 
 
-def _has_ended(progress: _Progress, settings: SaeSettings) -> bool:
-    done = len(progress.reports)
-    return done >= settings.epochs or done - progress.best_epoch >= settings.patience
+@dataclass
+class _Position:
+    """Where the pass over the data stands, and what was measured before the first one."""
+
+    rows: int
+    scale: float
+    epoch: int = 1
+    batches: int = 0  # of the pass, done
+    seconds: float = 0.0  # of the pass
 
 
-def _initialise(
-    batches: Iterator[torch.Tensor], dimension: int, settings: SaeSettings, seed: int, device: str
-) -> tuple[_Progress, SparseAutoencoder]:
-    moments, sample = _measure(batches, dimension, device)
-    total_variance = moments.squared_deviations / max(moments.rows, 1)
-    if not 0.0 < total_variance < math.inf:
-        raise InputError(
-            f"The {moments.rows} training representations have no finite, positive variance",
-            "Extract representations of a trained recommender first",
+class _Training:
+    """One SAE under way.
+
+    Parameters
+    ----------
+    sae : takes scaled representations.
+    initial, best : take raw ones, on the CPU.
+    """
+
+    def __init__(
+        self,
+        choice: SaeChoice,
+        position: _Position,
+        sae: SparseAutoencoder,
+        initial: SparseAutoencoder,
+        best: SparseAutoencoder,
+    ) -> None:
+        self.choice, self.position, self.initial, self.best = choice, position, initial, best
+        self.state = TrainingState(sae, choice.settings, position.rows)
+        self.reports: tuple[EpochReport, ...] = ()
+        self.best_fvu, self.best_epoch = math.inf, 0
+        # Over the rows of the pass: FVU, AuxK and L0; and how many they are.
+        self.sums = torch.zeros(3, dtype=torch.float64, device=sae.W_dec.device)
+        self.rows_done = 0
+
+    @classmethod
+    def begin(cls, choice: SaeChoice, position: _Position, sample: torch.Tensor) -> _Training:
+        """Initialise on a sample of scaled representations."""
+        settings = choice.settings
+        num_latents = settings.expansion_factor * sample.shape[1]
+        sae = SparseAutoencoder.initialise(sample, num_latents, settings.k, choice.seed)
+        initial = sae.scaled(position.scale).cpu()
+        return cls(choice, position, sae, initial, deepcopy(initial))
+
+    @classmethod
+    def restore(cls, choice: SaeChoice, position: _Position, kept: Checkpoint, device: str) -> _Training:
+        """Go on from what `tensors` and `values` gave."""
+        sae, initial, best = (
+            SparseAutoencoder(**kept.part(name), k=choice.settings.k) for name in ("sae", "initial", "best")
         )
-    scale = math.sqrt(total_variance / dimension)
-    num_latents = settings.expansion_factor * dimension
-    return _Progress(scale, moments.rows), SparseAutoencoder.initialise(sample / scale, num_latents, settings.k, seed)
+        training = cls(choice, position, sae.to(device), initial, best)
+        restore_optimiser(training.state.optimiser, kept.part("optimiser"))
+        training.state.rows_since_fired = kept.tensors["rows_since_fired"].to(device)
+        training.sums = kept.tensors["sums"].to(device)
+        training.reports = tuple(EpochReport(**report) for report in kept.progress["reports"])
+        for name in ("best_fvu", "best_epoch", "rows_done"):
+            setattr(training, name, kept.progress[name])
+        return training
+
+    def values(self) -> dict[str, Any]:
+        """Plain values of the state."""
+        return {
+            "reports": [asdict(report) for report in self.reports],
+            "best_fvu": self.best_fvu,
+            "best_epoch": self.best_epoch,
+            "rows_done": self.rows_done,
+        }
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Tensors of the state."""
+        models = {"sae": self.state.sae, "initial": self.initial, "best": self.best}
+        named = {f"{model}.{name}": t for model, sae in models.items() for name, t in sae.state_dict().items()}
+        named |= {f"optimiser.{name}": t for name, t in optimiser_tensors(self.state.optimiser).items()}
+        return {**named, "rows_since_fired": self.state.rows_since_fired, "sums": self.sums}
+
+    def has_ended(self) -> bool:
+        """Whether there is no further pass."""
+        done, settings = len(self.reports), self.choice.settings
+        return done >= settings.epochs or done - self.best_epoch >= settings.patience
+
+    def take(self, x: torch.Tensor) -> None:
+        """Train on a batch of scaled representations."""
+        loss = self.state.step(x, total_variance=float(x.shape[1]))
+        self.sums += len(x) * torch.stack([loss.fvu, loss.auxk, loss.l0]).double()
+        self.rows_done += len(x)
+
+    def end_pass(self) -> tuple[EpochReport, SparseAutoencoder]:
+        """Report the pass, and keep the weights if they are the best."""
+        epoch = self.position.epoch
+        fvu, auxk, l0 = (self.sums / self.rows_done).tolist()
+        if not math.isfinite(fvu):
+            raise InputError(f"Training diverged in epoch {epoch}", "Set a lower sae.learning_rate")
+        dead_fraction = float(self.state.dead().double().mean())
+        report = EpochReport(epoch, fvu, auxk, l0, dead_fraction, self.rows_done, self.position.seconds)
+        current = self.state.sae.scaled(self.position.scale)
+        if fvu < self.best_fvu:
+            self.best, self.best_fvu, self.best_epoch = current.cpu(), fvu, epoch
+        self.reports, self.rows_done = (*self.reports, report), 0
+        self.sums = torch.zeros_like(self.sums)
+        return report, current
 
 
-def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tuple[RunningMoments, torch.Tensor]:
+def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tuple[_Position, torch.Tensor]:
+    """Return the scale of the training set, and a sample of it, scaled."""
     moments = RunningMoments(dimension, device)
     sample = torch.empty(0, dimension, device=device)
     for batch in batches:
@@ -192,25 +260,21 @@ def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tu
         if len(sample) < SAMPLE_ROWS:
             sample = torch.cat([sample, x[: SAMPLE_ROWS - len(sample)]])
         moments.add(x)
-    return moments, sample
+    total_variance = moments.squared_deviations / max(moments.rows, 1)
+    if not 0.0 < total_variance < math.inf:
+        raise InputError(
+            f"The {moments.rows} training representations have no finite, positive variance",
+            "Extract representations of a trained recommender first",
+        )
+    scale = math.sqrt(total_variance / dimension)
+    return _Position(moments.rows, scale), sample / scale
 
 
-def _steps(
-    batches: Iterator[torch.Tensor], state: TrainingState, progress: _Progress, device: str, variance: float
-) -> Iterator[None]:
-    """Train on the batches of a pass that have not been done, and yield after each."""
-    progress.sums = progress.sums.to(device)
-    started = time.perf_counter() - progress.seconds
-    for batch in islice(batches, progress.batches, None):
-        loss = state.step(batch.to(device) / progress.scale, variance)
-        progress.sums += len(batch) * torch.stack([loss.fvu, loss.auxk, loss.l0]).double()
-        progress.batches += 1
-        progress.rows_done += len(batch)
-        progress.seconds = time.perf_counter() - started
-        yield
-
-
-def _report(progress: _Progress, state: TrainingState) -> EpochReport:
-    fvu, auxk, l0 = (progress.sums / progress.rows_done).tolist()
-    dead_fraction = float(state.dead().double().mean())
-    return EpochReport(len(progress.reports) + 1, fvu, auxk, l0, dead_fraction, progress.rows_done, progress.seconds)
+def _save(checkpoint: CheckpointFile, position: _Position, trainings: Sequence[_Training]) -> None:
+    tensors = {
+        f"{number}.{name}": tensor
+        for number, training in enumerate(trainings)
+        for name, tensor in training.tensors().items()
+    }
+    progress = {"position": asdict(position), "trainings": [training.values() for training in trainings]}
+    checkpoint.save(Checkpoint(progress, tensors))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.sae import training_state
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.model import SparseAutoencoder
-from recsae_lib.sae.training import EpochReport, TrainedSae, train_sae
+from recsae_lib.sae.training import EpochReport, SaeChoice, TrainedSae, train_saes
 from recsae_lib.sae.training_state import TrainingState, default_learning_rate, remove_parallel_gradient
 
 
@@ -35,8 +36,21 @@ def planted(rows: int, dimension: int, atoms: int, active: int, seed: int = 0) -
     return directions, 20.0 * (x + 2.0 * torch.randn(dimension, generator=random))
 
 
+def train_one(
+    batches: Callable[[int], Iterator[torch.Tensor]],
+    dimension: int,
+    settings: SaeSettings,
+    seed: int = 1,
+    tell: Callable[[EpochReport, SparseAutoencoder | None], None] = lambda report, sae: None,
+    **options: Any,
+) -> TrainedSae:
+    choices = [SaeChoice(settings, seed)]
+    (trained,) = train_saes(batches, dimension, choices, "cpu", lambda _, report, sae: tell(report, sae), **options)
+    return trained
+
+
 def train(x: torch.Tensor, settings: SaeSettings, seed: int = 1) -> TrainedSae:
-    return train_sae(batches_of(x, settings.batch_size), x.shape[1], settings, seed, "cpu", lambda report, sae: None)
+    return train_one(batches_of(x, settings.batch_size), x.shape[1], settings, seed)
 
 
 def test_planted_dictionary_is_found_again() -> None:
@@ -114,10 +128,10 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(stops: tuple[int, .
             return done == until
 
         with pytest.raises(StoppedError):
-            train_sae(batches, 8, settings, 1, "cpu", lambda report, sae: None, checkpoint, stop)
+            train_one(batches, 8, settings, checkpoint=checkpoint, stop=stop)
     told: list[tuple[int, bool]] = []
-    resumed = train_sae(
-        batches, 8, settings, 1, "cpu", lambda report, sae: told.append((report.epoch, sae is None)), checkpoint
+    resumed = train_one(
+        batches, 8, settings, 1, lambda report, sae: told.append((report.epoch, sae is None)), checkpoint=checkpoint
     )
     whole = train(x, settings)
     for name, weights in whole.sae.state_dict().items():
@@ -127,6 +141,37 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(stops: tuple[int, .
         assert (ours.fvu, ours.auxk, ours.l0, ours.rows) == (expected.fvu, expected.auxk, expected.l0, expected.rows)
     assert told == [(epoch, epoch * 8 < stops[-1]) for epoch in (1, 2, 3)]
     assert not checkpoint.path.exists()
+
+
+def test_saes_that_share_passes_are_those_that_were_trained_alone(tmp_path: Path) -> None:
+    _, x = planted(rows=2000, dimension=8, atoms=24, active=2)
+    shared = {"batch_size": 256, "epochs": 4, "dead_after_rows": 500}
+    choices = [
+        SaeChoice(SaeSettings(expansion_factor=16, k=2, **shared), 1),
+        SaeChoice(SaeSettings(expansion_factor=4, k=3, **{**shared, "epochs": 2}), 1),
+        SaeChoice(SaeSettings(expansion_factor=4, k=3, **shared), 2),
+    ]
+    checkpoint = CheckpointFile(tmp_path / "checkpoint.safetensors", "identity", seconds=3600.0)
+    steps = iter(range(100))
+    with pytest.raises(StoppedError):  # in the third pass, when one of them has ended
+        train_saes(
+            batches_of(x, 256), 8, choices, "cpu", lambda *_: None, checkpoint, stop=lambda: next(steps) == 8 * 2 + 3
+        )
+    told: list[tuple[int, int]] = []
+    together = train_saes(
+        batches_of(x, 256),
+        8,
+        choices,
+        "cpu",
+        lambda number, report, sae: told.append((number, report.epoch)),
+        checkpoint,
+    )
+    assert sorted(told) == [(0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4)]
+    for ours, choice in zip(together, choices, strict=True):
+        alone = train(x, choice.settings, choice.seed)
+        for name, weights in alone.sae.state_dict().items():
+            assert torch.equal(weights, ours.sae.state_dict()[name]), name
+        assert [report.fvu for report in ours.reports] == [report.fvu for report in alone.reports]
 
 
 def test_a_checkpoint_that_is_due_is_written_between_steps_and_one_of_other_data_is_not_taken(tmp_path: Path) -> None:
@@ -139,9 +184,7 @@ def test_a_checkpoint_that_is_due_is_written_between_steps_and_one_of_other_data
         return len(seen) == 15
 
     with pytest.raises(StoppedError):
-        train_sae(
-            batches_of(x, 100), 8, settings, 1, "cpu", lambda report, sae: None, CheckpointFile(path, "a", 0.0), look
-        )
+        train_one(batches_of(x, 100), 8, settings, checkpoint=CheckpointFile(path, "a", 0.0), stop=look)
     assert seen == [False, *[True] * 14]
     assert CheckpointFile(path, "b", 0.0).load() is None
     assert CheckpointFile(path, "a", 0.0).load() is not None
@@ -175,7 +218,7 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
 
     settings = SaeSettings(expansion_factor=4, k=2, batch_size=100, epochs=50, patience=3)
     told: list[EpochReport] = []
-    trained = train_sae(turns_bad, 8, settings, 1, "cpu", lambda report, sae: told.append(report))
+    trained = train_one(turns_bad, 8, settings, 1, lambda report, sae: told.append(report))
     assert [report.epoch for report in told] == [1, 2, 3, 4, 5]
     assert trained.reports == tuple(told)
     short = train(x, settings.model_copy(update={"epochs": 2}))
@@ -231,7 +274,7 @@ def test_divergence_is_reported() -> None:
         return iter((x * (1e30 if epoch == 2 else 1.0)).split(100))
 
     with pytest.raises(InputError, match=r"diverged in epoch 2.*sae\.learning_rate"):
-        train_sae(explodes, 8, SaeSettings(expansion_factor=4, k=2), 1, "cpu", lambda report, sae: None)
+        train_one(explodes, 8, SaeSettings(expansion_factor=4, k=2))
 
 
 def test_long_passes_bound_the_dead_window() -> None:
