@@ -28,8 +28,10 @@ def compiled_with_free_sums(function: Function) -> Function:
 
 
 def _compile(function: Function, **options: Any) -> Function:
+    # Divisions give NaN and infinity as in numpy: a test for zero would keep loops from vector instructions.
+    options = {"nogil": True, "error_model": "numpy", **options}
     try:
-        kept: Function = njit(cache=True, nogil=True, **options)(function)
+        kept: Function = njit(cache=True, **options)(function)
     except RuntimeError:  # numba: no locator available
-        kept = njit(nogil=True, **options)(function)
+        kept = njit(**options)(function)
     return kept

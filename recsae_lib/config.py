@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -408,6 +409,16 @@ class SaeSettings(Section):
     )
     expansion_factor: Annotated[int, Field(ge=1, le=256)] = Field(16, description="s: M = s·d latents.")
     k: Annotated[int, Field(ge=1, le=1024)] = Field(8, description="Latents that may be active for a row.")
+    variant: Literal["top_k", "batch_top_k", "matryoshka"] = Field(
+        "top_k",
+        description="top_k: the k largest of each row. batch_top_k: the k · batch largest of a batch, so that rows "
+        "share them as they need; afterwards those above a threshold, at most 4k a row. matryoshka: top_k, and nested "
+        "prefixes of the latents learn to reconstruct alone, so that coarse concepts come first.",
+    )
+    prefixes: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
+        (0.0625, 0.25, 1.0),
+        description="Share of the latents that each nested prefix holds (variant matryoshka), rising to 1.",
+    )
     auxiliary_coefficient: Annotated[float, Field(ge=0.0, le=1.0)] = Field(1 / 32, description="α, weight of AuxK.")
     auxiliary_k: PositiveInt | None = Field(None, description="k_aux; d/2 where unset.")
     dead_after_rows: PositiveInt | None = Field(
@@ -422,6 +433,13 @@ class SaeSettings(Section):
     loader_workers: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="Petastorm reader threads; only 1 gives the same order on every run."
     )
+
+    @field_validator("prefixes")
+    @classmethod
+    def _prefixes_nest(cls, prefixes: tuple[float, ...]) -> tuple[float, ...]:
+        if not prefixes or prefixes[-1] != 1.0 or any(a >= b for a, b in pairwise(prefixes)):
+            raise ValueError(f"sae.prefixes must rise and end with 1, got {list(prefixes)}")
+        return prefixes
 
 
 class EvidenceSettings(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from recsae_lib.sae.kernels import RUN, keep_top
+from recsae_lib.sae.selection import RUN, SMALLEST, keep_top
 
 PART_LATENTS = 2048  # of a block of pre-activations
 BLOCK_FLOATS = 2**18  # of such a block: 1 MiB stays in cache while it is searched
@@ -17,16 +17,15 @@ class BlockEncoder:
     Parameters
     ----------
     most_latents : largest number of latents that it is given.
-    most_active : largest k.
     """
 
-    def __init__(self, most_latents: int, most_active: int) -> None:
+    def __init__(self, most_latents: int) -> None:
         self.width = min(most_latents, PART_LATENTS)
         self.rows = max(BLOCK_FLOATS // self.width, 1)
         self._block = torch.empty(self.rows * self.width)
         self._maxima = np.empty(self.width + RUN, dtype=np.float32)
-        self._values = np.empty(self.width + most_active + RUN, dtype=np.float32)
-        self._ids = np.empty(self.width + most_active + RUN, dtype=np.int32)
+        self._values = np.empty(self.width + most_latents + RUN, dtype=np.float32)
+        self._ids = np.empty(self.width + most_latents + RUN, dtype=np.int32)
 
     def encode(
         self,
@@ -35,14 +34,16 @@ class BlockEncoder:
         b_enc: torch.Tensor,
         activations: np.ndarray,
         latent_ids: np.ndarray,
+        threshold: float = 0.0,
     ) -> None:
-        """Write the k largest positive activations of each row, falling, equal ones by id; 0 and 0 behind them.
+        """Write the k largest activations of each row, falling, equal ones by id; 0 and 0 behind them.
 
         Parameters
         ----------
         centred : (rows, d): x − b_dec.
         W_enc, b_enc : (latents, d) and (latents,)
         activations, latent_ids : (rows, k) float32 and int32, written.
+        threshold : what does not reach it is not active.
         """
         activations[:], latent_ids[:] = 0.0, 0
         for begin in range(0, len(centred), self.rows):
@@ -51,10 +52,17 @@ class BlockEncoder:
                 part = W_enc[first : first + self.width]
                 block = self._block[: (end - begin) * len(part)].view(end - begin, len(part))
                 torch.addmm(b_enc[first : first + self.width], centred[begin:end], part.T, out=block)
-                self.keep(block.numpy(), first, activations[begin:end], latent_ids[begin:end])
+                self.keep(block.numpy(), first, activations[begin:end], latent_ids[begin:end], threshold)
 
     def keep(
-        self, pre_activations: np.ndarray, first_latent: int, activations: np.ndarray, latent_ids: np.ndarray
+        self,
+        pre_activations: np.ndarray,
+        first_latent: int,
+        activations: np.ndarray,
+        latent_ids: np.ndarray,
+        threshold: float = 0.0,
     ) -> None:
         """Merge a part of the pre-activations into what is kept (`kernels.keep_top`)."""
-        keep_top(pre_activations, first_latent, activations, latent_ids, self._maxima, self._values, self._ids)
+        lowest = max(np.float32(threshold), SMALLEST)
+        buffers = (self._maxima, self._values, self._ids)
+        keep_top(pre_activations, first_latent, activations, latent_ids, lowest, *buffers)

@@ -37,12 +37,11 @@ def encode_batches(folder: str | PathLike[str]) -> ArrowMap:
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         local = Path(folder)
         sae = _worker_sae(local, weights_digest(local))
-        encoder = BlockEncoder(sae.num_latents, sae.k)
+        encoder = BlockEncoder(sae.num_latents)
         b_dec = sae.b_dec.detach().numpy()
 
         def activate(x: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray) -> None:
-            with torch.no_grad():
-                encoder.encode(torch.from_numpy(x - b_dec), sae.W_enc, sae.b_enc, activations, latent_ids)
+            sae.encode_centred(encoder, torch.from_numpy(x - b_dec), activations, latent_ids)
 
         return _encode(batches, sae.dimension, sae.k, activate)
 
@@ -70,7 +69,7 @@ def dimension_batches(mean: Sequence[float], deviation: Sequence[float], k: int)
     kept = min(k, 2 * dimension)
 
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        encoder = BlockEncoder(2 * dimension, kept)
+        encoder = BlockEncoder(2 * dimension)
 
         def activate(x: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray) -> None:
             standardised = (x - centre) * inverse

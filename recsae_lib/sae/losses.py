@@ -1,11 +1,47 @@
-"""The two terms of the training loss L = FVU + α·AuxK (method.md section 2); pure functions."""
+"""The terms of the training loss L = FVU + α·AuxK (method.md section 2); pure functions."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch.nn import functional as F
 
+from recsae_lib.config import SaeSettings
 from recsae_lib.sae.model import SparseAutoencoder
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """What a batch gave before the weights moved, as tensors: reading a number would wait for a GPU.
+
+    Parameters
+    ----------
+    fvu, auxk : the two terms of the loss; FVU that of the whole dictionary.
+    l0 : mean number of active latents a row.
+    lowest : smallest activation that was among the k · batch largest (BatchTopK); 0 for the other variants.
+    fired : int64 ids of the latents that were active for a row.
+    """
+
+    fvu: torch.Tensor
+    auxk: torch.Tensor
+    l0: torch.Tensor
+    lowest: torch.Tensor
+    fired: torch.Tensor
+
+
+def prefix_groups(settings: SaeSettings, num_latents: int) -> np.ndarray:
+    """Return for each latent, (M,) int8, which nested prefix is the first that holds it; 0 without Matryoshka."""
+    if settings.variant != "matryoshka":
+        return np.zeros(num_latents, dtype=np.int8)
+    lengths = [max(round(share * num_latents), 1) for share in settings.prefixes]
+    return np.searchsorted(lengths, np.arange(num_latents), side="right").astype(np.int8)
+
+
+def auxiliary_k(settings: SaeSettings, dimension: int, dead: int) -> int:
+    """k_aux = min(d/2, n_dead), or the set number for d/2."""
+    return min(settings.auxiliary_k or dimension // 2, dead)
 
 
 def fvu(x: torch.Tensor, x_hat: torch.Tensor, total_variance: float) -> torch.Tensor:
@@ -19,13 +55,36 @@ def fvu(x: torch.Tensor, x_hat: torch.Tensor, total_variance: float) -> torch.Te
     return (x - x_hat).square().sum(1).mean() / total_variance
 
 
+def prefix_fvu(
+    sae: SparseAutoencoder,
+    x: torch.Tensor,
+    activations: torch.Tensor,
+    latent_ids: torch.Tensor,
+    group_of: torch.Tensor,
+    total_variance: float,
+) -> torch.Tensor:
+    """Mean, over nested prefixes of the dictionary, of the FVU when only the prefix's latents reconstruct (Matryoshka;
+    Bussmann, Nabeshima, Karvonen, Nanda 2025).
+
+    Parameters
+    ----------
+    x : (batch, d)
+    activations, latent_ids : (batch, k), chosen from the whole dictionary.
+    group_of : (M,) from `prefix_groups`.
+    """
+    groups = group_of[latent_ids]
+    prefixes = range(int(group_of[-1]) + 1)
+    losses = [fvu(x, sae.decode(activations * (groups <= prefix), latent_ids), total_variance) for prefix in prefixes]
+    return torch.stack(losses).mean()
+
+
 def auxk(
     sae: SparseAutoencoder,
     x: torch.Tensor,
     x_hat: torch.Tensor,
     dead_ids: torch.Tensor,
     total_variance: float,
-    limit: int | None = None,
+    k_aux: int,
 ) -> torch.Tensor:
     """Auxiliary loss that lets dead latents learn what the live ones left over; zero where none is dead.
 
@@ -43,9 +102,8 @@ def auxk(
     x, x_hat : (batch, d)
     dead_ids : (n_dead,) int64
     total_variance : mean of ‖x − mean(x)‖² over the training set.
-    limit : stands in for d/2 where given.
+    k_aux : from `auxiliary_k`.
     """
-    k_aux = min(limit or sae.dimension // 2, len(dead_ids))
     if k_aux == 0:
         return x.new_zeros(())
     residual = (x - x_hat).detach()

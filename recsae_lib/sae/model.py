@@ -18,7 +18,7 @@ class SparseAutoencoder(torch.nn.Module):
     ::
 
         a  = ReLU(W_enc (x − b_dec) + b_enc)     a ∈ R^M
-        z  = TopK_k(a)                           at most k non-zero
+        z  = TopK_k(a), where a ≥ θ              at most k non-zero
         x̂  = z W_dec + b_dec                     rows of W_dec have unit norm
 
     Sparse vectors z are held as k activations with their latent ids. x is a raw representation: training folds its
@@ -31,10 +31,17 @@ class SparseAutoencoder(torch.nn.Module):
     W_dec : (M, d), rows of unit norm: the direction that a latent writes.
     b_dec : (d,)
     k : latents that may be active for a row, at most M.
+    threshold : θ, the activation below which none is; 0 for TopK, learnt by BatchTopK.
     """
 
     def __init__(
-        self, W_enc: torch.Tensor, b_enc: torch.Tensor, W_dec: torch.Tensor, b_dec: torch.Tensor, k: int
+        self,
+        W_enc: torch.Tensor,
+        b_enc: torch.Tensor,
+        W_dec: torch.Tensor,
+        b_dec: torch.Tensor,
+        k: int,
+        threshold: float = 0.0,
     ) -> None:
         super().__init__()
         self.W_enc = torch.nn.Parameter(W_enc)
@@ -46,7 +53,7 @@ class SparseAutoencoder(torch.nn.Module):
             raise InputError(
                 f"k is {k}, with {self.num_latents} latents", "Set sae.k between 1 and the latents' number"
             )
-        self.k = k
+        self.k, self.threshold = k, threshold
 
     @classmethod
     def initialise(cls, sample: torch.Tensor, num_latents: int, k: int, seed: int) -> SparseAutoencoder:
@@ -87,12 +94,22 @@ class SparseAutoencoder(torch.nn.Module):
         """
         refuse_not_finite(x)
         if x.device.type != "cpu" or x.dtype != torch.float32:
-            return top_activations(torch.addmm(self.b_enc, x - self.b_dec, self.W_enc.T), self.k)
+            return top_activations(self.pre_activations(x), self.k, self.threshold)
         activations = np.empty((len(x), self.k), dtype=np.float32)
         latent_ids = np.empty((len(x), self.k), dtype=np.int32)
-        encoder = BlockEncoder(self.num_latents, self.k)
-        encoder.encode(x - self.b_dec, self.W_enc, self.b_enc, activations, latent_ids)
+        self.encode_centred(BlockEncoder(self.num_latents), x - self.b_dec, activations, latent_ids)
         return torch.from_numpy(activations), torch.from_numpy(latent_ids).long()
+
+    def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
+        """W_enc (x − b_dec) + b_enc of (batch, d) rows: a whole (batch, M) matrix."""
+        return torch.addmm(self.b_enc, x - self.b_dec, self.W_enc.T)
+
+    @torch.no_grad()
+    def encode_centred(
+        self, encoder: BlockEncoder, centred: torch.Tensor, activations: np.ndarray, latent_ids: np.ndarray
+    ) -> None:
+        """Encode float32 rows x − b_dec on the CPU with the buffers of `encoder`, into arrays as of `encode`."""
+        encoder.encode(centred, self.W_enc, self.b_enc, activations, latent_ids, self.threshold)
 
     def decode(self, activations: torch.Tensor, latent_ids: torch.Tensor) -> torch.Tensor:
         """Reconstruct (batch, d) representations x̂ from (batch, k) activations and latent ids."""
@@ -109,27 +126,35 @@ class SparseAutoencoder(torch.nn.Module):
         as through the whole (batch, M) product, at k/M of its cost.
         """
         activations, latent_ids = self.encode(x)
+        differentiable = self.activations_at(x, activations, latent_ids)
+        return self.decode(differentiable, latent_ids), activations, latent_ids
+
+    def activations_at(self, x: torch.Tensor, activations: torch.Tensor, latent_ids: torch.Tensor) -> torch.Tensor:
+        """Compute the active ones of `activations` again, with gradient; (batch, k)."""
         rows = F.embedding(latent_ids, self.W_enc)
         differentiable = torch.einsum("nkd,nd->nk", rows, x - self.b_dec) + self.b_enc[latent_ids]
         # Places without an active latent carry id 0, which is none of theirs.
-        return self.decode(differentiable * (activations > 0), latent_ids), activations, latent_ids
+        return differentiable * (activations > 0)
 
     def scaled(self, scale: float) -> SparseAutoencoder:
         """Copy that does to ``scale·x`` what this one does to x: activations and x̂ come out times `scale`.
 
-        Both are homogeneous in (x, b_enc, b_dec), so only the biases change.
+        Both are homogeneous in (x, b_enc, b_dec, θ), so the weights stay.
         """
         with torch.no_grad():
+            biases = self.b_enc * scale, self.b_dec * scale
             return SparseAutoencoder(
-                self.W_enc.clone(), self.b_enc * scale, self.W_dec.clone(), self.b_dec * scale, self.k
+                self.W_enc.clone(), biases[0], self.W_dec.clone(), biases[1], self.k, self.threshold * scale
             )
 
 
-def top_activations(pre_activations: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def top_activations(
+    pre_activations: torch.Tensor, k: int, threshold: float | torch.Tensor = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return TopK_k(ReLU(pre_activations)) of (batch, M) as (batch, k) falling activations and int64 ids.
 
-    Equal activations stand by id, and of those that tie for the last place the lowest ids are kept; the id is 0 where
-    the activation is zero.
+    What does not reach `threshold` is not active. Equal activations stand by id, and of those that tie for the last
+    place the lowest ids are kept; the id is 0 where the activation is zero.
     """
     # One more than k shows whether the last place is tied.
     values, ids = pre_activations.topk(min(k + 1, pre_activations.shape[1]), sorted=True)
@@ -140,7 +165,7 @@ def top_activations(pre_activations: torch.Tensor, k: int) -> tuple[torch.Tensor
             ordered, order = pre_activations[tied].sort(dim=1, descending=True, stable=True)
             values = values.index_copy(0, tied, ordered[:, :k])
             ids = ids.index_copy(0, tied, order[:, :k])
-    values = values.relu()
+    values = torch.where(values >= threshold, values, 0).relu()
     ids, by_id = ids.masked_fill(values == 0, 0).sort(dim=1)
     values, falling = values.gather(1, by_id).sort(dim=1, descending=True, stable=True)
     return values, ids.gather(1, falling)

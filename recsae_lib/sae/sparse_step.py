@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import torch
 
+from recsae_lib.config import SaeSettings
 from recsae_lib.sae.block_encoder import BlockEncoder
-from recsae_lib.sae.kernels import activation_gradients, add_weight_gradients, sort_by_latent, subtract_decoded
+from recsae_lib.sae.dense_term import DenseTerm
+from recsae_lib.sae.losses import StepLoss, auxiliary_k, prefix_groups
 from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.selection import keep_reaching, n_th_largest
+from recsae_lib.sae.sparse_algebra import activation_gradients, add_weight_gradients, sort_by_latent, subtract_decoded
+from recsae_lib.sae.workers import Workers
 
-
-@dataclass(frozen=True)
-class StepLoss:
-    """What a batch gave before the weights moved.
-
-    Parameters
-    ----------
-    fvu, auxk : the two terms of the loss, as tensors of one number: reading it would wait for a GPU.
-    l0 : mean number of active latents a row, likewise.
-    fired : int64 ids of the latents that were active for a row.
-    """
-
-    fvu: torch.Tensor
-    auxk: torch.Tensor
-    l0: torch.Tensor
-    fired: torch.Tensor
+ROW_BLOCK = 512
+LATENT_BLOCK = 64
+DENSE_RATIO = 12  # n_dead / k_aux up to which products of whole matrices are faster than loops over the active
 
 
 class SparseStep:
@@ -42,28 +29,33 @@ class SparseStep:
         ∂L/∂W_dec  = −c · Σ_rows a_j e                        ∂L/∂W_enc[j] = Σ_rows ∂L/∂a_j (x − b_dec)
         ∂L/∂b_dec  = −c · Σ_rows e − Σ_j ∂L/∂b_enc[j] W_enc[j]
 
-    AuxK adds the same with e for x − b_dec, the dead latents for all, and α·c for c (`losses.auxk`). Each latent's
-    gradient is a sum over rows in their order, so any number of threads gives the same bits.
+    AuxK adds the same with e for x − b_dec, the dead latents for all, and α·c for c (`losses.auxk`). With G nested
+    prefixes (`losses.prefix_fvu`) e is, for a latent, the sum of the residuals of all prefixes that hold it, and c is
+    c/G. Each latent's gradient is a sum over rows in their order, so any number of threads gives the same bits.
 
     Parameters
     ----------
     sae : its parameters are read, and their ``grad`` is written, by every call.
-    threads : that share the rows, then the latents.
+    settings : variant and AuxK.
+    workers : share the rows, then the latents.
     """
 
-    def __init__(self, sae: SparseAutoencoder, threads: int) -> None:
-        self.sae, self.threads = sae, threads
-        self._pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-        self._encoders = [BlockEncoder(sae.num_latents, 1024) for _ in range(threads)]
-        self._gradients = {name: torch.zeros_like(weights) for name, weights in sae.named_parameters()}
+    def __init__(self, sae: SparseAutoencoder, settings: SaeSettings, workers: Workers) -> None:
+        self.sae, self.settings = sae, settings
+        self._group_of = prefix_groups(settings, sae.num_latents)
+        self._one_group = np.zeros_like(self._group_of)
+        self._candidates = sae.k  # largest activations of a row among which the largest of the batch are looked for
+        self._workers = workers
+        self._encoders = [BlockEncoder(sae.num_latents) for _ in range(workers.threads)]
+        self._dense = DenseTerm(self._workers)
+        self._weights = {name: weights.detach() for name, weights in sae.named_parameters()}
+        self._gradients = {name: torch.zeros_like(weights) for name, weights in self._weights.items()}
         for name, weights in sae.named_parameters():
             weights.grad = self._gradients[name]
         self._buffers: dict[str, np.ndarray] = {}
 
     @torch.no_grad()
-    def __call__(
-        self, x: torch.Tensor, dead_ids: torch.Tensor, total_variance: float, alpha: float, limit: int | None
-    ) -> StepLoss:
+    def __call__(self, x: torch.Tensor, dead_ids: torch.Tensor, total_variance: float) -> StepLoss:
         """Compute loss and gradients of a batch.
 
         Parameters
@@ -71,89 +63,109 @@ class SparseStep:
         x : (batch, d) float32
         dead_ids : (n_dead,) int64, rising.
         total_variance : mean of ‖x − mean(x)‖² over the training set.
-        alpha : weight of AuxK.
-        limit : dead latents that may be active for a row; d/2 where None.
         """
-        sae = self.sae
-        rows = len(x)
-        factor = 2.0 / (rows * total_variance)
-        centred = x - sae.b_dec
-        rest = self._buffer("rest", (rows, sae.dimension), np.float32)
+        rows, groups = len(x), int(self._group_of[-1]) + 1
+        variance = max(rows, 1) * total_variance
+        # numpy and not torch, whose threads would wait for each other beside the workers.
+        centred = torch.from_numpy(x.numpy() - self._weights["b_dec"].numpy())
         for gradient in self._gradients.values():
-            gradient.zero_()
-        squares, active, fired = self._add_term("live", centred, centred.numpy(), rest, None, sae.k, factor)
-        auxiliary = 0.0
-        k_aux = min(limit or sae.dimension // 2, len(dead_ids))
-        if alpha and k_aux:
-            rest_aux = self._buffer("rest_aux", rest.shape, np.float32)
-            squares_aux, _, _ = self._add_term("dead", centred, rest, rest_aux, dead_ids, k_aux, alpha * factor)
-            auxiliary = squares_aux / (rows * total_variance)
-        sums = -factor * rest.sum(0, dtype=np.float64)
+            gradient.numpy().fill(0.0)
+        chosen, lowest = self._choose(centred)
+        rest = self._buffer("rest", (rows, groups, x.shape[1]), np.float32)
+        factor = 2.0 / (groups * variance)
+        squares, active, fired = self._add_term("live", centred, centred.numpy(), chosen, self._group_of, rest, factor)
+        sums = -factor * rest[:, 0].sum(0, dtype=np.float64)
+        squares_aux = self._add_auxk(centred, np.ascontiguousarray(rest[:, -1]), dead_ids, 2.0 / variance)
         self._gradients["b_dec"].copy_(torch.from_numpy(sums.astype(np.float32)))
-        self._gradients["b_dec"].sub_(self._gradients["b_enc"] @ sae.W_enc)
-        terms = torch.tensor([squares / (rows * total_variance), auxiliary, active / rows], dtype=torch.float64)
-        return StepLoss(terms[0], terms[1], terms[2], torch.from_numpy(fired))
+        self._workers.share(self._centre, 1, 1)
+        terms = (squares / variance, squares_aux / variance, active / max(rows, 1), lowest)
+        unexplained, auxk, l0, smallest = torch.tensor(terms, dtype=torch.float64)
+        return StepLoss(unexplained, auxk, l0, smallest, torch.from_numpy(fired))
+
+    def _centre(self, *_: int) -> None:
+        """Take from ∂L/∂b_dec what comes through x − b_dec."""
+        self._gradients["b_dec"].sub_(self._gradients["b_enc"] @ self._weights["W_enc"])
+
+    def _choose(self, centred: torch.Tensor) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+        """Return the active latents of each row, and for BatchTopK the smallest activation among them (else 0)."""
+        weights = self._weights["W_enc"], self._weights["b_enc"]
+        if self.settings.variant != "batch_top_k":
+            return self._encode("live", centred, *weights, self.sae.k), 0.0
+        number = self.sae.k * len(centred)
+        while True:
+            activations, latent_ids = self._encode("live", centred, *weights, self._candidates)
+            if not activations[:, 0].any():
+                return (activations, latent_ids), 0.0
+            lowest = n_th_largest(activations.reshape(-1), number)
+            # A full list whose last one is active may have left out more that are.
+            if self._candidates == self.sae.num_latents or not (activations[:, -1] >= lowest).any():
+                keep_reaching(activations, lowest, number)
+                return (activations, latent_ids), float(lowest)
+            self._candidates = min(2 * self._candidates, self.sae.num_latents)
+
+    def _add_auxk(self, centred: torch.Tensor, residual: np.ndarray, dead_ids: torch.Tensor, factor: float) -> float:
+        """Add α·AuxK; return Σ‖e − ê‖²."""
+        alpha = self.settings.auxiliary_coefficient
+        k_aux = auxiliary_k(self.settings, self.sae.dimension, len(dead_ids))
+        if not (alpha and k_aux):
+            return 0.0
+        if len(dead_ids) <= DENSE_RATIO * k_aux:
+            target = torch.from_numpy(residual)
+            arguments = (self._weights, k_aux, alpha * factor, self._gradients)
+            return self._dense.add(centred, target, dead_ids, *arguments)
+        weights = self._weights["W_enc"][dead_ids], self._weights["b_enc"][dead_ids]
+        activations, places = self._encode("dead", centred, *weights, k_aux)
+        chosen = activations, dead_ids.numpy().astype(np.int32)[places]
+        rest = self._buffer("rest_aux", (len(centred), 1, self.sae.dimension), np.float32)
+        return self._add_term("dead", centred, residual, chosen, self._one_group, rest, alpha * factor)[0]
+
+    def _encode(
+        self, name: str, centred: torch.Tensor, W_enc: torch.Tensor, b_enc: torch.Tensor, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        activations = self._buffer(f"activations {name}", (len(centred), k), np.float32)
+        latent_ids = self._buffer(f"latent_ids {name}", (len(centred), k), np.int32)
+
+        def of_rows(number: int, begin: int, end: int) -> None:
+            arguments = (centred[begin:end], W_enc, b_enc, activations[begin:end], latent_ids[begin:end])
+            self._encoders[number].encode(*arguments)
+
+        self._workers.share(of_rows, len(centred), ROW_BLOCK)
+        return activations, latent_ids
 
     def _add_term(
         self,
         name: str,
         centred: torch.Tensor,
         target: np.ndarray,
+        chosen: tuple[np.ndarray, np.ndarray],
+        group_of: np.ndarray,
         rest: np.ndarray,
-        latents: torch.Tensor | None,
-        k: int,
         factor: float,
     ) -> tuple[float, int, np.ndarray]:
-        """Add factor/2 · Σ‖target − z W_dec‖² of one choice of latents; return Σ, count of actives, who fired."""
-        sae = self.sae
-        rows = len(centred)
-        W_enc, b_enc = sae.W_enc.detach(), sae.b_enc.detach()
-        if latents is not None:
-            W_enc, b_enc = W_enc[latents], b_enc[latents]
-        W_dec = sae.W_dec.detach().numpy()
-        activations = self._buffer(f"activations {name}", (rows, k), np.float32)
-        latent_ids = self._buffer(f"latent_ids {name}", (rows, k), np.int32)
-        by_activation = self._buffer(f"by_activation {name}", (rows, k), np.float32)
-        names = None if latents is None else latents.numpy()
+        """Add factor/2 · Σ_g Σ‖target − z_g W_dec‖²; return the last prefix's sum, the count of actives, who fired."""
+        activations, latent_ids = chosen
+        by_activation = self._buffer(f"by_activation {name}", activations.shape, np.float32)
+        W_dec = self._weights["W_dec"].numpy()
 
-        def of_rows(number: int, begin: int, end: int) -> float:
-            self._encoders[number].encode(
-                centred[begin:end], W_enc, b_enc, activations[begin:end], latent_ids[begin:end]
-            )
-            if names is not None:
-                latent_ids[begin:end] = names[latent_ids[begin:end]]
-            chosen = (activations[begin:end], latent_ids[begin:end], W_dec)
-            squares = subtract_decoded(target[begin:end], *chosen, rest[begin:end])
-            activation_gradients(rest[begin:end], factor, *chosen, by_activation[begin:end])
+        def of_rows(_: int, begin: int, end: int) -> float:
+            of_block = (activations[begin:end], latent_ids[begin:end], W_dec, group_of)
+            squares = subtract_decoded(target[begin:end], *of_block, rest[begin:end])
+            activation_gradients(rest[begin:end], factor, *of_block, by_activation[begin:end])
             return float(squares)
 
-        squares = sum(self._share(of_rows, rows))
-        starts = self._buffer("starts", (sae.num_latents + 1,), np.int64)
-        entries = self._buffer(f"entries {name}", (rows * k,), np.int64)
+        squares = sum(self._workers.share(of_rows, len(centred), ROW_BLOCK))
+        starts = self._buffer("starts", (self.sae.num_latents + 1,), np.int64)
+        entries = self._buffer(f"entries {name}", (activations.size,), np.int64)
         sort_by_latent(activations, latent_ids, starts, entries)
-        gradients = [self._gradients[name].numpy() for name in ("W_enc", "b_enc", "W_dec")]
         firing = np.flatnonzero(np.diff(starts))
+        gradients = [self._gradients[name].numpy() for name in ("W_enc", "b_enc", "W_dec")]
+        rows = (activations, by_activation, centred.numpy(), group_of, rest)
 
-        def of_latents(number: int, begin: int, end: int) -> None:
-            add_weight_gradients(
-                firing[begin:end],
-                starts,
-                entries,
-                activations,
-                by_activation,
-                centred.numpy(),
-                rest,
-                factor,
-                *gradients,
-            )
+        def of_latents(_: int, begin: int, end: int) -> None:
+            add_weight_gradients(firing[begin:end], starts, entries, *rows, factor, *gradients)
 
-        self._share(of_latents, len(firing))
+        self._workers.share(of_latents, len(firing), LATENT_BLOCK)
         return squares, int(starts[-1]), firing
-
-    def _share(self, work: Callable[[int, int, int], Any], count: int) -> list[Any]:
-        """Run ``work(number, begin, end)`` for an equal run of `count` in each thread."""
-        bounds = [count * number // self.threads for number in range(self.threads + 1)]
-        return list(self._pool.map(work, range(self.threads), bounds[:-1], bounds[1:]))
 
     def _buffer(self, name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
         size = int(np.prod(shape))

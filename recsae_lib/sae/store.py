@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from recsae_lib.errors import InputError
 from recsae_lib.sae.model import SparseAutoencoder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DESCRIPTION = "sae.json"
 WEIGHTS = "weights.safetensors"
 LONGEST_DESCRIPTION = 1_000_000  # bytes
@@ -37,6 +38,7 @@ def save_sae(sae: SparseAutoencoder, folder: str | Path, metadata: dict[str, Any
         "num_latents": sae.num_latents,
         "dimension": sae.dimension,
         "k": sae.k,
+        "threshold": sae.threshold,
         "weights_sha256": _sha256(folder / WEIGHTS),
         "metadata": metadata,
     }
@@ -74,7 +76,7 @@ def load_sae(folder: str | Path, device: str = "cpu") -> SparseAutoencoder:
             raise _refused(folder, f"{name} is not finite float32")
     if (weights["W_dec"].norm(dim=1) - 1).abs().max() > 1e-3:
         raise _refused(folder, "a row of W_dec is not of unit norm")
-    return SparseAutoencoder(**weights, k=description["k"])
+    return SparseAutoencoder(**weights, k=description["k"], threshold=float(description["threshold"]))
 
 
 def weights_digest(folder: str | Path) -> str:
@@ -100,6 +102,9 @@ def _description(folder: Path) -> dict[str, Any]:
     sizes = [description.get(name) for name in ("num_latents", "dimension", "k")]
     if not all(type(size) is int and size >= 1 for size in sizes) or description["k"] > description["num_latents"]:
         raise _refused(folder, f"{DESCRIPTION} states impossible sizes (num_latents, dimension, k: {sizes})")
+    threshold = description.get("threshold")
+    if not isinstance(threshold, int | float) or not 0.0 <= threshold < math.inf:
+        raise _refused(folder, f"{DESCRIPTION} states an impossible threshold ({threshold})")
     if not isinstance(description.get("weights_sha256"), str):
         raise _refused(folder, f"{DESCRIPTION} states no weights_sha256")
     return description

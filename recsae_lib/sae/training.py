@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 
 from recsae_lib.checkpoint import Checkpoint, CheckpointFile, optimiser_tensors, restore_optimiser
@@ -130,7 +131,7 @@ def train_saes(
     while active := [training for training in trainings if not training.has_ended()]:
         started = time.perf_counter() - position.seconds
         for batch in islice(batches_of(position.epoch), position.batches, None):
-            x = batch.to(device) / position.scale
+            x = _scaled(batch, position.scale, device)
             for training in active:
                 training.take(x)
             position.batches, position.seconds = position.batches + 1, time.perf_counter() - started
@@ -196,12 +197,15 @@ class _Training:
     @classmethod
     def restore(cls, choice: SaeChoice, position: _Position, kept: Checkpoint, device: str) -> _Training:
         """Go on from what `tensors` and `values` gave."""
-        sae, initial, best = (
-            SparseAutoencoder(**kept.part(name), k=choice.settings.k) for name in ("sae", "initial", "best")
-        )
-        training = cls(choice, position, sae.to(device), initial, best)
-        restore_optimiser(training.state.optimiser, kept.part("optimiser"))
-        training.state.rows_since_fired = kept.tensors["rows_since_fired"].to(device)
+
+        def model(name: str) -> SparseAutoencoder:
+            selection = kept.progress["selection"][name]
+            return SparseAutoencoder(**kept.part(name), k=selection["k"], threshold=selection["threshold"])
+
+        training = cls(choice, position, model("sae").to(device), model("initial"), model("best"))
+        restore_optimiser(training.state.optimiser.adam, kept.part("optimiser"))
+        for name in ("rows_since_fired", "threshold"):
+            setattr(training.state, name, kept.tensors[name].to(device))
         training.sums = kept.tensors["sums"].to(device)
         training.reports = tuple(EpochReport(**report) for report in kept.progress["reports"])
         for name in ("best_fvu", "best_epoch", "rows_done"):
@@ -210,7 +214,9 @@ class _Training:
 
     def values(self) -> dict[str, Any]:
         """Plain values of the state."""
+        models = {"sae": self.state.sae, "initial": self.initial, "best": self.best}
         return {
+            "selection": {name: {"k": sae.k, "threshold": sae.threshold} for name, sae in models.items()},
             "reports": [asdict(report) for report in self.reports],
             "best_fvu": self.best_fvu,
             "best_epoch": self.best_epoch,
@@ -221,8 +227,9 @@ class _Training:
         """Tensors of the state."""
         models = {"sae": self.state.sae, "initial": self.initial, "best": self.best}
         named = {f"{model}.{name}": t for model, sae in models.items() for name, t in sae.state_dict().items()}
-        named |= {f"optimiser.{name}": t for name, t in optimiser_tensors(self.state.optimiser).items()}
-        return {**named, "rows_since_fired": self.state.rows_since_fired, "sums": self.sums}
+        named |= {f"optimiser.{name}": t for name, t in optimiser_tensors(self.state.optimiser.adam).items()}
+        state = {name: getattr(self.state, name) for name in ("rows_since_fired", "threshold")}
+        return {**named, **state, "sums": self.sums}
 
     def has_ended(self) -> bool:
         """Whether there is no further pass."""
@@ -243,12 +250,18 @@ class _Training:
             raise InputError(f"Training diverged in epoch {epoch}", "Set a lower sae.learning_rate")
         dead_fraction = float(self.state.dead().double().mean())
         report = EpochReport(epoch, fvu, auxk, l0, dead_fraction, self.rows_done, self.position.seconds)
-        current = self.state.sae.scaled(self.position.scale)
+        current = self.state.trained().scaled(self.position.scale)
         if fvu < self.best_fvu:
             self.best, self.best_fvu, self.best_epoch = current.cpu(), fvu, epoch
         self.reports, self.rows_done = (*self.reports, report), 0
         self.sums = torch.zeros_like(self.sums)
         return report, current
+
+
+def _scaled(batch: torch.Tensor, scale: float, device: str) -> torch.Tensor:
+    """Divide by the scale, on the device; on a CPU by numpy, which leaves the threads alone (see `SparseStep`)."""
+    x = batch.to(device)
+    return torch.from_numpy(x.numpy() / np.float32(scale)) if x.device.type == "cpu" else x / scale
 
 
 def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tuple[_Position, torch.Tensor]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn import functional as F
 
 from recsae_lib.config import SaeSettings
-from recsae_lib.sae.losses import auxk, fvu
-from recsae_lib.sae.model import SparseAutoencoder
-from recsae_lib.sae.sparse_step import SparseStep, StepLoss
+from recsae_lib.sae.losses import StepLoss, auxiliary_k, auxk, fvu, prefix_fvu, prefix_groups
+from recsae_lib.sae.model import SparseAutoencoder, refuse_not_finite, top_activations
+from recsae_lib.sae.optimiser import UnitNormAdam
+from recsae_lib.sae.sparse_step import SparseStep
+from recsae_lib.sae.workers import Workers
 
 LONGEST_DEAD_WINDOW = 10_000_000  # rows; bounds the default of dead_after_rows
+THRESHOLD_MEMORY = 0.99  # share of θ that a batch leaves as it was
+MOST_ACTIVE = 4  # times k: most latents that a threshold lets through for a row
 
 
 class TrainingState:
-    """What moves from step to step: weights, optimiser, and rows since each latent was last in a top-k.
+    """What moves from step to step: weights, optimiser, θ, and rows since each latent was last in a top-k.
 
     Parameters
     ----------
@@ -26,12 +29,15 @@ class TrainingState:
 
     def __init__(self, sae: SparseAutoencoder, settings: SaeSettings, rows: int) -> None:
         self.sae, self.settings = sae, settings
+        device = sae.W_dec.device
         rate = settings.learning_rate or default_learning_rate(sae.num_latents)
-        self.optimiser = torch.optim.Adam(sae.parameters(), lr=rate, fused=True)
-        self.rows_since_fired = torch.zeros(sae.num_latents, dtype=torch.int64, device=sae.W_dec.device)
+        workers = Workers(torch.get_num_threads()) if device.type == "cpu" else None
+        self.optimiser = UnitNormAdam(sae, rate, workers)
+        self.rows_since_fired = torch.zeros(sae.num_latents, dtype=torch.int64, device=device)
+        # BatchTopK: moving mean of the smallest activation that was among the largest of a batch.
+        self.threshold = torch.zeros((), dtype=torch.float64, device=device)
         self.dead_after_rows = settings.dead_after_rows or min(rows, LONGEST_DEAD_WINDOW)
-        on_cpu = sae.W_dec.device.type == "cpu"
-        self._gradients = SparseStep(sae, torch.get_num_threads()) if on_cpu else _AutogradStep(sae)
+        self._gradients = AutogradStep(sae, settings) if workers is None else SparseStep(sae, settings, workers)
 
     def dead(self) -> torch.Tensor:
         """Return whether each latent is dead, (M,)."""
@@ -39,43 +45,57 @@ class TrainingState:
 
     def step(self, x: torch.Tensor, total_variance: float) -> StepLoss:
         """Move the weights once; return what the batch, (rows, d), gave before the move."""
-        alpha, limit = self.settings.auxiliary_coefficient, self.settings.auxiliary_k
-        loss = self._gradients(x, self.dead().nonzero().squeeze(1), total_variance, alpha, limit)
+        loss = self._gradients(x, self.dead().nonzero().squeeze(1), total_variance)
         self.rows_since_fired += len(x)
         self.rows_since_fired[loss.fired] = 0
-        remove_parallel_gradient(self.sae.W_dec)
+        moved = THRESHOLD_MEMORY * self.threshold + (1 - THRESHOLD_MEMORY) * loss.lowest
+        self.threshold = torch.where(self.threshold > 0, moved, loss.lowest.double())
         self.optimiser.step()
-        with torch.no_grad():
-            self.sae.W_dec.copy_(F.normalize(self.sae.W_dec))
         return loss
 
+    def trained(self) -> SparseAutoencoder:
+        """Copy of the SAE as it is used: BatchTopK has its threshold, with which a row needs no batch."""
+        sae = self.sae.scaled(1.0)
+        if self.settings.variant == "batch_top_k":
+            sae.k, sae.threshold = min(MOST_ACTIVE * sae.k, sae.num_latents), float(self.threshold)
+        return sae
 
-class _AutogradStep:
-    """What `SparseStep` does, on any device."""
 
-    def __init__(self, sae: SparseAutoencoder) -> None:
-        self.sae = sae
+class AutogradStep:
+    """What `SparseStep` does, on any device; a batch × M matrix is held."""
 
-    def __call__(
-        self, x: torch.Tensor, dead_ids: torch.Tensor, total_variance: float, alpha: float, limit: int | None
-    ) -> StepLoss:
-        x_hat, activations, latent_ids = self.sae.reconstruct(x)
-        active = activations > 0
+    def __init__(self, sae: SparseAutoencoder, settings: SaeSettings) -> None:
+        self.sae, self.settings = sae, settings
+        self._group_of = torch.from_numpy(prefix_groups(settings, sae.num_latents)).to(sae.W_dec.device)
+
+    def __call__(self, x: torch.Tensor, dead_ids: torch.Tensor, total_variance: float) -> StepLoss:
+        """As `SparseStep`; activations that tie for the last place of a batch are all kept."""
+        sae, settings = self.sae, self.settings
+        chosen, latent_ids, lowest = self._choose(x)
+        activations = sae.activations_at(x, chosen, latent_ids)
+        x_hat = sae.decode(activations, latent_ids)
         unexplained = fvu(x, x_hat, total_variance)
-        auxiliary = auxk(self.sae, x, x_hat, dead_ids, total_variance, limit)
-        self.sae.zero_grad()
-        (unexplained + alpha * auxiliary).backward()
+        loss = prefix_fvu(sae, x, activations, latent_ids, self._group_of, total_variance)
+        k_aux = auxiliary_k(settings, sae.dimension, len(dead_ids))
+        auxiliary = auxk(sae, x, x_hat, dead_ids, total_variance, k_aux)
+        sae.zero_grad()
+        (loss + settings.auxiliary_coefficient * auxiliary).backward()
+        active = chosen > 0
         l0 = active.sum(1).float().mean()
-        return StepLoss(unexplained.detach(), auxiliary.detach(), l0, latent_ids[active])
+        return StepLoss(unexplained.detach(), auxiliary.detach(), l0, lowest, latent_ids[active])
+
+    @torch.no_grad()
+    def _choose(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        sae = self.sae
+        if self.settings.variant != "batch_top_k":
+            return (*sae.encode(x), torch.zeros((), device=x.device))
+        refuse_not_finite(x)
+        pre_activations = sae.pre_activations(x)
+        lowest = pre_activations.flatten().topk(sae.k * len(x)).values[-1].clamp(min=0)
+        most = max(int(((pre_activations > 0) & (pre_activations >= lowest)).sum(1).max()), 1)
+        return (*top_activations(pre_activations, most, lowest), lowest)
 
 
 def default_learning_rate(num_latents: int) -> float:
     """2e-4/√(M/2¹⁴) (method.md section 2)."""
     return 2e-4 / math.sqrt(num_latents / 2**14)
-
-
-@torch.no_grad()
-def remove_parallel_gradient(W_dec: torch.nn.Parameter) -> None:
-    """Take out of each row's gradient the component along the row, which normalisation would undo anyway."""
-    if W_dec.grad is not None:
-        W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec

@@ -46,7 +46,7 @@ def pre_activations(draw: st.DrawFn) -> np.ndarray:
 @given(pre_activations(), st.integers(1, 260), st.integers(1, 700))
 def test_what_is_kept_part_by_part_is_the_top_of_a_full_sort(values: np.ndarray, k: int, width: int) -> None:
     parts = [values[:, first : first + width] for first in range(0, values.shape[1], width)]
-    encoder = BlockEncoder(width, k)
+    encoder = BlockEncoder(values.shape[1])
     for ours, expected in zip(kept(encoder, parts, k), brute_force(values, k), strict=True):
         np.testing.assert_array_equal(ours, expected)
 
@@ -62,13 +62,13 @@ def test_encoding_in_blocks_is_the_top_of_the_whole_product(dimension: int, late
     centred, W_enc = (4 * centred).round() / 4, (4 * W_enc).round() / 4
     b_enc = torch.randn(latents, generator=random).round()
     activations, latent_ids = np.empty((37, k), np.float32), np.empty((37, k), np.int32)
-    BlockEncoder(latents, k).encode(centred, W_enc, b_enc, activations, latent_ids)
+    BlockEncoder(latents).encode(centred, W_enc, b_enc, activations, latent_ids)
     expected = brute_force((centred.double() @ W_enc.double().T + b_enc.double()).numpy(), k)
     np.testing.assert_array_equal(activations, expected[0])
     np.testing.assert_array_equal(latent_ids, expected[1])
 
 
 def test_rows_without_a_positive_pre_activation_keep_nothing() -> None:
-    activations, latent_ids = kept(BlockEncoder(100, 7), [np.full((3, 100), -1.0, np.float32)], 7)
+    activations, latent_ids = kept(BlockEncoder(100), [np.full((3, 100), -1.0, np.float32)], 7)
     assert not activations.any()
     assert not latent_ids.any()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsae_lib.sae.losses import auxk, fvu
+from recsae_lib.config import SaeSettings
+from recsae_lib.sae.losses import auxiliary_k, auxk, fvu
 from recsae_lib.sae.model import SparseAutoencoder
 
 VARIANCE = 5.0
@@ -47,18 +48,19 @@ def test_auxk_follows_the_equations(
 ) -> None:
     x_hat = sae(x)
     expected = numpy_auxk(sae, x.numpy(), x_hat.detach().numpy(), dead, k_aux)
-    assert auxk(sae, x, x_hat, torch.tensor(dead), VARIANCE, limit).item() == pytest.approx(expected, rel=1e-12)
+    assert auxiliary_k(SaeSettings(auxiliary_k=limit), sae.dimension, len(dead)) == k_aux
+    assert auxk(sae, x, x_hat, torch.tensor(dead), VARIANCE, k_aux).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_auxk_is_zero_without_dead_latents(sae: SparseAutoencoder, x: torch.Tensor) -> None:
-    assert auxk(sae, x, sae(x), torch.tensor([], dtype=torch.int64), VARIANCE).item() == 0.0
+    assert auxk(sae, x, sae(x), torch.tensor([], dtype=torch.int64), VARIANCE, 0).item() == 0.0
 
 
 def test_auxk_moves_the_encoder_of_dead_latents_and_no_weight_of_live_ones(
     sae: SparseAutoencoder, x: torch.Tensor
 ) -> None:
     dead = torch.tensor([0, 3, 8, 11])
-    auxk(sae, x, sae(x), dead, VARIANCE).backward()
+    auxk(sae, x, sae(x), dead, VARIANCE, 3).backward()
     live = torch.ones(20, dtype=torch.bool)
     live[dead] = False
     for weights in (sae.W_enc, sae.W_dec, sae.b_enc):
@@ -72,21 +74,21 @@ def test_auxk_gradient_matches_finite_differences_with_the_residual_held_fixed(
     dead, x_hat = torch.tensor([0, 3, 8, 11]), sae(x).detach()
 
     def loss(W_enc: torch.Tensor, b_enc: torch.Tensor, W_dec: torch.Tensor, b_dec: torch.Tensor) -> torch.Tensor:
-        return auxk(_with(sae, W_enc, b_enc, W_dec, b_dec), x, x_hat, dead, VARIANCE)
+        return auxk(_with(sae, W_enc, b_enc, W_dec, b_dec), x, x_hat, dead, VARIANCE, 3)
 
     weights = [p.detach().clone().requires_grad_() for p in (sae.W_enc, sae.b_enc, sae.W_dec, sae.b_dec)]
     assert torch.autograd.gradcheck(loss, weights, eps=1e-6)
-    auxk(sae, x, sae(x), dead, VARIANCE).backward()  # x̂ with its gradient: the residual must be detached from it
+    auxk(sae, x, sae(x), dead, VARIANCE, 3).backward()  # x̂ with its gradient: the residual must be detached from it
     torch.testing.assert_close(sae.b_dec.grad, torch.autograd.grad(loss(*weights), weights)[3])
 
 
 def test_training_dead_latents_on_auxk_lowers_the_fvu_of_the_residual(sae: SparseAutoencoder, x: torch.Tensor) -> None:
     dead, x_hat = torch.tensor([0, 3, 8, 11, 15]), sae(x).detach()
     optimiser = torch.optim.SGD([sae.W_enc, sae.W_dec], lr=0.05)
-    before = auxk(sae, x, x_hat, dead, VARIANCE).item()
+    before = auxk(sae, x, x_hat, dead, VARIANCE, 3).item()
     for _ in range(100):
         optimiser.zero_grad()
-        loss = auxk(sae, x, x_hat, dead, VARIANCE)
+        loss = auxk(sae, x, x_hat, dead, VARIANCE, 3)
         loss.backward()
         optimiser.step()
     assert loss.item() < before

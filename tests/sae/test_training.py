@@ -14,8 +14,9 @@ from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.sae import training_state
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.optimiser import remove_parallel_gradient
 from recsae_lib.sae.training import EpochReport, SaeChoice, TrainedSae, train_saes
-from recsae_lib.sae.training_state import TrainingState, default_learning_rate, remove_parallel_gradient
+from recsae_lib.sae.training_state import TrainingState, default_learning_rate
 
 
 def batches_of(x: torch.Tensor, batch_size: int) -> Callable[[int], Iterator[torch.Tensor]]:

@@ -1,4 +1,4 @@
-"""The loops of the sparse autoencoder on a CPU, compiled: exact top-k, sparse decoding, sparse gradients.
+"""Which latents are active for a row, on a CPU, in compiled loops: the k largest, of a row or of a batch, exactly.
 
 A block of rows × latents of pre-activations is made by a matrix product, searched while it is in cache, and forgotten.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsae_lib.compiled import compiled, compiled_with_free_sums
+from recsae_lib.compiled import compiled
 
 LARGEST_GROUP = 8  # pre-activations of which the largest is looked at first
 RUN = 64  # floats that are held against a bound together: a few vector registers
@@ -21,11 +21,12 @@ def keep_top(
     first_latent: int,
     activations: np.ndarray,
     latent_ids: np.ndarray,
+    lowest: np.float32,
     maxima: np.ndarray,
     values: np.ndarray,
     ids: np.ndarray,
 ) -> None:
-    """Merge a part of the pre-activations into the k largest positive ones of each row, exactly.
+    """Merge a part of the pre-activations into the k largest of each row that reach `lowest`, exactly.
 
     The k-th largest of the maxima of groups is at most the k-th largest of all: only groups whose maximum reaches it
     are searched. Parts come by rising latent.
@@ -36,6 +37,7 @@ def keep_top(
     first_latent : id of the first of them.
     activations, latent_ids : (rows, k) float32 and int32, what is kept so far, falling, equal ones by id; 0 and 0 where
         nothing is.
+    lowest : positive; what does not reach it is not active.
     maxima : (≥ latents of the part, rounded up to `RUN`) float32, room to work in.
     values, ids : (≥ latents of the part + k, rounded up to `RUN`) float32 and int32, room to work in.
     """
@@ -56,7 +58,7 @@ def keep_top(
             for group in range(groups):
                 maxima[group] = part[group] if part[group] > maxima[group] else maxima[group]
         bound = _bound(maxima, padded, k, bound)
-        floor = max(bound, kept[k - 1], SMALLEST)
+        floor = max(bound, kept[k - 1], lowest)
         count = 0
         while count < k and kept[count] > 0.0:
             values[count], ids[count] = kept[count], kept_ids[count]
@@ -154,131 +156,115 @@ def _insert(activations: np.ndarray, latent_ids: np.ndarray, activation: np.floa
     latent_ids[place] = latent
 
 
-@compiled_with_free_sums
-def subtract_decoded(
-    target: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray, W_dec: np.ndarray, out: np.ndarray
-) -> np.float64:
-    """Write target − z W_dec, (rows, d), to `out` and return the sum of its squares; both may be the same array.
+@compiled
+def keep_largest(pre_activations: np.ndarray, k: int) -> None:
+    """Set to 0 in each row all but the k largest positive numbers, in place; of equal ones the first are kept.
+
+    Unlike `keep_top` it ranks nothing, which suits a k that is not much smaller than the row.
 
     Parameters
     ----------
-    target : (rows, d): x − b_dec, or the residual.
-    activations, latent_ids : (rows, k), falling; a row ends at its first zero.
+    pre_activations : (rows, a multiple of `RUN`) float32
     """
-    rows, dimension = target.shape
-    total = np.float64(0.0)
+    rows, width = pre_activations.shape
+    bound = np.float32(0.0)
     for row in range(rows):
-        rest = out[row]
-        source = target[row]
-        for column in range(dimension):
-            rest[column] = source[column]
-        for place in range(activations.shape[1]):
-            activation = activations[row, place]
-            if activation <= 0.0:
-                break
-            direction = W_dec[latent_ids[row, place]]
-            for column in range(dimension):
-                rest[column] -= activation * direction[column]
-        squares = np.float32(0.0)
-        for column in range(dimension):
-            squares += rest[column] * rest[column]
-        total += squares
-    return total
-
-
-@compiled_with_free_sums
-def activation_gradients(
-    rest: np.ndarray, factor: float, activations: np.ndarray, latent_ids: np.ndarray, W_dec: np.ndarray, out: np.ndarray
-) -> None:
-    """Write the derivative of factor/2 · ‖target − z W_dec‖² by each activation, (rows, k); 0 where none is active.
-
-    Parameters
-    ----------
-    rest : (rows, d): target − z W_dec.
-    """
-    rows, dimension = rest.shape
-    for row in range(rows):
-        of_row = rest[row]
-        for place in range(activations.shape[1]):
-            if activations[row, place] <= 0.0:
-                out[row, place] = 0.0
-                continue
-            direction = W_dec[latent_ids[row, place]]
-            product = np.float32(0.0)
-            for column in range(dimension):
-                product += of_row[column] * direction[column]
-            out[row, place] = -factor * product
+        values = pre_activations[row]
+        bound, at_bound = _k_th_largest(values, width, k, bound)
+        for place in range(width):
+            values[place] = values[place] if values[place] >= bound else np.float32(0.0)
+        if at_bound < 0:
+            continue
+        for place in range(width):
+            if values[place] == bound:
+                at_bound -= 1
+                if at_bound < 0:
+                    values[place] = 0.0
 
 
 @compiled
-def sort_by_latent(activations: np.ndarray, latent_ids: np.ndarray, starts: np.ndarray, entries: np.ndarray) -> None:
-    """List the active entries of each latent, by row: ``entries[starts[j]:starts[j + 1]]`` are row · k + place.
+def _k_th_largest(values: np.ndarray, length: int, k: int, guess: np.float32) -> tuple[np.float32, np.int64]:
+    """Return a bound and how many of the numbers that equal it belong to the k largest; −1 where all of them do."""
+    if _count(values, length, SMALLEST) <= k:
+        return SMALLEST, np.int64(-1)
+    above = SMALLEST  # fewer than k reach it
+    for place in range(length):
+        above = max(above, values[place])
+    if _count(values, length, above) >= k:
+        return above, np.int64(k)
+    below = SMALLEST  # more than k reach it
+    middle = guess
+    while True:
+        if not below < middle < above:
+            middle = np.float32(0.5) * (below + above)
+            if not below < middle < above:  # they are neighbours: the numbers that equal `below` tie
+                return below, np.int64(k - _count(values, length, above))
+        reached = _count(values, length, middle)
+        if reached == k:
+            return middle, np.int64(-1)
+        if reached > k:
+            below = middle
+        else:
+            above = middle
+        middle = np.float32(0.5) * (below + above)
+
+
+BINS = 2**15  # of positive floats by sign, exponent and the first seven bits behind
+
+
+@compiled
+def n_th_largest(values: np.ndarray, number: int) -> np.float32:
+    """Return the `number`-th largest of the positive numbers; the smallest of them where there are fewer.
 
     Parameters
     ----------
-    starts : (M + 1,) int64, written.
-    entries : (rows · k,) int64, written up to ``starts[M]``.
+    values : (any,) float32; at least one is positive.
+    """
+    bits = values.view(np.int32)
+    counts = np.zeros(BINS, dtype=np.int64)
+    positive, smallest = np.int64(0), np.float32(np.inf)
+    for place in range(len(values)):
+        if values[place] > 0.0:
+            counts[bits[place] >> 16] += 1
+            positive += 1
+            smallest = min(smallest, values[place])
+    if positive <= number:
+        return smallest
+    chosen, before = BINS - 1, np.int64(0)
+    while before + counts[chosen] < number:
+        before += counts[chosen]
+        chosen -= 1
+    members = np.empty(counts[chosen], dtype=np.float32)
+    found = 0
+    for place in range(len(values)):
+        if values[place] > 0.0 and bits[place] >> 16 == chosen:
+            members[found] = values[place]
+            found += 1
+    members.sort()
+    return members[found - (number - before)]
+
+
+@compiled
+def keep_reaching(activations: np.ndarray, lowest: np.float32, number: int) -> None:
+    """Set to 0 what is below `lowest`, and of what equals it all that goes beyond `number` in the order of the rows.
+
+    Parameters
+    ----------
+    activations : (rows, k) float32, falling in each row.
     """
     rows, k = activations.shape
-    starts[:] = 0
+    higher = np.int64(0)
     for row in range(rows):
         for place in range(k):
-            if activations[row, place] <= 0.0:
+            if activations[row, place] <= lowest:
                 break
-            starts[latent_ids[row, place] + 1] += 1
-    for latent in range(len(starts) - 1):
-        starts[latent + 1] += starts[latent]
+            higher += 1
+    equal = number - higher
     for row in range(rows):
         for place in range(k):
-            if activations[row, place] <= 0.0:
-                break
-            latent = latent_ids[row, place]
-            entries[starts[latent]] = row * k + place
-            starts[latent] += 1
-    for latent in range(len(starts) - 1, 0, -1):
-        starts[latent] = starts[latent - 1]
-    starts[0] = 0
-
-
-@compiled_with_free_sums
-def add_weight_gradients(
-    latents: np.ndarray,
-    starts: np.ndarray,
-    entries: np.ndarray,
-    activations: np.ndarray,
-    by_activation: np.ndarray,
-    centred: np.ndarray,
-    rest: np.ndarray,
-    factor: float,
-    W_enc_gradient: np.ndarray,
-    b_enc_gradient: np.ndarray,
-    W_dec_gradient: np.ndarray,
-) -> None:
-    """Add the derivatives of factor/2 · Σ‖target − z W_dec‖² by the weights of some latents.
-
-    A latent's rows are summed in their order, whatever other latents do: threads that share the latents among them
-    give the same bits as one.
-
-    Parameters
-    ----------
-    latents : ids of them.
-    starts, entries : as `sort_by_latent`.
-    activations, by_activation : (rows, k)
-    centred : (rows, d): x − b_dec.
-    rest : (rows, d): target − z W_dec.
-    """
-    k = activations.shape[1]
-    dimension = centred.shape[1]
-    for latent in latents:
-        encoder, decoder = W_enc_gradient[latent], W_dec_gradient[latent]
-        bias = np.float32(0.0)
-        for entry in entries[starts[latent] : starts[latent + 1]]:
-            row, place = entry // k, entry % k
-            by = by_activation[row, place]
-            by_direction = -np.float32(factor) * activations[row, place]
-            bias += by
-            of_row, left = centred[row], rest[row]
-            for column in range(dimension):
-                encoder[column] += by * of_row[column]
-                decoder[column] += by_direction * left[column]
-        b_enc_gradient[latent] += bias
+            if activations[row, place] > lowest:
+                continue
+            if activations[row, place] == lowest and equal > 0:
+                equal -= 1
+                continue
+            activations[row, place] = 0.0
