@@ -41,7 +41,11 @@ def run(context: JobContext) -> None:
     """Train, measure reconstruction and fidelity, register weights and metrics together."""
     settings = context.settings
     loader = RepresentationLoader(
-        _set_of(context, "training").require(), settings.sae.batch_size, settings.seed, settings.sae.loader_workers
+        _set_of(context, "training").require(),
+        settings.sae.batch_size,
+        settings.seed,
+        settings.sae.loader_workers,
+        budget_mib=settings.sae.data_budget_mib,
     )
     fidelity_on = _fidelity_measurer(context)
     device = resolve_device(settings.device)
@@ -134,7 +138,7 @@ def _parameters(context: JobContext, loader: RepresentationLoader, device: str) 
         "device": device,
         "dimension": loader.dimension,
         "data_folder": loader.folder,
-        "data_rows": loader.rows,
+        "data_rows": loader.total_rows,
         "data_digest": loader.digest(),
         "recommender": f"{context.recommender_name} {context.model_version}",
     }

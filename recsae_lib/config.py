@@ -431,7 +431,12 @@ class SaeSettings(Section):
     epochs: PositiveInt = Field(50, description="Passes over the training rows.")
     patience: PositiveInt = Field(10, description="Epochs without a lower FVU before training stops.")
     loader_workers: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description="Petastorm reader threads; only 1 gives the same order on every run."
+        1, description="Petastorm reader threads, one a row group at most; their number changes no order."
+    )
+    data_budget_mib: Annotated[int, Field(ge=0)] = Field(
+        1024,
+        description="MiB of training rows that a process may keep: rows that fit are read once and shuffled in memory, "
+        "more are read again in every epoch.",
     )
 
     @field_validator("prefixes")

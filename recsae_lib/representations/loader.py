@@ -1,167 +1,192 @@
-"""Reading of representations for training: Petastorm over Parquet, shuffled by a seed, without Spark."""
+"""Loading of representations for training: batches shuffled by a seed, from memory where the set fits a budget."""
 
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from petastorm.pytorch import BatchedDataLoader
-from petastorm.reader import Reader, make_batch_reader
 
+from recsae_lib.compiled import compiled
 from recsae_lib.errors import InputError
+from recsae_lib.representations.row_groups import RowGroups
 
-# Petastorm 0.12 and its reader threads use pyarrow's legacy data set, which announces its removal; pyarrow is pinned.
-warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
-
-COLUMN = "representation"
-MEMORY_BYTES = 2**30  # a set that fits is read once and shuffled in memory
-SHUFFLE_BYTES = 2**26  # of rows among which a larger set is shuffled, beside its row groups
+SHUFFLE_BYTES = 2**26  # of rows among which a streamed set is shuffled, beside its row groups
 
 
 class RepresentationLoader:
     """The (batch, d) float32 batches of a folder of representations, shuffled anew in every epoch.
 
-    A set of up to `MEMORY_BYTES` is streamed once and kept; of a larger one each epoch is streamed: row groups in
-    random order, through a buffer of `SHUFFLE_BYTES`. The order follows from seed, epoch and rows alone for a set that
-    is kept, however the rows are spread over files; for a larger one from the files as well, and with one worker only.
+    Rows that fit the budget are read once and kept: their order follows from seed, epoch and rows alone, however they
+    are spread over files. Of more rows each epoch is streamed: row groups in random order through a buffer of
+    `SHUFFLE_BYTES`, of which one half leaves in random order whenever it is full. That order follows from the files and
+    the budget as well. Petastorm's threads read row groups while the caller works on earlier ones. No generator but
+    the loader's own is drawn from.
 
     Parameters
     ----------
     folder : path or URL of Parquet files with a column representation (list<float>), e.g. ``…/rows=training/dt=…``.
     batch_size : rows a batch; the last one of an epoch may have fewer.
     seed : decides the order of every epoch.
-    workers : reader threads; more than one and the order changes from run to run.
+    workers : reader threads; their number changes no order.
+    shard : (rank, world size) of data-parallel training: each process reads row groups of its own, the same in every
+        epoch.
+    budget_mib : MiB of rows that this process may keep.
 
     Attributes
     ----------
-    rows : rows of the folder, from the Parquet footers.
-    dimension : d, from the first row.
+    rows : rows that this process reads.
+    shard_rows : rows that each of the processes reads.
+    total_rows : rows of the folder.
+    dimension : d
 
     Raises
     ------
     InputError : the folder is missing or empty, a file is damaged or lacks the column, or (while iterating) a
-        representation has not d values.
+        representation has not d values; fewer row groups than processes, or than reader threads of this one.
     """
 
-    def __init__(self, folder: str | Path, batch_size: int, seed: int, workers: int = 1) -> None:
-        self.folder, self.batch_size, self.seed, self.workers = str(folder), batch_size, seed, workers
-        url = self.folder if "://" in self.folder else f"file://{Path(self.folder).absolute()}"
-        self._filesystem, root = fsspec.core.url_to_fs(url)
-        self._files, self.rows = self._read_footers(root)
-        self.dimension = self._first_dimension()
-        self._kept: torch.Tensor | None = None
+    def __init__(
+        self,
+        folder: str | Path,
+        batch_size: int,
+        seed: int,
+        workers: int = 1,
+        shard: tuple[int, int] = (0, 1),
+        budget_mib: float = 1024,
+    ) -> None:
+        self.folder, self.batch_size, self.seed, self.workers, self.shard = (
+            str(folder),
+            batch_size,
+            seed,
+            workers,
+            shard,
+        )
+        self._row_groups = RowGroups(self.folder)
+        self.dimension = self._row_groups.dimension
+        self._require_row_groups()
+        rank, shards = shard
+        self.shard_rows = tuple(sum(self._row_groups.rows[number::shards]) for number in range(shards))
+        self.rows, self.total_rows = self.shard_rows[rank], sum(self.shard_rows)
+        self._budget = int(budget_mib * 2**20)
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the rows of this process fit the budget, so that they are read once."""
+        return self.rows * self.dimension * 4 <= self._budget
 
     def iterate(self, epoch: int) -> Iterator[torch.Tensor]:
-        """Yield each row of the folder exactly once, in (batch, d) batches."""
-        if self.rows * self.dimension * 4 > MEMORY_BYTES:
-            yield from self._stream(epoch, shuffle_rows=max(SHUFFLE_BYTES // (4 * self.dimension), self.batch_size))
-            return
-        if self._kept is None:
-            rows = torch.cat(list(self._stream(0, shuffle_rows=0)))
-            self._kept = rows[np.argsort(_hashes(rows), kind="stable")]
-        order = torch.randperm(self.rows, generator=_generator(self.seed, epoch))
-        for ids in order.split(self.batch_size):
-            yield self._kept.index_select(0, ids)
+        """Yield each row of this process exactly once, in (batch, d) batches."""
+        batches = self._from_memory(epoch) if self.fits else self._streamed(epoch)
+        return map(torch.from_numpy, batches)
 
     def digest(self) -> str:
-        """Identify the rows of the folder, whatever their order: SHA-256 (first 16 hex digits) of their number and of
-        the sum of a 64-bit hash of each.
+        """Identify the rows of the folder, of all processes and whatever their order: SHA-256 (first 16 hex digits) of
+        their number and of the sum of a 64-bit hash of each.
         """
-        total = sum(int(_hashes(batch).sum(dtype=np.uint64)) for batch in self.iterate(0)) % 2**64
-        return hashlib.sha256(f"{self.rows} {self.dimension} {total}".encode()).hexdigest()[:16]
+        matrices: Iterable[np.ndarray] = self._row_groups.read(min(self.workers, len(self._row_groups.rows)))
+        if self.fits and self.rows == self.total_rows:
+            matrices = [self._rows_and_order()[0]]
+        total = sum(int(_hashes(matrix).sum(dtype=np.uint64)) for matrix in matrices) % 2**64
+        return hashlib.sha256(f"{self.total_rows} {self.dimension} {total}".encode()).hexdigest()[:16]
 
-    def _stream(self, epoch: int, shuffle_rows: int) -> Iterator[torch.Tensor]:
-        with self._reader(epoch, shuffle_row_groups=shuffle_rows > 0) as reader:
-            loader = BatchedDataLoader(reader, batch_size=self.batch_size, shuffling_queue_capacity=shuffle_rows)
-            batches = iter(loader)
-            random_state = _generator(self.seed, epoch).get_state()
-            while True:
-                # Petastorm's buffer draws from torch's global generator: lend it one that nobody else moves.
-                with torch.random.fork_rng(devices=[]):
-                    torch.set_rng_state(random_state)
-                    batch = self._next(batches)
-                    random_state = torch.get_rng_state()
-                if batch is None:
-                    return
-                yield batch
+    def _from_memory(self, epoch: int) -> Iterator[np.ndarray]:
+        rows, by_hash = self._rows_and_order()
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self._seed(epoch) >> 1)).numpy()
+        for begin in range(0, len(rows), self.batch_size):
+            yield rows.take(by_hash[order[begin : begin + self.batch_size]], axis=0)
 
-    def _next(self, batches: Iterator[dict[str, torch.Tensor]]) -> torch.Tensor | None:
-        try:
-            batch = next(batches, None)
-        except (RuntimeError, ValueError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
-            # What Petastorm and its buffer raise for ragged, null and damaged columns has no type of its own.
-            raise self._refused(
-                f"a row group cannot be read as vectors of {self.dimension} floats ({error})"
-            ) from error
-        if batch is None:
-            return None
-        rows = batch[COLUMN]
-        if rows.ndim != 2 or rows.shape[1] != self.dimension or rows.dtype != torch.float32:
-            raise self._refused(f"a representation is not of {self.dimension} float32 values as the first one is")
-        return rows
+    def _rows_and_order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the (rows, d) rows of this process as they lie in its files, and their places by rising hash."""
+        if self._kept is None:
+            rows = np.empty((self.rows, self.dimension), dtype=np.float32)
+            begin = 0
+            for matrix in self._row_groups.read(self.workers, self.shard):
+                rows[begin : begin + len(matrix)] = matrix
+                begin += len(matrix)
+            self._kept = rows, np.argsort(_hashes(rows), kind="stable")
+        return self._kept
 
-    def _reader(self, epoch: int, shuffle_row_groups: bool) -> Reader:
-        return make_batch_reader(
-            # Files and not the folder: of a folder Petastorm would unpickle a schema out of _common_metadata.
-            self._files,
-            schema_fields=[COLUMN],
-            reader_pool_type="thread",
-            workers_count=self.workers,
-            shuffle_row_groups=shuffle_row_groups,
-            seed=(self.seed + epoch) % 2**32,
-        )
+    def _streamed(self, epoch: int) -> Iterator[np.ndarray]:
+        seed = self._seed(epoch)
+        capacity = max(min(SHUFFLE_BYTES, self._budget) // (4 * self.dimension), 2 * self.batch_size)
+        buffer = _ShuffleBuffer(capacity, self.dimension, self.batch_size, np.random.default_rng(seed))
+        for matrix in self._row_groups.read(self.workers, self.shard, order=seed % 2**32):
+            yield from buffer.add(matrix)
+        yield from buffer.rest()
 
-    def _read_footers(self, root: str) -> tuple[list[str], int]:
-        paths = sorted(path for path in self._filesystem.find(root) if path.endswith(".parquet"))
-        files, rows = [], 0
-        for path in paths:
-            try:
-                with self._filesystem.open(path) as file:
-                    parquet = pq.ParquetFile(file)
-                    schema, file_rows = parquet.schema_arrow, parquet.metadata.num_rows
-            except (OSError, pa.ArrowException) as error:
-                raise self._refused(f"{path} is no intact Parquet file ({error})") from error
-            field = schema.field(COLUMN) if COLUMN in schema.names else None
-            if field is None or not pa.types.is_list(field.type) or not pa.types.is_float32(field.type.value_type):
-                raise self._refused(f"{path} has no column {COLUMN} of type list<float>")
-            if file_rows:
-                files.append(self._filesystem.unstrip_protocol(path))
-                rows += file_rows
-        if rows == 0:
-            raise self._refused("there are no rows")
-        return files, rows
+    def _seed(self, epoch: int) -> int:
+        rank, shards = self.shard
+        key = (rank,) if shards > 1 else ()
+        sequence = np.random.SeedSequence([self.seed, epoch], spawn_key=key)
+        return int(sequence.generate_state(1, dtype=np.uint64)[0])
 
-    def _first_dimension(self) -> int:
-        with self._filesystem.open(self._files[0]) as file:
-            try:
-                first = next(pq.ParquetFile(file).iter_batches(batch_size=1, columns=[COLUMN]))
-            except (OSError, pa.ArrowException) as error:
-                raise self._refused(f"{self._files[0]} is no intact Parquet file ({error})") from error
-        vector = first.column(0)[0].as_py()
-        if not vector:
-            raise self._refused("the first representation is empty")
-        return len(vector)
-
-    def _refused(self, cause: str) -> InputError:
-        return InputError(f"{self.folder} cannot be trained on: {cause}", "Extract the representations again")
+    def _require_row_groups(self) -> None:
+        rank, shards = self.shard
+        found = len(self._row_groups.rows)
+        if found < shards:
+            raise InputError(
+                f"{self.folder} has {found} row groups, too few for {shards} training processes",
+                f"Start {found} processes at most, or set representations.minimum_row_groups to {shards} or more and "
+                "extract the representations again",
+            )
+        if (own := len(range(rank, found, shards))) < self.workers:
+            raise InputError(
+                f"{self.folder} has {own} row groups for this training process, too few for {self.workers} reader "
+                "threads",
+                f"Set sae.loader_workers to {own} at most, or representations.minimum_row_groups to "
+                f"{shards * self.workers} or more and extract the representations again",
+            )
 
 
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    words = np.random.SeedSequence([seed, epoch]).generate_state(1, dtype=np.uint64)
-    return torch.Generator().manual_seed(int(words[0]) >> 1)
+class _ShuffleBuffer:
+    """Rows that wait in (capacity, d) until they are drawn; whenever it is full, one half leaves."""
+
+    def __init__(self, capacity: int, dimension: int, batch_size: int, generator: np.random.Generator) -> None:
+        self._rows = np.empty((capacity, dimension), dtype=np.float32)
+        self._held, self._batch_size, self._generator = 0, batch_size, generator
+        self._leaving = max(capacity // 2 // batch_size, 1) * batch_size
+
+    def add(self, matrix: np.ndarray) -> Iterator[np.ndarray]:
+        """Take (n, d) rows in; yield whole batches of those that leave for them."""
+        while len(matrix):
+            room = matrix[: len(self._rows) - self._held]
+            self._rows[self._held : self._held + len(room)] = room
+            self._held += len(room)
+            matrix = matrix[len(room) :]
+            if self._held == len(self._rows):
+                yield from self._draw(self._leaving)
+
+    def rest(self) -> Iterator[np.ndarray]:
+        """Yield all that is left."""
+        yield from self._draw(self._held)
+
+    def _draw(self, leaving: int) -> Iterator[np.ndarray]:
+        order = self._generator.permutation(self._held)
+        for begin in range(0, leaving, self._batch_size):
+            yield self._rows.take(order[begin : min(begin + self._batch_size, leaving)], axis=0)
+        self._held -= leaving
+        self._rows[: self._held] = self._rows.take(order[leaving:], axis=0)
 
 
-def _hashes(rows: torch.Tensor) -> np.ndarray:
+def _hashes(rows: np.ndarray) -> np.ndarray:
     """Hash each of (n, d) float32 rows to a uint64, by its bits."""
     weights = np.random.default_rng(0).integers(0, 2**64, rows.shape[1], dtype=np.uint64) | np.uint64(1)
-    hashed = rows.numpy().view(np.uint32).astype(np.uint64) @ weights
+    hashed = np.empty(len(rows), dtype=np.uint64)
+    _weighted_sums(np.ascontiguousarray(rows).view(np.uint32), weights, hashed)
     # The product alone is linear: in a sum over rows, two that swap a value would cancel each other.
     hashed = (hashed ^ (hashed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
     return np.asarray(hashed ^ (hashed >> np.uint64(29)))
+
+
+@compiled
+def _weighted_sums(bits: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+    """Write bits (n, d) @ weights (d,), modulo 2⁶⁴; numpy's product of integers takes ten times as long."""
+    for row in range(bits.shape[0]):
+        total = np.uint64(0)
+        for column in range(bits.shape[1]):
+            total += np.uint64(bits[row, column]) * weights[column]
+        out[row] = total

@@ -3,6 +3,9 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import threading
+import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from recsae_lib.errors import InputError
 from recsae_lib.representations import loader as loader_module
+from recsae_lib.representations import row_groups as row_groups_module
 from recsae_lib.representations.loader import RepresentationLoader
+from recsae_lib.representations.row_groups import RowGroups
 
 ROWS, DIMENSION = 1000, 5
 
@@ -46,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(params=["in memory", "streamed"])
 def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "streamed":
-        monkeypatch.setattr(loader_module, "MEMORY_BYTES", 0)
+        monkeypatch.setattr(RepresentationLoader, "fits", False)
         monkeypatch.setattr(loader_module, "SHUFFLE_BYTES", 4 * DIMENSION * 200)  # a fifth of the rows
     return request.param
 
@@ -112,8 +119,100 @@ def test_small_set_is_read_once(folder: Path) -> None:
     assert sorted(order(loader, 1)) == list(range(ROWS))
 
 
-def test_several_workers_read_every_row(folder: Path, mode: str) -> None:
-    assert sorted(order(RepresentationLoader(folder, 64, seed=1, workers=3), 0)) == list(range(ROWS))
+def test_workers_change_nothing(folder: Path, mode: str) -> None:
+    one, many = (RepresentationLoader(folder, 64, seed=1, workers=workers) for workers in (1, 5))
+    assert [order(many, epoch) for epoch in range(3)] == [order(one, epoch) for epoch in range(3)]
+
+
+def test_slow_row_group_is_waited_for_and_read_in_its_turn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [len(matrix) for matrix in RowGroups(str(folder)).read()]
+    reading = row_groups_module._as_matrix
+
+    def slowly(column: pa.ChunkedArray) -> np.ndarray:
+        time.sleep(0.2 if len(column) == 90 and column[0][0].as_py() in (0, 400) else 0.0)
+        return reading(column)
+
+    monkeypatch.setattr(row_groups_module, "_as_matrix", slowly)
+    matrices = list(RowGroups(str(folder)).read(workers=4))
+    assert [len(matrix) for matrix in matrices] == expected
+    assert np.concatenate(matrices)[:, 0].tolist() == list(range(ROWS))
+
+
+def test_set_that_just_fits_the_budget_is_kept_and_a_larger_one_streamed(folder: Path) -> None:
+    mib = 4 * ROWS * DIMENSION / 2**20
+    for budget, fits in ((mib, True), (mib - 1e-6, False), (0, False)):
+        loader = RepresentationLoader(folder, 64, seed=1, budget_mib=budget)
+        assert loader.fits is fits
+        order(loader, 0)
+        assert (loader._kept is not None) is fits
+        assert sorted(order(loader, 1)) == list(range(ROWS))
+
+
+def test_reader_threads_end_with_the_epoch_and_when_it_is_left(folder: Path) -> None:
+    before = threading.active_count()
+    loader = RepresentationLoader(folder, 2, seed=1, workers=4, budget_mib=0)
+    for stop in (3, 10_000):
+        for _ in islice(loader.iterate(0), stop):
+            pass
+        assert threading.active_count() == before
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sizes=st.lists(st.integers(1, 40), max_size=8),
+    batch=st.integers(1, 17),
+    capacity=st.integers(34, 80),
+    seed=st.integers(0, 9),
+)
+def test_shuffle_buffer_gives_back_every_row_once_in_whole_batches(
+    sizes: list[int], batch: int, capacity: int, seed: int
+) -> None:
+    buffer = loader_module._ShuffleBuffer(capacity, 1, batch, np.random.default_rng(seed))
+    rows = np.arange(sum(sizes), dtype=np.float32)[:, None]
+    given_rows = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
+    batches = [drawn for matrix in given_rows for drawn in buffer.add(matrix)] + list(buffer.rest())
+    assert all(len(drawn) == batch for drawn in batches[:-1])
+    assert sorted(np.concatenate([*batches, rows[:0]])[:, 0].tolist()) == rows[:, 0].tolist()
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shards=st.integers(1, 12), budget=st.sampled_from([0, 1]))
+def test_shards_part_the_rows_among_them_in_every_epoch_alike(folder: Path, shards: int, budget: int) -> None:
+    loaders = [RepresentationLoader(folder, 64, 1, shard=(rank, shards), budget_mib=budget) for rank in range(shards)]
+    for loader in loaders:
+        assert loader.total_rows == ROWS
+        assert loader.shard_rows == tuple(other.rows for other in loaders)
+    epochs = [[order(loader, epoch) for loader in loaders] for epoch in range(2)]
+    for parts in epochs:
+        assert [len(part) for part in parts] == [loader.rows for loader in loaders]
+        assert sorted(row for part in parts for row in part) == list(range(ROWS))
+    assert [set(part) for part in epochs[0]] == [set(part) for part in epochs[1]]
+    assert [order(loader, 1) for loader in loaders] == epochs[1]
+    assert {loader.digest() for loader in loaders} == {RepresentationLoader(folder, 64, seed=2).digest()}
+
+
+def test_more_processes_than_row_groups_are_refused_with_what_to_do(folder: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"12 row groups, too few for 13 training processes\. Start 12 processes"
+    ) as no:
+        RepresentationLoader(folder, 64, seed=1, shard=(0, 13))
+    assert "representations.minimum_row_groups to 13" in str(no.value)
+
+
+def test_more_reader_threads_than_row_groups_are_refused_with_what_to_do(folder: Path) -> None:
+    RepresentationLoader(folder, 64, seed=1, workers=12)
+    with pytest.raises(InputError, match=r"12 row groups .* 13 reader threads\. Set sae\.loader_workers to 12 at most"):
+        RepresentationLoader(folder, 64, seed=1, workers=13)
+    with pytest.raises(InputError, match=r"2 row groups for this .*\.minimum_row_groups to 15 or more"):
+        RepresentationLoader(folder, 64, seed=1, workers=3, shard=(4, 5))
+
+
+@pytest.mark.parametrize("budget_mib", [0, 1])
+def test_set_that_changed_since_its_footers_were_read_is_refused(folder: Path, budget_mib: int) -> None:
+    loader = RepresentationLoader(folder, 64, seed=1, budget_mib=budget_mib)
+    write(folder / "part-1.snappy.parquet", [[0.0] * DIMENSION] * 500)
+    with pytest.raises(InputError, match="changed while they were read"):
+        list(loader.iterate(0))
 
 
 def test_url_of_a_folder_is_taken_as_it_is(folder: Path) -> None:
