@@ -403,13 +403,23 @@ class RecommendationSettings(Section):
     block_users: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="Users scored in one block.")
 
 
+SaeVariant = Literal["top_k", "batch_top_k", "matryoshka"]
+
+
+class SaeVariation(Section):
+    k: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="As sae.k.")
+    expansion_factor: Annotated[int, Field(ge=1, le=256)] | None = Field(None, description="As sae.expansion_factor.")
+    variant: SaeVariant | None = Field(None, description="As sae.variant.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(None, description="As seed.")
+
+
 class SaeSettings(Section):
     version: Literal["candidate", "champion"] | PositiveInt = Field(
         "candidate", description="SAE version to read: an alias, or a number; resolved once, when the job starts."
     )
     expansion_factor: Annotated[int, Field(ge=1, le=256)] = Field(16, description="s: M = s·d latents.")
     k: Annotated[int, Field(ge=1, le=1024)] = Field(8, description="Latents that may be active for a row.")
-    variant: Literal["top_k", "batch_top_k", "matryoshka"] = Field(
+    variant: SaeVariant = Field(
         "top_k",
         description="top_k: the k largest of each row. batch_top_k: the k · batch largest of a batch, so that rows "
         "share them as they need; afterwards those above a threshold, at most 4k a row. matryoshka: top_k, and nested "
@@ -430,6 +440,17 @@ class SaeSettings(Section):
     batch_size: PositiveInt = Field(1024, description="Representations a step.")
     epochs: PositiveInt = Field(50, description="Passes over the training rows.")
     patience: PositiveInt = Field(10, description="Epochs without a lower FVU before training stops.")
+    start: Literal["random", "champion"] = Field(
+        "random",
+        description="Weights that training starts from: random ones, or the champion's, so that latent ids keep their "
+        "meaning from version to version (random ones where there is no champion yet).",
+    )
+    sweep: tuple[SaeVariation, ...] = Field(
+        (),
+        description="SAEs to train in the same passes over the data instead of one, each as these settings say but for "
+        "what it names, e.g. [{k: 8}, {k: 16}]. All are registered; candidate becomes the one of the smallest k that "
+        "is within checks.minimum_ndcg_kept, maximum_dead_fraction and maximum_fvu, else the one of the lowest FVU.",
+    )
     loader_workers: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="Petastorm reader threads, one a row group at most; their number changes no order."
     )

@@ -22,6 +22,7 @@ class StepLoss:
     l0 : mean number of active latents a row.
     lowest : smallest activation that was among the k · batch largest (BatchTopK); 0 for the other variants.
     fired : int64 ids of the latents that were active for a row.
+    rows : of the batch.
     """
 
     fvu: torch.Tensor
@@ -29,6 +30,7 @@ class StepLoss:
     l0: torch.Tensor
     lowest: torch.Tensor
     fired: torch.Tensor
+    rows: int
 
 
 def prefix_groups(settings: SaeSettings, num_latents: int) -> np.ndarray:

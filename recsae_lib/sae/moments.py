@@ -26,9 +26,13 @@ class RunningMoments:
             return
         x = x.double()
         mean = x.mean(0)
-        rows = self.rows + len(x)
+        self.merge(len(x), mean, float((x - mean).square().sum()))
+
+    def merge(self, rows: int, mean: torch.Tensor, squared_deviations: float) -> None:
+        """Take in what other rows came to."""
+        together = self.rows + rows
         shift = mean - self.mean
-        self.squared_deviations += float((x - mean).square().sum())
-        self.squared_deviations += float(shift.square().sum()) * self.rows * len(x) / rows
-        self.mean += shift * (len(x) / rows)
-        self.rows = rows
+        self.squared_deviations += squared_deviations
+        self.squared_deviations += float(shift.square().sum()) * self.rows * rows / together
+        self.mean += shift * (rows / together)
+        self.rows = together

@@ -80,7 +80,7 @@ class SparseStep:
         self._workers.share(self._centre, 1, 1)
         terms = (squares / variance, squares_aux / variance, active / max(rows, 1), lowest)
         unexplained, auxk, l0, smallest = torch.tensor(terms, dtype=torch.float64)
-        return StepLoss(unexplained, auxk, l0, smallest, torch.from_numpy(fired))
+        return StepLoss(unexplained, auxk, l0, smallest, torch.from_numpy(fired), rows)
 
     def _centre(self, *_: int) -> None:
         """Take from ∂L/∂b_dec what comes through x − b_dec."""

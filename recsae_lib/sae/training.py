@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from recsae_lib.config import SaeSettings
 from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
-from recsae_lib.sae.training_state import TrainingState
+from recsae_lib.sae.ranks import Ranks
+from recsae_lib.sae.training_state import ALONE, TrainingState
 
 SAMPLE_ROWS = 1024  # rows that initialisation looks at
 
@@ -70,10 +71,12 @@ class SaeChoice:
     ----------
     settings : its size, variant and optimiser.
     seed : of its initial weights.
+    start : an SAE of the same sizes that takes raw representations, to go on from instead of random weights.
     """
 
     settings: SaeSettings
     seed: int
+    start: SparseAutoencoder | None = None
 
 
 OnEpoch = Callable[[int, EpochReport, SparseAutoencoder | None], None]
@@ -87,6 +90,7 @@ def train_saes(
     on_epoch: OnEpoch,
     checkpoint: CheckpointFile | None = None,
     stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> list[TrainedSae]:
     """Train several SAEs on the same passes over the data, each for `settings.epochs` at most, or until its FVU has not
     fallen for `patience`; on a CPU the seeds decide every bit, and no SAE depends on the others.
@@ -105,6 +109,8 @@ def train_saes(
         representations); after a restart of the passes before it too, without one.
     checkpoint : written between steps when it is due, and removed at the end.
     stop : is asked after every step; True writes the checkpoint and ends with `StoppedError`.
+    ranks : the processes that train together: each calls this with batches of its own rows, and with a checkpoint on
+        storage that all of them read; rank 0 writes it and is told of epochs. A step takes a batch of each.
 
     Returns
     -------
@@ -116,48 +122,62 @@ def train_saes(
     StoppedError : `stop` said so.
     """
     kept = checkpoint.load() if checkpoint is not None else None
+    _require_same_start(kept, ranks, device)
     if kept is None:
-        position, sample = _measure(batches_of(0), dimension, device)
-        trainings = [_Training.begin(choice, position, sample) for choice in choices]
+        position, sample = _measure(batches_of(0), dimension, device, ranks)
+        trainings = [_Training.begin(choice, position, sample, ranks) for choice in choices]
     else:
         position = _Position(**kept.progress["position"])
         trainings = [
-            _Training.restore(choice, position, Checkpoint(values, kept.part(str(number))), device)
+            _Training.restore(choice, position, Checkpoint(values, kept.part(str(number))), device, ranks)
             for number, (choice, values) in enumerate(zip(choices, kept.progress["trainings"], strict=True))
         ]
         for number, training in enumerate(trainings):
             for report in training.reports:
-                on_epoch(number, report, None)
+                if ranks.rank == 0:
+                    on_epoch(number, report, None)
     while active := [training for training in trainings if not training.has_ended()]:
         started = time.perf_counter() - position.seconds
-        for batch in islice(batches_of(position.epoch), position.batches, None):
+        batches = chain(batches_of(position.epoch), repeat(torch.empty(0, dimension)))  # others may have more
+        for batch in islice(batches, position.batches, position.steps):
             x = _scaled(batch, position.scale, device)
             for training in active:
                 training.take(x)
             position.batches, position.seconds = position.batches + 1, time.perf_counter() - started
-            stops = stop()
-            if checkpoint is not None and (stops or checkpoint.is_due()):
+            (stops,) = ranks.largest([stop()], device)
+            if checkpoint is not None and ranks.rank == 0 and (stops or checkpoint.is_due()):
                 _save(checkpoint, position, trainings)
             if stops:
                 raise StoppedError(f"Stopped in epoch {position.epoch} of training, after {position.batches} steps")
         for number, training in enumerate(trainings):
             if training in active:
-                on_epoch(number, *training.end_pass())
+                told = training.end_pass()
+                if ranks.rank == 0:
+                    on_epoch(number, *told)
         position.epoch, position.batches, position.seconds = position.epoch + 1, 0, 0.0
-    if checkpoint is not None:
+    if checkpoint is not None and ranks.rank == 0:
         checkpoint.discard()
     return [TrainedSae(training.best, training.initial, training.reports) for training in trainings]
 
 
 @dataclass
 class _Position:
-    """Where the pass over the data stands, and what was measured before the first one."""
+    """Where the pass over the data stands, and what was measured before the first one.
+
+    Parameters
+    ----------
+    rows : of the training set.
+    scale : that representations are divided by.
+    steps : of a pass.
+    batches, seconds : of the pass under way, done.
+    """
 
     rows: int
     scale: float
+    steps: int
     epoch: int = 1
-    batches: int = 0  # of the pass, done
-    seconds: float = 0.0  # of the pass
+    batches: int = 0
+    seconds: float = 0.0
 
 
 class _Training:
@@ -176,9 +196,10 @@ class _Training:
         sae: SparseAutoencoder,
         initial: SparseAutoencoder,
         best: SparseAutoencoder,
+        ranks: Ranks,
     ) -> None:
         self.choice, self.position, self.initial, self.best = choice, position, initial, best
-        self.state = TrainingState(sae, choice.settings, position.rows)
+        self.state = TrainingState(sae, choice.settings, position.rows, ranks)
         self.reports: tuple[EpochReport, ...] = ()
         self.best_fvu, self.best_epoch = math.inf, 0
         # Over the rows of the pass: FVU, AuxK and L0; and how many they are.
@@ -186,23 +207,25 @@ class _Training:
         self.rows_done = 0
 
     @classmethod
-    def begin(cls, choice: SaeChoice, position: _Position, sample: torch.Tensor) -> _Training:
-        """Initialise on a sample of scaled representations."""
+    def begin(cls, choice: SaeChoice, position: _Position, sample: torch.Tensor, ranks: Ranks) -> _Training:
+        """Initialise on a sample of scaled representations, or take the weights that are there."""
         settings = choice.settings
         num_latents = settings.expansion_factor * sample.shape[1]
         sae = SparseAutoencoder.initialise(sample, num_latents, settings.k, choice.seed)
         initial = sae.scaled(position.scale).cpu()
-        return cls(choice, position, sae, initial, deepcopy(initial))
+        if choice.start is not None:
+            sae = _start_of(choice, sae, position.scale)
+        return cls(choice, position, sae, initial, deepcopy(initial), ranks)
 
     @classmethod
-    def restore(cls, choice: SaeChoice, position: _Position, kept: Checkpoint, device: str) -> _Training:
+    def restore(cls, choice: SaeChoice, position: _Position, kept: Checkpoint, device: str, ranks: Ranks) -> _Training:
         """Go on from what `tensors` and `values` gave."""
 
         def model(name: str) -> SparseAutoencoder:
             selection = kept.progress["selection"][name]
             return SparseAutoencoder(**kept.part(name), k=selection["k"], threshold=selection["threshold"])
 
-        training = cls(choice, position, model("sae").to(device), model("initial"), model("best"))
+        training = cls(choice, position, model("sae").to(device), model("initial"), model("best"), ranks)
         restore_optimiser(training.state.optimiser.adam, kept.part("optimiser"))
         for name in ("rows_since_fired", "threshold"):
             setattr(training.state, name, kept.tensors[name].to(device))
@@ -239,8 +262,8 @@ class _Training:
     def take(self, x: torch.Tensor) -> None:
         """Train on a batch of scaled representations."""
         loss = self.state.step(x, total_variance=float(x.shape[1]))
-        self.sums += len(x) * torch.stack([loss.fvu, loss.auxk, loss.l0]).double()
-        self.rows_done += len(x)
+        self.sums += loss.rows * torch.stack([loss.fvu, loss.auxk, loss.l0]).double()
+        self.rows_done += loss.rows
 
     def end_pass(self) -> tuple[EpochReport, SparseAutoencoder]:
         """Report the pass, and keep the weights if they are the best."""
@@ -264,15 +287,50 @@ def _scaled(batch: torch.Tensor, scale: float, device: str) -> torch.Tensor:
     return torch.from_numpy(x.numpy() / np.float32(scale)) if x.device.type == "cpu" else x / scale
 
 
-def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tuple[_Position, torch.Tensor]:
+def _require_same_start(kept: Checkpoint | None, ranks: Ranks, device: str) -> None:
+    """Raise InputError where the processes found different checkpoints."""
+    place = [-1, -1] if kept is None else [kept.progress["position"][name] for name in ("epoch", "batches")]
+    later, earlier = ranks.largest(place, device), ranks.largest([-number for number in place], device)
+    if later != [-number for number in earlier]:
+        raise InputError(
+            "The training processes do not see the same checkpoint", "Put paths.var on storage that all of them share"
+        )
+
+
+def _start_of(choice: SaeChoice, like: SparseAutoencoder, scale: float) -> SparseAutoencoder:
+    """Return the given weights for scaled representations, on the device of `like`."""
+    assert choice.start is not None
+    given = tuple(choice.start.W_dec.shape)
+    if given != tuple(like.W_dec.shape):
+        raise InputError(
+            f"The SAE to start from has (latents, dimension) {given}, the one to train {tuple(like.W_dec.shape)}",
+            "Set sae.start to random, or the sizes as they were",
+        )
+    start = choice.start.scaled(1.0 / scale).to(like.W_dec.device)
+    start.k, start.threshold = like.k, 0.0
+    return start
+
+
+def _measure(
+    batches: Iterator[torch.Tensor], dimension: int, device: str, ranks: Ranks
+) -> tuple[_Position, torch.Tensor]:
     """Return the scale of the training set, and a sample of it, scaled."""
     moments = RunningMoments(dimension, device)
     sample = torch.empty(0, dimension, device=device)
+    share, steps = max(SAMPLE_ROWS // ranks.world_size, 1), 0
     for batch in batches:
         x = batch.to(device)
-        if len(sample) < SAMPLE_ROWS:
-            sample = torch.cat([sample, x[: SAMPLE_ROWS - len(sample)]])
+        if len(sample) < share:
+            sample = torch.cat([sample, x[: share - len(sample)]])
         moments.add(x)
+        steps += 1
+    (steps,) = ranks.largest([steps], device)
+    sample = ranks.gather(sample)
+    own = torch.cat([moments.mean, moments.mean.new_tensor([moments.rows, moments.squared_deviations])])
+    moments = RunningMoments(dimension, device)
+    for of_rank in ranks.gather(own.unsqueeze(0)):
+        if rows := int(of_rank[-2]):
+            moments.merge(rows, of_rank[:-2], float(of_rank[-1]))
     total_variance = moments.squared_deviations / max(moments.rows, 1)
     if not 0.0 < total_variance < math.inf:
         raise InputError(
@@ -280,7 +338,7 @@ def _measure(batches: Iterator[torch.Tensor], dimension: int, device: str) -> tu
             "Extract representations of a trained recommender first",
         )
     scale = math.sqrt(total_variance / dimension)
-    return _Position(moments.rows, scale), sample / scale
+    return _Position(moments.rows, scale, steps), sample / scale
 
 
 def _save(checkpoint: CheckpointFile, position: _Position, trainings: Sequence[_Training]) -> None:

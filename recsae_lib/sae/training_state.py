@@ -10,9 +10,11 @@ from recsae_lib.config import SaeSettings
 from recsae_lib.sae.losses import StepLoss, auxiliary_k, auxk, fvu, prefix_fvu, prefix_groups
 from recsae_lib.sae.model import SparseAutoencoder, refuse_not_finite, top_activations
 from recsae_lib.sae.optimiser import UnitNormAdam
+from recsae_lib.sae.ranks import Ranks
 from recsae_lib.sae.sparse_step import SparseStep
 from recsae_lib.sae.workers import Workers
 
+ALONE = Ranks()
 LONGEST_DEAD_WINDOW = 10_000_000  # rows; bounds the default of dead_after_rows
 THRESHOLD_MEMORY = 0.99  # share of θ that a batch leaves as it was
 MOST_ACTIVE = 4  # times k: most latents that a threshold lets through for a row
@@ -25,10 +27,11 @@ class TrainingState:
     ----------
     sae : is trained in place.
     rows : of the training set.
+    ranks : processes that share each batch.
     """
 
-    def __init__(self, sae: SparseAutoencoder, settings: SaeSettings, rows: int) -> None:
-        self.sae, self.settings = sae, settings
+    def __init__(self, sae: SparseAutoencoder, settings: SaeSettings, rows: int, ranks: Ranks = ALONE) -> None:
+        self.sae, self.settings, self.ranks = sae, settings, ranks
         device = sae.W_dec.device
         rate = settings.learning_rate or default_learning_rate(sae.num_latents)
         workers = Workers(torch.get_num_threads()) if device.type == "cpu" else None
@@ -44,14 +47,33 @@ class TrainingState:
         return self.rows_since_fired >= self.dead_after_rows
 
     def step(self, x: torch.Tensor, total_variance: float) -> StepLoss:
-        """Move the weights once; return what the batch, (rows, d), gave before the move."""
+        """Move the weights once; return what the batch, (rows, d), gave before the move.
+
+        With several processes the batch is that of all of them; the `k · batch` largest of BatchTopK are those of each.
+        """
         loss = self._gradients(x, self.dead().nonzero().squeeze(1), total_variance)
-        self.rows_since_fired += len(x)
+        loss = loss if self.ranks.world_size == 1 else self._of_all_ranks(loss)
+        self.rows_since_fired += loss.rows
         self.rows_since_fired[loss.fired] = 0
         moved = THRESHOLD_MEMORY * self.threshold + (1 - THRESHOLD_MEMORY) * loss.lowest
         self.threshold = torch.where(self.threshold > 0, moved, loss.lowest.double())
         self.optimiser.step()
         return loss
+
+    def _of_all_ranks(self, loss: StepLoss) -> StepLoss:
+        """Average loss and gradients over the rows of all processes, in one message."""
+        gradients = [weights.grad for weights in self.sae.parameters() if weights.grad is not None]
+        numbers = torch.stack([loss.fvu, loss.auxk, loss.l0, loss.lowest]).to(gradients[0])
+        fired = torch.zeros_like(self.rows_since_fired, dtype=torch.float32).index_fill_(0, loss.fired, 1.0)
+        weighted = [part.reshape(-1) * loss.rows for part in (*gradients, numbers)]
+        message = self.ranks.sum(torch.cat([*weighted, numbers.new_tensor([float(loss.rows)]), fired]))
+        rows = int(message[-len(fired) - 1])
+        begin = 0
+        for part in (*gradients, numbers):
+            part.copy_((message[begin : begin + part.numel()] / rows).view_as(part))
+            begin += part.numel()
+        unexplained, auxiliary, l0, lowest = numbers.double()
+        return StepLoss(unexplained, auxiliary, l0, lowest, message[-len(fired) :].nonzero().squeeze(1), rows)
 
     def trained(self) -> SparseAutoencoder:
         """Copy of the SAE as it is used: BatchTopK has its threshold, with which a row needs no batch."""
@@ -71,6 +93,11 @@ class AutogradStep:
     def __call__(self, x: torch.Tensor, dead_ids: torch.Tensor, total_variance: float) -> StepLoss:
         """As `SparseStep`; activations that tie for the last place of a batch are all kept."""
         sae, settings = self.sae, self.settings
+        if not len(x):  # another process has rows left
+            for weights in sae.parameters():
+                weights.grad = torch.zeros_like(weights)
+            nothing = x.new_zeros(())
+            return StepLoss(nothing, nothing, nothing, nothing, dead_ids[:0], 0)
         chosen, latent_ids, lowest = self._choose(x)
         activations = sae.activations_at(x, chosen, latent_ids)
         x_hat = sae.decode(activations, latent_ids)
@@ -82,7 +109,7 @@ class AutogradStep:
         (loss + settings.auxiliary_coefficient * auxiliary).backward()
         active = chosen > 0
         l0 = active.sum(1).float().mean()
-        return StepLoss(unexplained.detach(), auxiliary.detach(), l0, lowest, latent_ids[active])
+        return StepLoss(unexplained.detach(), auxiliary.detach(), l0, lowest, latent_ids[active], len(x))
 
     @torch.no_grad()
     def _choose(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -91,9 +118,11 @@ class AutogradStep:
             return (*sae.encode(x), torch.zeros((), device=x.device))
         refuse_not_finite(x)
         pre_activations = sae.pre_activations(x)
-        lowest = pre_activations.flatten().topk(sae.k * len(x)).values[-1].clamp(min=0)
-        most = max(int(((pre_activations > 0) & (pre_activations >= lowest)).sum(1).max()), 1)
-        return (*top_activations(pre_activations, most, lowest), lowest)
+        largest = pre_activations.flatten().topk(sae.k * len(x)).values
+        active = int((largest > 0).sum())
+        lowest = largest[active - 1] if active else torch.full_like(largest[0], torch.inf)
+        most = max(int((pre_activations >= lowest).sum(1).max()), 1)
+        return (*top_activations(pre_activations, most, lowest), lowest if active else torch.zeros_like(lowest))
 
 
 def default_learning_rate(num_latents: int) -> float:
