@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,20 @@ class TrainingRun:
         for name, value in metrics.items():
             self.client.log_metric(self.run_id, name.replace("@", "_at_"), value, step=step)
 
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log rows that have the same columns as ``tables/<name>.json``, which MLflow shows as a table."""
+        columns = {column: [row[column] for row in rows] for column in rows[0]}
+        self.client.log_table(self.run_id, columns, f"tables/{name}.json")
+
+    @contextmanager
+    def nested(self, name: str, parameters: Mapping[str, Any]) -> Iterator[TrainingRun]:
+        """Open a run under this one; it ends as `Registry.training_run` says."""
+        parent = self.client.get_run(self.run_id)
+        own = {key: value for key, value in parent.data.tags.items() if not key.startswith("mlflow.")}
+        tags = {**own, "mlflow.parentRunId": self.run_id}
+        with _run(self.client, parent.info.experiment_id, tags, name, parameters) as run:
+            yield run
+
     def log_figure(self, name: str, figure: Figure) -> None:
         """Log a plot as ``plots/<name>.png``."""
         self.client.log_figure(self.run_id, figure, f"plots/{name}.png")
@@ -70,6 +84,22 @@ class TrainingRun:
         """Tag the run."""
         for name, value in tags.items():
             self.client.set_tag(self.run_id, name, value)
+
+
+@contextmanager
+def _run(
+    client: MlflowClient, experiment_id: str, tags: Mapping[str, str], name: str, parameters: Mapping[str, Any]
+) -> Iterator[TrainingRun]:
+    """Open a run, and say how it ended."""
+    run_id = client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
+    try:
+        for parameter, value in parameters.items():
+            client.log_param(run_id, parameter, str(value)[:PARAMETER_LENGTH])
+        yield TrainingRun(client, run_id)
+    except BaseException as ending:
+        client.set_terminated(run_id, "KILLED" if isinstance(ending, StoppedError) else "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
 
 
 class Registry:
@@ -110,15 +140,8 @@ class Registry:
         """
         experiment_id = self._experiment(experiment)
         self._close_abandoned(experiment_id, tags)
-        run = self.client.create_run(experiment_id, tags=dict(tags), run_name=" ".join(tags.values()))
-        try:
-            for name, value in parameters.items():
-                self.client.log_param(run.info.run_id, name, str(value)[:PARAMETER_LENGTH])
-            yield TrainingRun(self.client, run.info.run_id)
-        except BaseException as ending:
-            self.client.set_terminated(run.info.run_id, "KILLED" if isinstance(ending, StoppedError) else "FAILED")
-            raise
-        self.client.set_terminated(run.info.run_id, "FINISHED")
+        with _run(self.client, experiment_id, tags, " ".join(tags.values()), parameters) as run:
+            yield run
 
     def register_recommender(
         self, run: TrainingRun, name: str, folder: Path, digest: str, tags: Mapping[str, str]
@@ -158,6 +181,10 @@ class Registry:
                 pip_requirements=["recsae"],
             )
         return self._create(name, logged.model_uri, run, digest, tags, model_id=logged.model_id)
+
+    def champion(self, name: str) -> int | None:
+        """Number of the version that the last published audit used; None where there is none."""
+        return next((version.number for version in self.versions(name) if "champion" in version.aliases), None)
 
     def resolve(self, name: str, selector: str | int) -> int:
         """Turn ``latest``, an alias or a number into a number.

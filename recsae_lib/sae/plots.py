@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from recsae_lib.sae.sweep import SweepResult
 from recsae_lib.sae.training import EpochReport
 
 
@@ -27,6 +28,22 @@ def density_plot(densities: np.ndarray, rows: int) -> Figure:
         ylabel="latents",
         title=f"{len(alive):,} latents fire on {rows:,} rows, {len(densities) - len(alive):,} do not",
     )
+    return figure
+
+
+def sweep_plot(results: Sequence[SweepResult]) -> Figure:
+    """FVU against k, a line for each variant and size of dictionary."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for result in results:
+        settings = result.choice.settings
+        name = f"{settings.variant}, s = {settings.expansion_factor}"
+        lines.setdefault(name, []).append((settings.k, result.fvu))
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, points in lines.items():
+        axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
+    axes.set(xlabel="k, active latents a row", ylabel="FVU", ylim=(0, None))
+    axes.legend()
     return figure
 
 
