@@ -451,8 +451,10 @@ class SaeSettings(Section):
         "what it names, e.g. [{k: 8}, {k: 16}]. All are registered; candidate becomes the one of the smallest k that "
         "is within checks.minimum_ndcg_kept, maximum_dead_fraction and maximum_fvu, else the one of the lowest FVU.",
     )
-    loader_workers: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description="Petastorm reader threads, one a row group at most; their number changes no order."
+    loader_workers: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        None,
+        description="Petastorm reader threads, one a row group at most, which change no order; 2, or 1 where there is "
+        "one row group, if unset.",
     )
     data_budget_mib: Annotated[int, Field(ge=0)] = Field(
         1024,

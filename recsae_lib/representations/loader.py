@@ -13,6 +13,7 @@ from recsae_lib.compiled import compiled
 from recsae_lib.errors import InputError
 from recsae_lib.representations.row_groups import RowGroups
 
+DEFAULT_WORKERS = 2  # one fetches or decodes while the other waits for its turn
 SHUFFLE_BYTES = 2**26  # of rows among which a streamed set is shuffled, beside its row groups
 
 
@@ -30,7 +31,7 @@ class RepresentationLoader:
     folder : path or URL of Parquet files with a column representation (list<float>), e.g. ``…/rows=training/dt=…``.
     batch_size : rows a batch; the last one of an epoch may have fewer.
     seed : decides the order of every epoch.
-    workers : reader threads; their number changes no order.
+    workers : reader threads, which change no order; 2, or 1 where there is one row group, if None.
     shard : (rank, world size) of data-parallel training: each process reads row groups of its own, the same in every
         epoch.
     budget_mib : MiB of rows that this process may keep.
@@ -53,20 +54,14 @@ class RepresentationLoader:
         folder: str | Path,
         batch_size: int,
         seed: int,
-        workers: int = 1,
+        workers: int | None = None,
         shard: tuple[int, int] = (0, 1),
         budget_mib: float = 1024,
     ) -> None:
-        self.folder, self.batch_size, self.seed, self.workers, self.shard = (
-            str(folder),
-            batch_size,
-            seed,
-            workers,
-            shard,
-        )
+        self.folder, self.batch_size, self.seed, self.shard = str(folder), batch_size, seed, shard
         self._row_groups = RowGroups(self.folder)
         self.dimension = self._row_groups.dimension
-        self._require_row_groups()
+        self.workers = self._require_row_groups(workers)
         rank, shards = shard
         self.shard_rows = tuple(sum(self._row_groups.rows[number::shards]) for number in range(shards))
         self.rows, self.total_rows = self.shard_rows[rank], sum(self.shard_rows)
@@ -87,7 +82,7 @@ class RepresentationLoader:
         """Identify the rows of the folder, of all processes and whatever their order: SHA-256 (first 16 hex digits) of
         their number and of the sum of a 64-bit hash of each.
         """
-        matrices: Iterable[np.ndarray] = self._row_groups.read(min(self.workers, len(self._row_groups.rows)))
+        matrices: Iterable[np.ndarray] = self._row_groups.read(self.workers)
         if self.fits and self.rows == self.total_rows:
             matrices = [self._rows_and_order()[0]]
         total = sum(int(_hashes(matrix).sum(dtype=np.uint64)) for matrix in matrices) % 2**64
@@ -124,7 +119,8 @@ class RepresentationLoader:
         sequence = np.random.SeedSequence([self.seed, epoch], spawn_key=key)
         return int(sequence.generate_state(1, dtype=np.uint64)[0])
 
-    def _require_row_groups(self) -> None:
+    def _require_row_groups(self, workers: int | None) -> int:
+        """Return the number of reader threads, each of which has a row group at least."""
         rank, shards = self.shard
         found = len(self._row_groups.rows)
         if found < shards:
@@ -133,13 +129,15 @@ class RepresentationLoader:
                 f"Start {found} processes at most, or set representations.minimum_row_groups to {shards} or more and "
                 "extract the representations again",
             )
-        if (own := len(range(rank, found, shards))) < self.workers:
+        own = len(range(rank, found, shards))
+        workers = workers or min(DEFAULT_WORKERS, own)
+        if own < workers:
             raise InputError(
-                f"{self.folder} has {own} row groups for this training process, too few for {self.workers} reader "
-                "threads",
+                f"{self.folder} has {own} row groups for this training process, too few for {workers} reader threads",
                 f"Set sae.loader_workers to {own} at most, or representations.minimum_row_groups to "
-                f"{shards * self.workers} or more and extract the representations again",
+                f"{shards * workers} or more and extract the representations again",
             )
+        return workers
 
 
 class _ShuffleBuffer:
@@ -147,29 +145,30 @@ class _ShuffleBuffer:
 
     def __init__(self, capacity: int, dimension: int, batch_size: int, generator: np.random.Generator) -> None:
         self._rows = np.empty((capacity, dimension), dtype=np.float32)
-        self._held, self._batch_size, self._generator = 0, batch_size, generator
+        self._empty = np.arange(capacity)  # places without a row
+        self._batch_size, self._generator = batch_size, generator
         self._leaving = max(capacity // 2 // batch_size, 1) * batch_size
 
     def add(self, matrix: np.ndarray) -> Iterator[np.ndarray]:
         """Take (n, d) rows in; yield whole batches of those that leave for them."""
         while len(matrix):
-            room = matrix[: len(self._rows) - self._held]
-            self._rows[self._held : self._held + len(room)] = room
-            self._held += len(room)
-            matrix = matrix[len(room) :]
-            if self._held == len(self._rows):
-                yield from self._draw(self._leaving)
+            places = self._empty[: len(matrix)]
+            self._rows[places] = matrix[: len(places)]
+            self._empty, matrix = self._empty[len(places) :], matrix[len(places) :]
+            if not len(self._empty):
+                order = self._generator.permutation(len(self._rows))
+                self._empty = order[: self._leaving]
+                yield from self._taken(self._empty)
 
     def rest(self) -> Iterator[np.ndarray]:
         """Yield all that is left."""
-        yield from self._draw(self._held)
+        held = np.ones(len(self._rows), dtype=bool)
+        held[self._empty] = False
+        yield from self._taken(self._generator.permutation(held.nonzero()[0]))
 
-    def _draw(self, leaving: int) -> Iterator[np.ndarray]:
-        order = self._generator.permutation(self._held)
-        for begin in range(0, leaving, self._batch_size):
-            yield self._rows.take(order[begin : min(begin + self._batch_size, leaving)], axis=0)
-        self._held -= leaving
-        self._rows[: self._held] = self._rows.take(order[leaving:], axis=0)
+    def _taken(self, places: np.ndarray) -> Iterator[np.ndarray]:
+        for begin in range(0, len(places), self._batch_size):
+            yield self._rows.take(places[begin : begin + self._batch_size], axis=0)
 
 
 def _hashes(rows: np.ndarray) -> np.ndarray:

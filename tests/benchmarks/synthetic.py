@@ -47,3 +47,22 @@ def write_histories(folder: Path, users: int, items: int, length: int, parts: in
         }
         pq.write_table(pa.table(columns), folder / f"part-{part}.parquet")
     (folder / "_finished").touch()
+
+
+def write_representations(folder: Path, rows: int, dimension: int) -> None:
+    """Write normally distributed representations as `write_sets` does: files of one row group, 16 MiB at most."""
+    if (folder / "_finished").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = -(-rows * dimension * 4 // 2**24)
+    for part in range(parts):
+        count = rows * (part + 1) // parts - rows * part // parts
+        x = np.random.default_rng([SEED, part]).standard_normal(count * dimension, dtype=np.float32)
+        columns = {
+            "user_id": [f"user-{part:03d}-{n:06d}" for n in range(count)],
+            "representation": pa.ListArray.from_arrays(np.arange(count + 1, dtype=np.int32) * dimension, pa.array(x)),
+        }
+        pq.write_table(
+            pa.table(columns), folder / f"part-{part:03d}.parquet", row_group_size=count, use_dictionary=False
+        )
+    (folder / "_finished").touch()

@@ -199,6 +199,13 @@ def test_more_processes_than_row_groups_are_refused_with_what_to_do(folder: Path
     assert "representations.minimum_row_groups to 13" in str(no.value)
 
 
+def test_reader_threads_that_nobody_asked_for_are_no_more_than_there_is_use_for(folder: Path) -> None:
+    assert RepresentationLoader(folder, 64, seed=1).workers == 2
+    loader = RepresentationLoader(folder, 64, seed=1, shard=(11, 12))
+    assert loader.workers == 1
+    assert len(order(loader, 0)) == loader.rows == 60
+
+
 def test_more_reader_threads_than_row_groups_are_refused_with_what_to_do(folder: Path) -> None:
     RepresentationLoader(folder, 64, seed=1, workers=12)
     with pytest.raises(InputError, match=r"12 row groups .* 13 reader threads\. Set sae\.loader_workers to 12 at most"):
