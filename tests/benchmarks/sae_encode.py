@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from pyspark.sql import functions as F
 
-from recsae_lib.sae.encoding import ENCODED_COLUMNS, encode_batches
+from jobs.encode_latents import ENCODED
+from recsae_lib.config import Scope
+from recsae_lib.sae.encoding import encode_batches
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae
 from recsae_lib.shipping import ship_folder
 from recsae_lib.spark_session import open_session
+from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.store import Warehouse
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
+from tests.benchmarks.synthetic import write_representations
 
-ROWS, DIMENSION, NUM_LATENTS, K, PARTS = 2_000_000, 64, 1024, 16, 8
+ROWS, DIMENSION, NUM_LATENTS, K, THREADS = 2_000_000, 64, 1024, 16, 2
 KERNEL_ROWS, KERNEL_LATENTS = 65_536, (1024, 4096)
 REPETITIONS = 5
 CONDITIONS = (
     f"kernel: {KERNEL_ROWS:,} rows, d={DIMENSION}, k={K}, one thread, against torch linear + relu + topk; Spark: "
-    f"{ROWS:,} rows, M={NUM_LATENTS}, Parquet in and out, local[2], warm, against one process with two threads that "
-    "reads, encodes with the same kernel and writes Parquet"
+    f"{ROWS:,} rows, M={NUM_LATENTS}, what the job does from the Parquet of extraction to the committed partition of "
+    f"the Iceberg table, local[{THREADS}], warm, against one process whose {THREADS} threads read files, encode with "
+    "the same kernel and write Parquet, without a table"
 )
 
 
 def measure(work: Path) -> list[Figure]:
-    write_representations(work / "representations")
+    write_representations(work / "representations", ROWS, DIMENSION)
     figures = [figure for latents in KERNEL_LATENTS for figure in kernel(latents)]
     return figures + spark_against_bare(work)
 
@@ -54,56 +62,49 @@ def kernel(num_latents: int) -> list[Figure]:
 
 
 def spark_against_bare(work: Path) -> list[Figure]:
-    sample = torch.from_numpy(_rows(0, 2000))
+    representations = work / "representations"
+    sample = torch.from_numpy(np.random.default_rng(0).standard_normal((2000, DIMENSION), dtype=np.float32))
     save_sae(SparseAutoencoder.initialise(sample, NUM_LATENTS, K, seed=0), work / "sae", {})
-    spark = open_session("bench", Path("conf/spark/local.conf"), {})
+    overrides = {"spark.sql.catalog.recsae.warehouse": str((work / "warehouse").absolute())}
+    spark = open_session("bench", Path("conf/spark/local.conf"), overrides)
+    scopes: dict[Scope, str] = {"data": "bench", "model": "bench", "audit": "bench"}
+    warehouse = Warehouse(spark, "recsae", scopes, date(2026, 11, 20))
     encode = encode_batches(ship_folder(spark, work / "sae"))
 
     def ours() -> None:
-        rows = spark.read.parquet(str(work / "representations")).select("user_id", "representation")
-        rows.mapInArrow(encode, ENCODED_COLUMNS).write.mode("overwrite").parquet(str(work / "encoded"))
+        rows = spark.read.parquet(str(representations)).select("user_id", "representation")
+        encoded = rows.mapInArrow(encode, ENCODED).withColumn("sae_version", F.lit(1))
+        assert warehouse.replace(tables.LATENT_ACTIVATIONS, encoded) == ROWS
+
+    plain = encode_batches(work / "sae")
+    (work / "encoded-plainly").mkdir(exist_ok=True)
+
+    def bare_file(path: Path) -> None:
+        source = pq.ParquetFile(path).iter_batches(10_000, columns=["user_id", "representation"], use_threads=False)
+        batches = plain(source)
+        first = next(iter(batches))
+        with pq.ParquetWriter(work / "encoded-plainly" / path.name, first.schema) as writer:
+            writer.write_batch(first)
+            for batch in batches:
+                writer.write_batch(batch)
 
     def bare() -> None:
-        (work / "encoded-plainly").mkdir(exist_ok=True)
-        plain = encode_batches(work / "sae")
-        for part in range(PARTS):
-            source = pq.ParquetFile(work / "representations" / f"part-{part}.parquet")
-            writer = None
-            for batch in plain(source.iter_batches(10_000)):
-                if writer is None:
-                    writer = pq.ParquetWriter(work / "encoded-plainly" / f"part-{part}.parquet", batch.schema)
-                writer.write_batch(batch)
-            if writer is not None:
-                writer.close()
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(bare_file, sorted(representations.glob("*.parquet"))))
 
     ours()
+    bare()
     with Usage() as usage:
         ours()
+    with Usage() as bare_usage:
+        bare()
     seconds = medians(interleaved_seconds({"spark": ours, "bare": bare}, REPETITIONS))
     spark.stop()
     speed, peer = ROWS / seconds["spark"], ROWS / seconds["bare"]
+    cpu, bare_cpu = usage.cpu_seconds, bare_usage.cpu_seconds
     return [
         Figure("encode in Spark", speed, "rows/s", "one bare process", speed / peer),
         Figure("one bare process", peer, "rows/s"),
+        Figure("encode in Spark, processor time", cpu, "s", "one bare process", cpu / bare_cpu),
         Figure("encode in Spark, memory", usage.gib, "GiB", conditions="driver, JVM, Python workers"),
     ]
-
-
-def write_representations(folder: Path) -> None:
-    """Write random representations, once; the same seed gives the same files."""
-    if (folder / "_finished").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = ROWS // PARTS
-    for part in range(PARTS):
-        offsets = np.arange(0, rows * DIMENSION + 1, DIMENSION, dtype=np.int32)
-        columns = {
-            "user_id": [f"user-{part}-{n:06d}" for n in range(rows)],
-            "representation": pa.ListArray.from_arrays(offsets, pa.array(_rows(part, rows).reshape(-1))),
-        }
-        pq.write_table(pa.table(columns), folder / f"part-{part}.parquet", row_group_size=rows // 4)
-    (folder / "_finished").touch()
-
-
-def _rows(part: int, rows: int) -> np.ndarray:
-    return np.random.default_rng([2026, part]).standard_normal((rows, DIMENSION), dtype=np.float32)
