@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.coherence import coherence_metrics
 from recsae_lib.concepts.coverage import concept_coverage
 from recsae_lib.concepts.linking import linked_items
+from recsae_lib.frames import local_frame
 from recsae_lib.interpretation.scores import expected_by_chance
 from recsae_lib.interpretation.units import Units, judge_baseline, release
 from recsae_lib.job import JobContext, for_each_site, log, main
@@ -53,10 +54,7 @@ def run(context: JobContext) -> None:
             settings.coverage,
             settings.verification,
         )
-        # Some rows a kind of units; on the driver, so that the kind's intermediate results can be let go.
-        coverage.append(
-            context.spark.createDataFrame(rows.collect(), rows.schema).withColumn("unit_kind", F.lit(units.kind))
-        )
+        coverage.append(rows.withColumn("unit_kind", F.lit(units.kind)))
         measured = {
             **score_metrics(units, context),
             **coherence_metrics(
@@ -84,7 +82,7 @@ def run(context: JobContext) -> None:
         tables.CONCEPT_COVERAGE, reduce(DataFrame.unionByName, coverage).withColumn("sae_version", version)
     )
     rows = [(kind, name, value) for (kind, name), value in sorted(metrics.items())]
-    values = context.spark.createDataFrame(rows, "unit_kind string, metric string, value double")
+    values = local_frame(context.spark, rows, "unit_kind string, metric string, value double")
     warehouse.replace(tables.AUDIT_METRICS, values.withColumn("sae_version", version))
 
 

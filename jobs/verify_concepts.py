@@ -33,6 +33,7 @@ def run(context: JobContext) -> None:
     version = F.lit(context.sae_version)
     cases = warehouse.replace(tables.VERIFICATION_CASES, verdicts.cases.withColumn("sae_version", version))
     concepts = warehouse.replace(tables.CONCEPT_SCORES, verdicts.scores.withColumn("sae_version", version))
+    verdicts.release()
     interpretable = warehouse.read(tables.CONCEPT_SCORES).where("interpretable").count()
     log.info("verify_concepts: %s cases, %s of %s concepts interpretable", f"{cases:,}", interpretable, concepts)
 

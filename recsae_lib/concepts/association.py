@@ -81,37 +81,35 @@ def _drawn_users(users: DataFrame, settings: VerificationSettings, seed: int) ->
 
 
 def _carried_features(users: DataFrame, linked: DataFrame, items: DataFrame) -> DataFrame:
-    """Return (user_id, latent_ids, activations, linked_items, features, counts), one row a user with linked items.
+    """Return (user_id, latent_ids, activations, linked_items, features), one row a user with linked items.
 
-    The users meet their linked items by broadcast: neither all linked items nor all activations are shuffled.
+    `features` are those of all linked items, one after the other. The users meet their linked items by broadcast:
+    neither all linked items nor all activations are shuffled.
     """
-    user = ["user_id", "latent_ids", "activations", "linked_items"]
-    counted = F.when(F.col("feature").isNotNull(), F.struct("feature", "count"))
-    return (
+    drawn = (
         linked.select("user_id", F.array_distinct("item_ids").alias("item_ids"))
         .where(F.size("item_ids") > 0)
         .join(F.broadcast(users), "user_id", "inner")
-        .select(
-            "user_id",
-            "latent_ids",
-            "activations",
-            F.size("item_ids").alias("linked_items"),
-            F.explode("item_ids").alias("item_id"),
+        .select("user_id", "latent_ids", "activations", "item_ids")
+    )
+    features = F.array_except(F.array_distinct("features"), F.array(F.lit(None).cast("string")))
+    return (
+        drawn.select("*", F.explode("item_ids").alias("item_id"))
+        .join(items.select("item_id", features.alias("features")), "item_id", "left")
+        .groupBy("user_id")
+        .agg(
+            F.first("latent_ids").alias("latent_ids"),
+            F.first("activations").alias("activations"),
+            F.first(F.size("item_ids")).alias("linked_items"),
+            F.flatten(F.collect_list("features")).alias("features"),
         )
-        .join(items.select("item_id", F.array_distinct("features").alias("features")), "item_id", "left")
-        .select(*user, F.explode_outer("features").alias("feature"))
-        .groupBy(*user, "feature")
-        .count()
-        .groupBy(*user)
-        .agg(F.collect_list(counted).alias("carried"))
-        .select(*user, F.col("carried.feature").alias("features"), F.col("carried.count").alias("counts"))
     )
 
 
 def _associate_block(seed: int) -> Callable[[tuple[int], pd.DataFrame], pd.DataFrame]:
     def associate(key: tuple[int], users: pd.DataFrame) -> pd.DataFrame:
         users = users.sort_values("user_id")
-        names, typical = typical_features(users["features"], users["counts"], users["linked_items"].to_numpy())
+        names, typical = typical_features(users["features"], users["linked_items"].to_numpy())
         latents, ranks, silent = centred_ranks(users["latent_ids"], users["activations"], BLOCKS, key[0])
         best, auc = significant_best(ranks, silent, typical, seed)
         found = np.flatnonzero(best >= 0)
@@ -122,14 +120,12 @@ def _associate_block(seed: int) -> Callable[[tuple[int], pd.DataFrame], pd.DataF
     return associate
 
 
-def typical_features(
-    features: pd.Series, counts: pd.Series, linked_items: np.ndarray
-) -> tuple[np.ndarray, sparse.csr_matrix]:
+def typical_features(features: pd.Series, linked_items: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix]:
     """Say which features are typical of which users: y of `best_feature_auc`.
 
     Parameters
     ----------
-    features, counts : of each of n users, names of the features carried, and by how many linked items.
+    features : of each of n users, names of the features of all linked items, one for each item that carries it.
     linked_items : (n,) number of linked items.
 
     Returns
@@ -137,9 +133,10 @@ def typical_features(
     (names, typical) : (features,) rising names and y (n, features), those with enough users on either side.
     """
     users = len(linked_items)
-    of_user = np.repeat(np.arange(users), features.map(len))
-    names, codes = np.unique(np.concatenate([np.empty(0, dtype=object), *features]), return_inverse=True)
-    carried = np.concatenate([np.empty(0, dtype=np.int64), *counts]).astype(np.int64)
+    of_each = np.repeat(np.arange(users), features.map(len))
+    names, code_of_each = np.unique(np.concatenate([np.empty(0, dtype=object), *features]), return_inverse=True)
+    pairs, carried = np.unique(of_each * len(names) + code_of_each, return_counts=True)
+    of_user, codes = np.divmod(pairs, max(len(names), 1))
     # Whole numbers: carried / linked of the user against carried / linked of all, multiplied out.
     by_all = np.zeros(len(names), dtype=np.int64)
     np.add.at(by_all, codes, carried)

@@ -13,6 +13,7 @@ from scipy.stats import hypergeom
 
 from recsae_lib.concepts.chance import units_by_chance
 from recsae_lib.config import CoverageSettings, VerificationSettings
+from recsae_lib.frames import local_frame
 
 COVERAGE_COLUMNS = (
     "min_confidence double, feature_coverage double, item_coverage double, user_coverage double, "
@@ -100,7 +101,7 @@ def concept_coverage(
                 units_by_chance(units_by_cases, confidence, p_value_below),
             )
         )
-    return spark.createDataFrame(rows, COVERAGE_COLUMNS)
+    return local_frame(spark, rows, COVERAGE_COLUMNS)
 
 
 def _steps(confidence: np.ndarray, passed: np.ndarray, confidences: np.ndarray) -> np.ndarray:

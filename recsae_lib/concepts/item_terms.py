@@ -35,6 +35,19 @@ def item_terms(items: DataFrame, settings: TermSettings) -> DataFrame:
 
 def item_terms_with_total(items: DataFrame, settings: TermSettings) -> DataFrame:
     """Count as `item_terms` does, and add one row an item, term and kind null, that counts all its terms, Σ_t n_it."""
+    counted = _term_arrays(items, settings)
+    of_all = F.array(_counted(F.lit(None), None, F.size("runs") + F.size("features")))
+    return counted.select("item_id", F.explode(F.concat("terms", of_all)).alias("counted")).select(
+        "item_id", "counted.*"
+    )
+
+
+def item_term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
+    """Count as `item_terms` does, with one row an item: (item_id, terms ARRAY<STRUCT<term, kind, occurrences>>)."""
+    return _term_arrays(items, settings).select("item_id", "terms")
+
+
+def _term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
     words = F.regexp_extract_all(F.lower(F.coalesce("text", F.lit(""))), F.lit(WORD), F.lit(0))
     features = F.array_except(F.array_distinct("features"), F.array(F.lit(None).cast("string")))
     tokens = items.select(
@@ -53,15 +66,13 @@ def item_terms_with_total(items: DataFrame, settings: TermSettings) -> DataFrame
         )
         .select(
             "item_id",
-            F.explode(
-                F.concat(
-                    F.transform("distinct", lambda run, place: _counted(run, "word", _length_from(place))),
-                    F.transform("features", lambda feature: _counted(feature, "feature", F.lit(1))),
-                    F.array(_counted(F.lit(None), None, F.size("runs") + F.size("features"))),
-                )
-            ).alias("counted"),
+            "runs",
+            "features",
+            F.concat(
+                F.transform("distinct", lambda run, place: _counted(run, "word", _length_from(place))),
+                F.transform("features", lambda feature: _counted(feature, "feature", F.lit(1))),
+            ).alias("terms"),
         )
-        .select("item_id", "counted.*")
     )
 
 

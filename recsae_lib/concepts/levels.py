@@ -28,38 +28,23 @@ def firing_pairs(activations: DataFrame) -> DataFrame:
     )
 
 
-def activation_levels(activations: DataFrame) -> DataFrame:
-    """Discretise activations to levels 1-10 by deciles of the latent's positive activations (method.md section 3).
+def level_edges(activations: DataFrame) -> DataFrame:
+    """Find the nine activations of each latent between which its levels lie: those of rank ⌈j n / 10⌉ among n.
 
-    ::
-
-        level(l, u) = 1 + ⌊10 · |{v : 0 < z_vl < z_ul}| / |{v : z_vl > 0}|⌋        (RecSAE, arXiv 2411.06112)
-
-    Equal activations share a level, and a latent that fires for one user only, or always alike, stays at level 1.
-
-    The levels are those of nine edges, the activations of rank ⌈j n / 10⌉ among n: exactly for a latent that fires
-    for up to 10,000 users. Of a more common latent the edges are those of about 10,000 users, drawn by hash: their
-    ranks have a standard error of at most half a percent, and neither partitioning nor the order of rows matters.
-    That takes a count (M rows are shuffled) and the sample (at most M times 10,000 pairs); the pairs themselves meet
-    the edges, M rows, by broadcast and stay where they are.
+    They are exact for a latent that fires for up to 10,000 users. Of a more common latent they are those of about
+    10,000 users, drawn by hash: their ranks have a standard error of at most half a percent, and neither partitioning
+    nor the order of rows matters. That takes a count (M rows are shuffled) and the sample (at most M times 10,000
+    pairs). The edges, M rows, are computed before this returns and come from the driver wherever they are used.
 
     Parameters
     ----------
-    activations : (user_id, latent_ids ARRAY<INT>, activations ARRAY<FLOAT>), one row a user.
+    activations : (user_id STRING, latent_ids ARRAY<INT>, activations ARRAY<FLOAT>), one row a user.
 
     Returns
     -------
-    DataFrame : (latent_id INT, user_id STRING, level INT), one row a firing pair.
+    DataFrame : (latent_id INT, edge_1 … edge_9 FLOAT), one row a latent that fires for anybody.
     """
     pairs = firing_pairs(activations)
-    level = reduce(add, ((F.col("activation") > F.col(f"edge_{j}")).cast("int") for j in range(1, LEVELS)), F.lit(1))
-    # A left join, although every pair finds its edges: Spark then drops it wherever the level is not asked for.
-    return pairs.join(F.broadcast(_edges(pairs)), "latent_id", "left").select(
-        "latent_id", "user_id", level.cast("int").alias("level")
-    )
-
-
-def _edges(pairs: DataFrame) -> DataFrame:
     firing = pairs.groupBy("latent_id").agg(F.count(F.lit(1)).alias("firing"))
     drawn = F.pmod(F.xxhash64(F.lit("levels"), "user_id"), F.col("firing")) < EXACT_USERS
     sample = pairs.join(F.broadcast(firing), "latent_id", "inner").where(drawn)
@@ -69,4 +54,32 @@ def _edges(pairs: DataFrame) -> DataFrame:
         rank = F.ceil(j * F.size("rising") / F.lit(LEVELS)).cast("int")
         return F.element_at("rising", rank).alias(f"edge_{j}")
 
-    return rising.select("latent_id", *(edge(j) for j in range(1, LEVELS)))
+    edges = rising.select("latent_id", *(edge(j) for j in range(1, LEVELS)))
+    return activations.sparkSession.createDataFrame(edges.toPandas(), edges.schema)
+
+
+def activation_levels(activations: DataFrame, edges: DataFrame) -> DataFrame:
+    """Discretise activations to levels 1-10 by deciles of the latent's positive activations (method.md section 3).
+
+    ::
+
+        level(l, u) = 1 + ⌊10 · |{v : 0 < z_vl < z_ul}| / |{v : z_vl > 0}|⌋        (RecSAE, arXiv 2411.06112)
+
+    Equal activations share a level, and a latent that fires for one user only, or always alike, stays at level 1.
+    The pairs meet the edges, M rows, by broadcast and stay where they are.
+
+    Parameters
+    ----------
+    activations : (user_id, latent_ids ARRAY<INT>, activations ARRAY<FLOAT>, …), one row a user.
+    edges : see `level_edges`.
+
+    Returns
+    -------
+    DataFrame : the columns of `activations`, latent_id INT and level INT; one row a firing pair.
+    """
+    level = reduce(add, ((F.col("activation") > F.col(f"edge_{j}")).cast("int") for j in range(1, LEVELS)), F.lit(1))
+    return (
+        activations.select("*", F.inline(F.arrays_zip("latent_ids", "activations")).alias("latent_id", "activation"))
+        .join(F.broadcast(edges), "latent_id", "inner")
+        .select(*activations.columns, "latent_id", level.cast("int").alias("level"))
+    )

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import FilterSettings
 from recsae_lib.errors import InputError
+from recsae_lib.frames import free, keep
 
 log = logging.getLogger("recsae")
 
@@ -76,18 +77,18 @@ def interactions_of_core(interactions: DataFrame, core: int) -> DataFrame:
     """
     columns = interactions.columns
     of_pair = Window.partitionBy("user_id", "item_id").orderBy("ts", "source_order")
-    rows = interactions.withColumn("first", F.row_number().over(of_pair) == 1).localCheckpoint()
+    rows = keep(interactions.withColumn("first", F.row_number().over(of_pair) == 1))
     before = rows.count()
     while True:
-        dense = _without_rare(_without_rare(rows, "user_id", rows, core), "item_id", rows, core).localCheckpoint()
+        dense = keep(_without_rare(_without_rare(rows, "user_id", rows, core), "item_id", rows, core))
         after = dense.count()
         if after == before:
             core_rows = rows.select(*columns).persist(StorageLevel.DISK_ONLY)
             core_rows.count()
-            _free(dense)
-            _free(rows)
+            free(dense)
+            free(rows)
             return core_rows
-        _free(rows)
+        free(rows)
         rows, before = dense, after
 
 
@@ -95,11 +96,6 @@ def _without_rare(some: DataFrame, name: str, every: DataFrame, core: int) -> Da
     partners = F.count_if("first")
     rare = every.groupBy(name).agg(partners.alias("partners")).where(F.col("partners") < core).select(name)
     return some.join(rare, name, how="left_anti")
-
-
-def _free(checkpointed: DataFrame) -> None:
-    # PySpark has no word for it, and the garbage collector may come to it when the disk is full.
-    checkpointed._jdf.queryExecution().analyzed().rdd().unpersist(False)
 
 
 def _counted(name: str, value: float, before: int, after: int) -> int:

@@ -19,6 +19,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
+from recsae_lib.frames import local_frame
 
 PLACE = ("file", "block", "position")
 
@@ -53,7 +54,7 @@ def place_rows(source: DataFrame, columns: list[Column]) -> PlacedRows:
     )
     # Spark writes a local path as file:///… here and as file:/… in a row.
     spellings = {spelling: n for n, path in enumerate(paths) for spelling in (path, re.sub("^file:/+", "file:/", path))}
-    indices = source.sparkSession.createDataFrame(list(spellings.items()), "path STRING, file INT")
+    indices = local_frame(source.sparkSession, spellings.items(), "path STRING, file INT")
     return PlacedRows(
         rows.join(F.broadcast(indices), "path", how="left").drop("path"),
         tuple(unquote(path.rsplit("/", 1)[-1]) for path in paths),

@@ -6,10 +6,12 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.config import VerificationSettings
+from recsae_lib.frames import local_frame
 
 SAMPLE_USERS = 1_000_000  # users, drawn by hash, from whom negatives are taken; everybody where there are fewer
 POOL_USERS = 4_096  # users, drawn by hash, from whom the random negatives of all latents are taken
 CANDIDATES_PER_NEIGHBOUR = 4  # times n: users of one neighbour that are looked at, as some fire the latent as well
+UNIT = ["construct", "latent_id"]
 
 
 def select_cases(
@@ -20,49 +22,52 @@ def select_cases(
     settings: VerificationSettings,
     seed: int,
 ) -> DataFrame:
-    """Draw n positive and n negative users for each latent (method.md section 6; RecSAE, arXiv 2411.06112).
+    """Draw n positive and n negative users of each half for each latent (method.md section 6; RecSAE 2411.06112).
 
     Positives are users for whom the latent fires at level >= `minimum_level`; negatives are users for whom it does not
     fire at all, half of them random and half hard (they fire one of the nearest other latents). Where one of the two
     is short of n, the other is cut to the same number, so that always saying "fires" is right for half of the cases;
     where one sort of negatives is short, the other fills up, and of an odd number the random ones are one more.
-    A latent without a positive or without a negative has no cases, and no user stands twice for one latent.
+    A latent without a positive or without a negative in a half has no cases there, and no user stands twice for one
+    latent. The halves are drawn in the same pass, and have nothing to do with each other.
 
     Everybody is drawn by the order of a seeded hash, not by activation (the reference takes the ten strongest): the
     score then holds for all users that the latent fires for. Negatives come from a hash sample of at most 1,000,000
-    users, the random ones from 4,096 of those, each latent starting at a place of its own; no users x latents set
-    is built, and neither partitioning nor the order of rows matters.
+    users of the half, the random ones from 4,096 of those, each latent starting at a place of its own; no users x
+    latents set is built, and neither partitioning nor the order of rows matters. The 4,096 are drawn before this
+    returns, and come from the driver.
 
     Parameters
     ----------
-    levels : (latent_id INT, user_id STRING, level INT), the firing pairs of this half only.
-    users : (user_id STRING), all users of the half, once each.
+    levels : (construct BOOLEAN, user_id STRING, latent_ids ARRAY<INT>, latent_id INT, level INT), the firing pairs;
+        `latent_ids` are all latents that fire for the user.
+    users : (construct BOOLEAN, user_id STRING), all users, once each.
     neighbours : (latent_id INT, neighbour_id INT), the nearest other latents.
-    per_kind : n, largest number of positives and of negatives a latent.
+    per_kind : n, largest number of positives and of negatives a latent and half.
     settings : `minimum_level` is read.
     seed : seed of the hashes.
 
     Returns
     -------
-    DataFrame : (latent_id INT, user_id STRING, kind STRING positive|random|hard, fires BOOLEAN).
+    DataFrame : (construct, latent_id INT, user_id STRING, kind STRING positive|random|hard, fires BOOLEAN).
     """
-    sampled = _sampled_users(users, seed)
-    fired = levels.select("latent_id", "user_id").join(sampled, "user_id", "left_semi")
-    pool = _pool(sampled, seed)
+    sampled = _sampled(users, seed)
+    pools = _pools(users.where(sampled), seed)
+    fired = levels.where(sampled)
+    in_pool = F.broadcast(pools.select("construct", F.explode("pool").alias("user_id")))
     fired_in_pool = (
-        fired.join(F.broadcast(pool.select(F.explode("pool").alias("user_id"))), "user_id", "left_semi")
-        .groupBy("latent_id")
+        fired.select(*UNIT, "user_id")
+        .join(in_pool, ["construct", "user_id"], "left_semi")
+        .groupBy(*UNIT)
         .agg(F.collect_set("user_id").alias("fired_in_pool"))
     )
     drawn = (
         _positives(levels, per_kind, settings.minimum_level, seed)
-        .join(_hard(fired, neighbours, per_kind, seed), "latent_id", "left")
-        .join(fired_in_pool, "latent_id", "left")
-        .crossJoin(F.broadcast(pool))
-        .select("latent_id", "positives", _or_none("hard").alias("hard"), _random(2 * per_kind, seed).alias("random"))
-        .select(
-            "latent_id", "positives", "hard", F.slice(F.array_except("random", "hard"), 1, per_kind).alias("random")
-        )
+        .join(_hard(fired, neighbours, per_kind, seed), UNIT, "left")
+        .join(fired_in_pool, UNIT, "left")
+        .join(F.broadcast(pools), "construct", "inner")
+        .select(*UNIT, "positives", _or_none("hard").alias("hard"), _random(2 * per_kind, seed).alias("random"))
+        .select(*UNIT, "positives", "hard", F.slice(F.array_except("random", "hard"), 1, per_kind).alias("random"))
     )
     cases = F.least(F.size("positives"), F.size("hard") + F.size("random"))
     hard = F.least(F.size("hard"), F.greatest(F.floor(cases / 2).cast("int"), cases - F.size("random")))
@@ -71,45 +76,45 @@ def select_cases(
         _cases_of("random", cases - hard, "random"),
         _cases_of("hard", hard, "hard"),
     )
-    return drawn.select("latent_id", F.explode(shares).alias("case")).select("latent_id", "case.*")
+    return drawn.select(*UNIT, F.explode(shares).alias("case")).select(*UNIT, "case.*")
 
 
 def _hash(seed: int, purpose: str, *columns: str) -> Column:
     return F.xxhash64(F.lit(purpose), F.lit(seed), *columns)
 
 
-def _sampled_users(users: DataFrame, seed: int) -> DataFrame:
-    number = users.agg(F.count(F.lit(1)).alias("number"))
-    return (
-        users.select("user_id")
-        .crossJoin(F.broadcast(number))
-        .where(F.pmod(_hash(seed, "sample", "user_id"), F.col("number")) < SAMPLE_USERS)
-        .select("user_id")
-    )
+def _sampled(users: DataFrame, seed: int) -> Column:
+    """Say whether a user is in the sample of the half; the users of both are counted for it."""
+    counts = users.groupBy("construct").agg(F.count(F.lit(1)).alias("number")).collect()  # at most two rows
+    number = {row["construct"]: row["number"] for row in counts}
+    of_half = F.when(F.col("construct"), number.get(True, 1)).otherwise(number.get(False, 1))
+    return F.pmod(_hash(seed, "sample", "user_id"), of_half) < SAMPLE_USERS
 
 
-def _pool(sampled: DataFrame, seed: int) -> DataFrame:
-    """One row: an array of the POOL_USERS users whose hashes are smallest, in that order."""
+def _pools(sampled: DataFrame, seed: int) -> DataFrame:
+    """Of each half an array of the POOL_USERS users whose hashes are smallest, in that order: two rows at most."""
     place = F.struct(_hash(seed, "pool", "user_id").alias("place"), "user_id")
-    return (
-        sampled.select(place.alias("drawn"))
-        .orderBy("drawn")
-        .limit(POOL_USERS)
+    rows = (
+        sampled.select("construct", place.alias("drawn"))
+        .withColumn("rank", F.row_number().over(Window.partitionBy("construct").orderBy("drawn")))
+        .where(F.col("rank") <= POOL_USERS)
+        .groupBy("construct")
         .agg(F.sort_array(F.collect_list("drawn"))["user_id"].alias("pool"))
+        .collect()
     )
+    return local_frame(sampled.sparkSession, rows, "construct boolean, pool array<string>")
 
 
-def _first_by_hash(pairs: DataFrame, most: int, purpose: str, seed: int) -> DataFrame:
-    """Of each latent the `most` users of smallest hash: (latent_id, user_id, place from 1)."""
-    by_hash = Window.partitionBy("latent_id").orderBy(_hash(seed, purpose, "latent_id", "user_id"), "user_id")
-    return pairs.select("latent_id", "user_id", F.row_number().over(by_hash).alias("place")).where(
-        F.col("place") <= most
-    )
+def _first_by_hash(pairs: DataFrame, most: int, purpose: str, seed: int, *columns: str) -> DataFrame:
+    """Of each latent and half the `most` users of smallest hash: (construct, latent_id, user_id, place from 1)."""
+    by_hash = Window.partitionBy(*UNIT).orderBy(_hash(seed, purpose, "latent_id", "user_id"), "user_id")
+    ranked = pairs.select(*UNIT, "user_id", *columns, F.row_number().over(by_hash).alias("place"))
+    return ranked.where(F.col("place") <= most)
 
 
 def _as_arrays(drawn: DataFrame, name: str) -> DataFrame:
     ordered = F.sort_array(F.collect_list(F.struct("place", "user_id")))
-    return drawn.groupBy("latent_id").agg(ordered["user_id"].alias(name))
+    return drawn.groupBy(*UNIT).agg(ordered["user_id"].alias(name))
 
 
 def _positives(levels: DataFrame, per_kind: int, minimum_level: int, seed: int) -> DataFrame:
@@ -118,15 +123,15 @@ def _positives(levels: DataFrame, per_kind: int, minimum_level: int, seed: int) 
 
 
 def _hard(fired: DataFrame, neighbours: DataFrame, per_kind: int, seed: int) -> DataFrame:
-    of_neighbours = _first_by_hash(fired, CANDIDATES_PER_NEIGHBOUR * per_kind, "neighbour", seed).select(
-        F.col("latent_id").alias("neighbour_id"), "user_id"
-    )
+    # The users bring all their latents along: who fires the latent as well is found without another join.
+    of_neighbours = _first_by_hash(fired, CANDIDATES_PER_NEIGHBOUR * per_kind, "neighbour", seed, "latent_ids")
     candidates = (
-        neighbours.select("latent_id", "neighbour_id")
-        .join(of_neighbours, "neighbour_id", "inner")
-        .select("latent_id", "user_id")
+        of_neighbours.withColumnRenamed("latent_id", "neighbour_id")
+        .join(F.broadcast(neighbours.select("latent_id", "neighbour_id")), "neighbour_id", "inner")
+        .where(~F.array_contains("latent_ids", F.col("latent_id")))
+        .select(*UNIT, "user_id")
+        .repartition(*UNIT)  # serves distinct and draw
         .distinct()
-        .join(fired, ["latent_id", "user_id"], "left_anti")
     )
     return _as_arrays(_first_by_hash(candidates, per_kind, "hard", seed), "hard")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy.stats import binom, false_discovery_control
 
@@ -11,6 +12,10 @@ from recsae_lib.concepts.chance import units_by_chance
 from recsae_lib.config import VerificationSettings
 
 COUNTS = ("TP", "FN", "TN", "FP")
+SCORE_COLUMNS = (
+    "latent_id int, judge string, confidence double, recall double, specificity double, precision double, cases int, "
+    "p_value double, q_value double, interpretable boolean, best_feature string, best_feature_auc double"
+)
 
 
 def score_concepts(
@@ -26,6 +31,9 @@ def score_concepts(
     A latent without cases has p_value 1 and counts among the latents of the correction; a ratio without a
     denominator is null.
 
+    The correction needs all latents at once: the tallies, M rows a judge, are collected, and the scores are computed
+    before this returns.
+
     Parameters
     ----------
     judged : (latent_id, judge STRING, fires BOOLEAN, judged BOOLEAN), the judged cases; other columns are not read.
@@ -38,29 +46,40 @@ def score_concepts(
     DataFrame
         The columns of concept_scores without dt and sae_version; one row for each live latent and judge of `judged`.
     """
-    tallied = _tally(judged)
-    live = live_latents.select("latent_id").crossJoin(F.broadcast(tallied.select("judge").distinct()))
-    counted = live.join(tallied, ["judge", "latent_id"], "left").fillna(0, subset=list(COUNTS))
-    columns = ", ".join(["judge string", "latent_id int", *(f"{name} int" for name in COUNTS)])
-    tested = counted.groupBy("judge").applyInPandas(_test, f"{columns}, p_value double, q_value double")
+    tallied: pd.DataFrame = _tally(judged).toPandas()
+    live: pd.DataFrame = live_latents.select("latent_id").orderBy("latent_id").toPandas()
+    features: pd.DataFrame = association.select("latent_id", "best_feature", "best_feature_auc").toPandas()
+    scored = [
+        _score(judge, live.merge(of_judge.drop(columns="judge"), on="latent_id", how="left"), settings)
+        for judge, of_judge in tallied.groupby("judge")
+    ]
+    columns = [column.split()[0] for column in SCORE_COLUMNS.split(", ")]
+    if not scored or live.empty:
+        return judged.sparkSession.createDataFrame([], SCORE_COLUMNS)
+    rows = pd.concat(scored).merge(features, on="latent_id", how="left")
+    return judged.sparkSession.createDataFrame(rows[columns], SCORE_COLUMNS)
 
-    positives, negatives = F.col("TP") + F.col("FN"), F.col("TN") + F.col("FP")
-    cases, correct = positives + negatives, F.col("TP") + F.col("TN")
-    confidence = _ratio(correct, cases)
-    interpretable = (confidence >= settings.confidence) & (F.col("q_value") < settings.significance)
-    return tested.join(association, "latent_id", "left").select(
-        "latent_id",
-        "judge",
-        confidence.alias("confidence"),
-        _ratio(F.col("TP"), positives).alias("recall"),
-        _ratio(F.col("TN"), negatives).alias("specificity"),
-        _ratio(F.col("TP"), F.col("TP") + F.col("FP")).alias("precision"),
-        cases.alias("cases"),
-        "p_value",
-        "q_value",
-        F.coalesce(interpretable, F.lit(False)).alias("interpretable"),
-        "best_feature",
-        "best_feature_auc",
+
+def _score(judge: str, latents: pd.DataFrame, settings: VerificationSettings) -> pd.DataFrame:
+    """All latents of one judge: ratios, exact binomial tails, and the correction over all of them."""
+    tp, fn, tn, fp = (latents[name].fillna(0).to_numpy(dtype=np.int64) for name in COUNTS)
+    cases = tp + fn + tn + fp
+    p_value = binom.sf(tp + tn - 1, cases, 0.5)
+    q_value = false_discovery_control(p_value, method="bh")
+    confidence = _ratio(tp + tn, cases)
+    return pd.DataFrame(
+        {
+            "latent_id": latents["latent_id"],
+            "judge": judge,
+            "confidence": confidence,
+            "recall": _ratio(tp, tp + fn),
+            "specificity": _ratio(tn, tn + fp),
+            "precision": _ratio(tp, tp + fp),
+            "cases": cases.astype(np.int32),
+            "p_value": p_value,
+            "q_value": q_value,
+            "interpretable": (confidence >= settings.confidence) & (q_value < settings.significance),
+        }
     )
 
 
@@ -89,12 +108,7 @@ def _tally(judged: DataFrame) -> DataFrame:
     )
 
 
-def _test(latents: pd.DataFrame) -> pd.DataFrame:
-    """All latents of one judge, at most M rows: exact binomial tails, then the correction over all of them."""
-    cases = latents[list(COUNTS)].sum(axis=1)
-    p_value = binom.sf(latents["TP"] + latents["TN"] - 1, cases, 0.5)
-    return latents.assign(p_value=p_value, q_value=false_discovery_control(p_value, method="bh"))
-
-
-def _ratio(part: Column, whole: Column) -> Column:
-    return F.try_divide(part.cast("double"), whole.cast("double"))
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Share, or NaN, which becomes null in a table, where there is nothing to divide by."""
+    shares: np.ndarray = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return shares

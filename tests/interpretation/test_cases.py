@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
 
 from recsae_lib.config import VerificationSettings
 from recsae_lib.interpretation import cases as cases_module
@@ -32,12 +34,23 @@ def draw(
     per_kind: int = 4,
     seed: int = 1,
     partitions: int | None = None,
+    half_of: Callable[[str], bool] = lambda _: False,
 ) -> DataFrame:
-    pairs = [(latent, user, level) for latent, levels in firing.items() for user, level in levels.items()]
+    fired: dict[str, list[int]] = defaultdict(list)
+    for latent, levels in firing.items():
+        for user in levels:
+            fired[user].append(latent)
+    pairs = [
+        (half_of(user), user, fired[user], latent, level)
+        for latent, levels in firing.items()
+        for user, level in levels.items()
+    ]
     near = [(latent, other, rank) for latent, others in neighbours.items() for rank, other in enumerate(others, 1)]
     frames = [
-        spark.createDataFrame(pairs, "latent_id int, user_id string, level int"),
-        spark.createDataFrame([(user,) for user in users], "user_id string"),
+        spark.createDataFrame(
+            pairs, "construct boolean, user_id string, latent_ids array<int>, latent_id int, level int"
+        ),
+        spark.createDataFrame([(half_of(user), user) for user in users], "construct boolean, user_id string"),
         spark.createDataFrame(near, "latent_id int, neighbour_id int, rank int"),
     ]
     if partitions is not None:
@@ -118,7 +131,8 @@ def test_enough_users_give_n_positives_and_half_hard_half_random_negatives(spark
     }
     declared = {field.name: field.dataType for field in VERIFICATION_CASES.schema}
     assert {field.name: field.dataType for field in cases.schema} == {
-        name: declared[name] for name in ("latent_id", "user_id", "kind", "fires")
+        "construct": T.BooleanType(),
+        **{name: declared[name] for name in ("latent_id", "user_id", "kind", "fires")},
     }
 
 
@@ -129,6 +143,24 @@ def test_partitioning_and_order_change_nothing_but_the_seed_does(spark: SparkSes
     first = rows()
     assert rows(partitions=7) == first
     assert len(set(first) & set(rows(seed=2))) < len(first) / 2
+
+
+def test_the_halves_are_drawn_apart(spark: SparkSession, crowd: tuple) -> None:
+    firing, users, neighbours = crowd
+
+    def half_of(user: str) -> bool:
+        return int(user.removeprefix("u")) % 3 == 0
+
+    expected = []
+    for half in (True, False):
+        own = [user for user in users if half_of(user) == half]
+        of_half = {
+            latent: {user: level for user, level in levels.items() if user in own} for latent, levels in firing.items()
+        }
+        expected += draw(spark, of_half, own, neighbours, per_kind=5, half_of=half_of).collect()
+    both = draw(spark, firing, users, neighbours, per_kind=5, half_of=half_of).collect()
+    assert {row["construct"] for row in both} == {True, False}
+    assert sorted(both) == sorted(expected)
 
 
 def test_the_draw_favours_neither_level_nor_user(spark: SparkSession, crowd: tuple) -> None:

@@ -1,0 +1,34 @@
+"""Small rows that go from the driver into Spark, and rows that Spark keeps while a job goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+
+
+def local_frame(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: str) -> DataFrame:
+    """Make a DataFrame of rows that the driver holds: they travel as part of the plan.
+
+    ``spark.createDataFrame`` of a list asks Python workers for the rows, in several tasks each time they are read.
+    """
+    declared = spark.createDataFrame([], schema).schema
+    return spark.createDataFrame(pd.DataFrame(list(rows), columns=declared.names, dtype=object), declared)
+
+
+def keep(rows: DataFrame) -> DataFrame:
+    """Compute rows now, and keep them on the executors until `free`.
+
+    Unlike ``persist`` this lets adaptive execution choose the number of partitions, so that small rows are computed and
+    read by few tasks, and it cuts the plan off, which every plan that reads the rows would otherwise carry along. An
+    executor that is lost fails the job, which can be run again.
+    """
+    return rows.localCheckpoint()
+
+
+def free(kept: DataFrame) -> None:
+    """Let the executors forget rows that `keep` returned."""
+    # PySpark has no word for it, and the garbage collector may come to it when the disk is full.
+    kept._jdf.queryExecution().analyzed().rdd().unpersist(False)
