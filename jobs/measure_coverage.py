@@ -9,9 +9,11 @@ terms, cases and judge as the SAE.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import reduce
 
+import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -116,16 +118,21 @@ def moments(representations: DataFrame, dimension: int) -> tuple[list[float], li
 
 def score_metrics(units: Units, context: JobContext) -> dict[str, float | None]:
     """Live, judged and interpretable units, beside the number that a coin as judge would let pass."""
-    row = units.scores.agg(
-        F.count(F.lit(1)).alias("live_units"),
-        F.count_if(F.col("cases") > 0).alias("judged_units"),
-        F.count_if("interpretable").alias("interpretable_units"),
-        F.avg("confidence").alias("mean_confidence"),
-        F.avg("best_feature_auc").alias("mean_best_feature_auc"),
-    ).first()
-    counted = {name: None if value is None else float(value) for name, value in row.asDict().items()}
-    chance = expected_by_chance(units.scores, context.settings.verification)
-    return {**counted, "interpretable_units_expected_by_chance": chance}
+    columns = ("cases", "interpretable", "confidence", "best_feature_auc")
+    scores: pd.DataFrame = units.scores.select(*columns).toPandas()  # M rows
+    return {
+        "live_units": float(len(scores)),
+        "judged_units": float((scores["cases"] > 0).sum()),
+        "interpretable_units": float(scores["interpretable"].sum()),
+        "mean_confidence": mean(scores["confidence"].dropna()),
+        "mean_best_feature_auc": mean(scores["best_feature_auc"].dropna()),
+        "interpretable_units_expected_by_chance": expected_by_chance(scores["cases"], context.settings.verification),
+    }
+
+
+def mean(values: pd.Series) -> float | None:
+    """Mean that does not hang on the order of the rows, by an exact sum; None of nothing."""
+    return math.fsum(values) / len(values) if len(values) else None
 
 
 def recorded_metrics(context: JobContext) -> Metrics:

@@ -24,6 +24,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.sql.warehouse.dir": str(warehouse / "default"),
             "spark.driver.memory": "1g",
             "spark.sql.shuffle.partitions": "2",
+            # Tests are made of tiny queries: a list of rows is one task, and what is run once is not worth optimising.
+            "spark.default.parallelism": "1",
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="
+            f"{REPOSITORY / 'conf' / 'spark' / 'log4j2.properties'}",
         },
     )
     yield session

@@ -83,7 +83,7 @@ def _score(judge: str, latents: pd.DataFrame, settings: VerificationSettings) ->
     )
 
 
-def expected_by_chance(scores: DataFrame, settings: VerificationSettings) -> float:
+def expected_by_chance(cases: pd.Series, settings: VerificationSettings) -> float:
     """How many latents a coin as judge would let reach the confidence asked for (method.md section 6).
 
         sum over latents of P(Binomial(cases, 1/2) / cases >= settings.confidence)
@@ -93,11 +93,10 @@ def expected_by_chance(scores: DataFrame, settings: VerificationSettings) -> flo
 
     Parameters
     ----------
-    scores : (cases), one row a latent of one judge.
+    cases : number of judged cases of each latent of one judge.
     settings : `confidence` is read.
     """
-    latents_by_cases = scores.groupBy("cases").count().collect()  # at most 2n rows
-    return units_by_chance({row["cases"]: row["count"] for row in latents_by_cases}, settings.confidence)
+    return units_by_chance(cases.value_counts().to_dict(), settings.confidence)
 
 
 def _tally(judged: DataFrame) -> DataFrame:

@@ -26,6 +26,7 @@ class Units:
     kind : sae, init or dimension.
     activations : (user_id, latent_ids, activations).
     latent_items, concept_terms, scores : columns of the tables of these names, without dt and version.
+    kept : those of them that `release` lets go.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Units:
     latent_items: DataFrame
     concept_terms: DataFrame
     scores: DataFrame
+    kept: tuple[DataFrame, ...] = ()
 
 
 def judge_baseline(
@@ -59,11 +61,11 @@ def judge_baseline(
     neighbours = neighbours_of(spark, directions, settings.verification.neighbours)
     verdicts = verify_units(activations, linked, items, terms, neighbours, settings)
     verdicts.release()
-    return Units(kind, activations, latent_items, terms, verdicts.scores)
+    return Units(kind, activations, latent_items, terms, verdicts.scores, (latent_items, terms))
 
 
 def release(units: Units) -> None:
     """Let Spark forget what `judge_baseline` kept."""
     units.activations.unpersist()
-    free(units.latent_items)
-    free(units.concept_terms)
+    for rows in units.kept:
+        free(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -161,17 +162,15 @@ def test_empty_inputs_give_no_rows(spark: SparkSession) -> None:
     assert nothing_live.collect() == []
 
 
-def test_expected_by_chance_is_the_reference_figure(spark: SparkSession) -> None:
-    five_and_five = spark.createDataFrame([(10,)] * 200 + [(0,)] * 50, "cases int")
-    assert expected_by_chance(five_and_five, SETTINGS) == pytest.approx(200 * (45 + 10 + 1) / 1024)  # 5.5 %
-    mixed = spark.createDataFrame([(20,), (4,), (4,)], "cases int")
+def test_expected_by_chance_is_the_reference_figure() -> None:
+    assert expected_by_chance(pd.Series([10] * 200 + [0] * 50), SETTINGS) == pytest.approx(200 * 56 / 1024)  # 5.5 %
     tail_of_20 = binomtest(16, 20, 0.5, "greater").pvalue
-    assert expected_by_chance(mixed, SETTINGS) == pytest.approx(tail_of_20 + 2 / 16)
-    assert expected_by_chance(spark.createDataFrame([], "cases int"), SETTINGS) == 0.0
+    assert expected_by_chance(pd.Series([20, 4, 4]), SETTINGS) == pytest.approx(tail_of_20 + 2 / 16)
+    assert expected_by_chance(pd.Series([], dtype=np.int32), SETTINGS) == 0.0
 
 
-def test_expected_by_chance_agrees_with_coins(spark: SparkSession) -> None:
+def test_expected_by_chance_agrees_with_coins() -> None:
     coins = np.random.default_rng(5).binomial(12, 0.5, size=200_000)
     simulated = 100 * np.mean(coins / 12 >= 0.75)
-    latents = spark.createDataFrame([(12,)] * 100, "cases int")
-    assert expected_by_chance(latents, VerificationSettings(confidence=0.75)) == pytest.approx(simulated, rel=0.05)
+    limits = VerificationSettings(confidence=0.75)
+    assert expected_by_chance(pd.Series([12] * 100), limits) == pytest.approx(simulated, rel=0.05)
