@@ -26,6 +26,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.sql.shuffle.partitions": "2",
             # Tests are made of tiny queries: a list of rows is one task, and what is run once is not worth optimising.
             "spark.default.parallelism": "1",
+            "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2",
             "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="
             f"{REPOSITORY / 'conf' / 'spark' / 'log4j2.properties'}",
         },

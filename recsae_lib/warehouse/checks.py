@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
@@ -110,16 +110,23 @@ def check_rows(table: Table, rows: DataFrame, shape: SaeShape) -> list[CheckResu
     for name, (low, high) in RANGES.get(table.name, {}).items():
         outside = (F.col(name) < low - ROUNDING) | (F.col(name) > high + ROUNDING) | F.isnan(name)
         conditions.append((f"{name} lies in [{low:g}, {high:g}]", "fail", outside))
-    counts = rows.agg(
-        *[F.count_if(F.coalesce(broken, F.lit(False))).alias(str(n)) for n, (_, _, broken) in enumerate(conditions)]
+    numbered = {f"condition_{n}": broken for n, (_, _, broken) in enumerate(conditions)}
+    of_keys = rows.groupBy(*[F.col(name).alias(f"key_{name}") for name in table.key]).agg(
+        F.count(F.lit(1)).alias("rows"),
+        *[F.count_if(F.coalesce(broken, F.lit(False))).alias(name) for name, broken in numbered.items()],
+    )
+    counts = of_keys.agg(
+        F.count_if(F.col("rows") > 1).alias("repeated"),
+        *[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in numbered],
     ).first()
     assert counts is not None  # an aggregate without groups has one row
     results = [
-        CheckResult(table.name, name, severity, counts[str(n)]) for n, (name, severity, _) in enumerate(conditions)
+        CheckResult(table.name, name, severity, counts[column])
+        for column, (name, severity, _) in zip(numbered, conditions, strict=True)
     ]
     if table != tables.REJECTS:  # the same bad row may stand in a source twice
-        repeated = rows.groupBy(*table.key).count().where("count > 1").count()
-        results.append(CheckResult(table.name, f"the key {', '.join(table.key)} is unique", "fail", repeated))
+        unique = f"the key {', '.join(table.key)} is unique"
+        results.append(CheckResult(table.name, unique, "fail", counts["repeated"]))
     return results
 
 
@@ -130,7 +137,6 @@ def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
     users = interactions.select("user_id").distinct().count()
     recommended, encoded = recommendations.count(), activations.count()
     unknown_items = interactions.select("item_id").distinct().join(items, "item_id", how="left_anti").count()
-    live = activations.select(F.explode("latent_ids").alias("latent_id")).distinct()
     results = [
         CheckResult("interactions", "there are interactions", "fail", int(users == 0), f"{users} users"),
         CheckResult("items", "every item of an interaction is in the catalogue", "fail", unknown_items),
@@ -149,12 +155,19 @@ def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
             f"{recommended} and {encoded}",
         ),
     ]
-    for table in (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.CONCEPTS):
-        described = read(table).select("latent_id").distinct()
-        missing = live.join(described, "latent_id", how="left_anti").count()
-        invented = described.join(live, "latent_id", how="left_anti").count()
-        results.append(CheckResult(table.name, "one concept for every live latent", "fail", missing + invented))
-    return results
+    described = {table.name: read(table) for table in (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.CONCEPTS)}
+    return results + check_described(activations, described)
+
+
+def check_described(activations: DataFrame, described: Mapping[str, DataFrame]) -> list[CheckResult]:
+    """In each table of `described` (name → rows) stand the latents that fire for anybody, and no others; one query."""
+    live = activations.select(F.lit("live").alias("source"), F.explode("latent_ids").alias("latent_id"))
+    of_tables = [rows.select(F.lit(name).alias("source"), "latent_id") for name, rows in described.items()]
+    stands_in = [F.max((F.col("source") == name).cast("int")).alias(name) for name in ("live", *described)]
+    latents = reduce(DataFrame.unionByName, of_tables, live).groupBy("latent_id").agg(*stands_in)
+    differences = latents.agg(*[F.count_if(F.col(name) != F.col("live")).alias(name) for name in described]).first()
+    assert differences is not None  # an aggregate without groups has one row
+    return [CheckResult(name, "one concept for every live latent", "fail", differences[name]) for name in described]
 
 
 def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResult]:

@@ -50,8 +50,10 @@ class Warehouse:
         """Branches and tags of a table with their snapshot ids."""
         if not self.exists(table):
             return {}
-        rows = self.spark.table(f"{self.full_name(table)}.refs").select("name", "snapshot_id").collect()
-        return {row["name"]: row["snapshot_id"] for row in rows}
+        # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks.
+        iceberg = self.spark.sparkContext._jvm.org.apache.iceberg.spark.Spark3Util  # type: ignore[union-attr]
+        loaded = iceberg.loadIcebergTable(self.spark._jsparkSession, self.full_name(table))
+        return {name: reference.snapshotId() for name, reference in loaded.refs().items()}
 
     def read(self, table: Table) -> DataFrame:
         """Rows of this audit: the ``dt`` partition (all rows of a table without ``dt``), from the audit's branch
