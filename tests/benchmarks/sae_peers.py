@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from recsae_lib.sae.training_state import default_learning_rate
+
+ALPHA = 1 / 32
 # Without what they ask of torch, numpy and pyarrow: ours are used.
 PACKAGES = (
     "eai-sparsify==1.3.3",
@@ -30,8 +32,6 @@ PACKAGES = (
     "xxhash==4.1.0",
 )
 
-Step = Callable[[torch.Tensor], None]
-
 
 def install(folder: Path) -> None:
     """Install the peers, once, and make them importable."""
@@ -46,43 +46,102 @@ def install(folder: Path) -> None:
     sys.modules["dictionary_learning"] = package
 
 
-def sparsify_step(dimension: int, num_latents: int, k: int, dead: torch.Tensor, alpha: float) -> Step:
-    """One step of sparsify's SparseCoder as its trainer makes it, with the same optimiser as ours.
+class Sparsify:
+    """sparsify's SparseCoder, trained step by step as its trainer does, with the optimiser and the AuxK of ours.
 
     Parameters
     ----------
-    dead : (M,) whether a latent counts as dead.
+    learning_rate : 2e-4/√(M/2¹⁴) where None, which is this package's default for Adam too.
+    dead_after_rows : rows without firing that make a latent dead.
     """
-    from sparsify import SparseCoder, SparseCoderConfig
 
-    torch.manual_seed(0)
-    sae = SparseCoder(dimension, SparseCoderConfig(num_latents=num_latents, k=k))
-    optimiser = torch.optim.Adam(sae.parameters(), lr=1e-4, fused=True)
+    def __init__(
+        self,
+        dimension: int,
+        num_latents: int,
+        k: int,
+        seed: int,
+        dead_after_rows: int,
+        learning_rate: float | None = None,
+    ) -> None:
+        from sparsify import SparseCoder, SparseCoderConfig
 
-    def step(x: torch.Tensor) -> None:
-        out = sae(x, dead_mask=dead)
-        (out.fvu + alpha * out.auxk_loss).backward()
-        sae.remove_gradient_parallel_to_decoder_directions()
-        optimiser.step()
-        optimiser.zero_grad()
-        sae.set_decoder_norm_to_unit_norm()
+        torch.manual_seed(seed)
+        self.sae = SparseCoder(dimension, SparseCoderConfig(num_latents=num_latents, k=k))
+        rate = learning_rate or default_learning_rate(num_latents)
+        self.optimiser = torch.optim.Adam(self.sae.parameters(), lr=rate, fused=True)
+        self.rows_since_fired = torch.zeros(num_latents, dtype=torch.int64)
+        self.dead_after_rows, self.begun = dead_after_rows, False
 
-    return step
+    def step(self, x: torch.Tensor) -> None:
+        if not self.begun:
+            self.sae.b_dec.data, self.begun = x.mean(0), True
+        out = self.sae(x, dead_mask=self.rows_since_fired >= self.dead_after_rows)
+        (out.fvu + ALPHA * out.auxk_loss).backward()
+        self.sae.remove_gradient_parallel_to_decoder_directions()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.sae.set_decoder_norm_to_unit_norm()
+        self.rows_since_fired += len(x)
+        self.rows_since_fired[out.latent_indices.flatten()] = 0
+
+    def directions(self) -> torch.Tensor:
+        """(M, d), rows of unit norm."""
+        return self.sae.W_dec.detach()
+
+    @torch.no_grad()
+    def reconstruct(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return x̂ and the ids of the latents that fired."""
+        out = self.sae(x)
+        return out.sae_out, out.latent_indices[out.latent_acts > 0].unique()
 
 
-def dictionary_learning_step(dimension: int, num_latents: int, k: int, dead: torch.Tensor, alpha: float) -> Step:
-    """One step of dictionary_learning's TopKTrainer; parameters as `sparsify_step`."""
-    from dictionary_learning.trainers.top_k import TopKTrainer
+class DictionaryLearning:
+    """dictionary_learning's TopKTrainer; parameters as `Sparsify`.
 
-    trainer = TopKTrainer(
-        10_000, dimension, num_latents, k, layer=0, lm_name="", lr=1e-4, auxk_alpha=alpha, seed=0, device="cpu"
-    )
-    number = 0
+    Parameters
+    ----------
+    steps : of the whole training, over which its rate is warmed up.
+    """
 
-    def step(x: torch.Tensor) -> None:
-        nonlocal number
-        trainer.num_tokens_since_fired[dead] = trainer.dead_feature_threshold
-        trainer.update(number, x)
-        number += 1
+    def __init__(
+        self,
+        dimension: int,
+        num_latents: int,
+        k: int,
+        seed: int,
+        dead_after_rows: int,
+        learning_rate: float | None = None,
+        steps: int = 100_000,
+    ) -> None:
+        from dictionary_learning.trainers.top_k import TopKTrainer
 
-    return step
+        self.trainer = TopKTrainer(
+            steps,
+            dimension,
+            num_latents,
+            k,
+            layer=0,
+            lm_name="",
+            lr=learning_rate,
+            auxk_alpha=ALPHA,
+            warmup_steps=min(1000, steps // 10),
+            seed=seed,
+            device="cpu",
+        )
+        self.trainer.dead_feature_threshold = dead_after_rows
+        self.done = 0
+
+    def step(self, x: torch.Tensor) -> None:
+        self.trainer.update(self.done, x)
+        self.done += 1
+
+    def directions(self) -> torch.Tensor:
+        """(M, d), rows of unit norm."""
+        return self.trainer.ae.decoder.weight.detach().T
+
+    @torch.no_grad()
+    def reconstruct(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return x̂ and the ids of the latents that fired."""
+        x_hat, activations = self.trainer.ae(x, output_features=True)
+        return x_hat, (activations > 0).any(0).nonzero().squeeze(1)

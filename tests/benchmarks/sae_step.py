@@ -10,10 +10,10 @@ from recsae_lib.config import SaeSettings
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.training import TrainingState
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
-from tests.benchmarks.sae_peers import dictionary_learning_step, install, sparsify_step
+from tests.benchmarks.sae_peers import ALPHA, DictionaryLearning, Sparsify, install
 
 SIZES = ((64, 1024), (64, 4096), (256, 4096), (1024, 8192))
-K, BATCH, ALPHA, DEAD_SHARE = 16, 4096, 1 / 32, 0.1
+K, BATCH, DEAD_SHARE = 16, 4096, 0.1
 REPETITIONS = 7
 CONDITIONS = (
     f"k={K}, batch {BATCH:,}, float32, a tenth of the latents held dead and k_aux = d/2; Adam (fused for ours "
@@ -23,7 +23,7 @@ CONDITIONS = (
 
 
 def measure(work: Path) -> list[Figure]:
-    install(work / "peers")
+    install(work.parent / "sae_peers")
     figures = []
     for dimension, num_latents in SIZES:
         for threads in (1, 2):
@@ -43,13 +43,18 @@ def _one_size(dimension: int, num_latents: int, threads: int) -> list[Figure]:
         state.rows_since_fired[dead] = state.dead_after_rows
         state.step(x, total_variance=float(dimension))
 
-    steps = {
-        "recsae": ours,
-        "sparsify": lambda: sparsify(x),
-        "dictionary_learning": lambda: dictionary_learning(x),
-    }
-    sparsify = sparsify_step(dimension, num_latents, K, dead, ALPHA)
-    dictionary_learning = dictionary_learning_step(dimension, num_latents, K, dead, ALPHA)
+    sparsify = Sparsify(dimension, num_latents, K, 0, BATCH, 1e-4)
+    dictionary_learning = DictionaryLearning(dimension, num_latents, K, 0, BATCH, 1e-4)
+
+    def of_sparsify() -> None:
+        sparsify.rows_since_fired[dead] = BATCH
+        sparsify.step(x)
+
+    def of_dictionary_learning() -> None:
+        dictionary_learning.trainer.num_tokens_since_fired[dead] = BATCH
+        dictionary_learning.step(x)
+
+    steps = {"recsae": ours, "sparsify": of_sparsify, "dictionary_learning": of_dictionary_learning}
     left, right = torch.randn(2048, 2048), torch.randn(2048, 2048)
     for step in steps.values():
         step()

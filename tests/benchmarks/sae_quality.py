@@ -1,0 +1,167 @@
+"""What an SAE learns from the same rows: ours and its variants against sparsify and dictionary_learning."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from recsae_lib.config import SaeSettings, load_settings
+from recsae_lib.representations.loader import RepresentationLoader
+from recsae_lib.sae.moments import RunningMoments
+from recsae_lib.sae.training import SaeChoice, train_saes
+from tests.benchmarks.harness import Figure
+from tests.benchmarks.sae_peers import DictionaryLearning, Sparsify, install
+
+ATOMS, ACTIVE, NOISE, DIMENSION, ROWS, TEST_ROWS, EPOCHS, BATCH = 512, 8, 0.05, 128, 100_000, 20_000, 20, 1024
+VARIANTS = ("top_k", "batch_top_k", "matryoshka")
+SEEDS = (1, 2, 3)
+REAL_EPOCHS, REAL_EXPANSION, K = 50, 16, 8
+CONDITIONS = (
+    f"planted: {ATOMS} unit atoms in d={DIMENSION}, {ACTIVE} active a row with strengths of 0.5 to 1.5, of equal "
+    f"chance or by Zipf's law, noise {NOISE}, M={ATOMS}, k={ACTIVE}, {EPOCHS} passes over {ROWS:,} rows in batches of "
+    f"{BATCH:,}, measured on {TEST_ROWS:,} others; real: SASRec representations of MovieLens-100K, d=64, "
+    f"M={64 * REAL_EXPANSION}, k={K}, {REAL_EPOCHS} passes; rows of unit variance a dimension, all with Adam at "
+    f"2e-4/√(M/2¹⁴), α = 1/32, dead after a pass, no early end; medians of seeds {', '.join(map(str, SEEDS))}"
+)
+
+Batches = Callable[[int], Iterator[torch.Tensor]]
+
+
+def measure(work: Path) -> list[Figure]:
+    install(work.parent / "sae_peers")
+    figures: list[Figure] = []
+    for law in ("equal", "zipf"):
+        atoms, make = planted(law)
+        train, test = make(ROWS, 1), make(TEST_ROWS, 2)
+        figures += compare(f"planted, {law} chances", train, test, ACTIVE, ATOMS, EPOCHS, BATCH, atoms)
+    rows = real_rows(work)
+    return figures + compare("MovieLens-100K", rows, rows, K, 64 * REAL_EXPANSION, REAL_EPOCHS, BATCH, None)
+
+
+def planted(law: str) -> tuple[torch.Tensor, Callable[[int, int], torch.Tensor]]:
+    """Return the atoms, and what draws (n, d) rows of them."""
+    atoms = F.normalize(torch.randn(ATOMS, DIMENSION, generator=torch.Generator().manual_seed(0)))
+    weights = torch.ones(ATOMS) if law == "equal" else 1 / torch.arange(10, ATOMS + 10)
+
+    def make(rows: int, seed: int) -> torch.Tensor:
+        random = torch.Generator().manual_seed(seed)
+        # The largest of exponential clocks' inverses: a draw without replacement by weight.
+        chosen = (weights / torch.empty(rows, ATOMS).exponential_(generator=random)).topk(ACTIVE).indices
+        strengths = torch.rand(rows, ACTIVE, generator=random) + 0.5
+        x = F.embedding_bag(chosen, atoms, per_sample_weights=strengths, mode="sum")
+        return x + NOISE * torch.randn(rows, DIMENSION, generator=random)
+
+    return atoms, make
+
+
+def real_rows(work: Path) -> torch.Tensor:
+    """Return the training representations of SASRec on MovieLens-100K, made by the jobs, once."""
+    overrides = [f"paths.var={work}/var", f"paths.bulk={work}/var/bulk", f"paths.artifacts={work}/var/mlflow/artifacts"]
+    overrides.append(f"paths.tracking_uri=sqlite:///{work}/var/mlflow/mlflow.db")
+    common = ["--conf", "conf/local.yaml", "--dt", "2026-11-20", *(x for o in overrides for x in ("--set", o))]
+    finished = work / "_extracted"
+    if not finished.exists():
+        for job in ("ingest_dataset", "train_recommender", "extract_representations"):
+            subprocess.run([sys.executable, "-m", "recsae_lib.cli", "run", job, *common], check=True)
+        finished.touch()
+    settings = load_settings(Path("conf/base.yaml"), Path("conf/local.yaml"), overrides)
+    (folder,) = Path(settings.paths.bulk).glob(
+        "representations/model=*/version=*/site=last/rows=training/dt=2026-11-20"
+    )
+    return torch.cat(list(RepresentationLoader(folder, BATCH, seed=0).iterate(0)))
+
+
+def compare(
+    name: str,
+    train: torch.Tensor,
+    test: torch.Tensor,
+    k: int,
+    num_latents: int,
+    epochs: int,
+    batch: int,
+    atoms: torch.Tensor | None,
+) -> list[Figure]:
+    """Train all on the same batches and measure them on `test`."""
+    scale = (train - train.mean(0)).square().mean().sqrt()
+    train, test = train / scale, test / scale
+
+    def batches(epoch: int) -> Iterator[torch.Tensor]:
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(epoch))
+        return (train[ids] for ids in order.split(batch))
+
+    dimension = train.shape[1]
+    came_to: dict[str, list[tuple[float, float, float, float]]] = {}
+    for seed in SEEDS:
+        shared = {"k": k, "expansion_factor": num_latents // dimension, "batch_size": batch}
+        choices = [
+            SaeChoice(SaeSettings(**shared, epochs=epochs, patience=epochs, variant=variant), seed)
+            for variant in VARIANTS
+        ]
+        trained = train_saes(batches, dimension, choices, "cpu", lambda *_: None)
+        for choice, one in zip(choices, trained, strict=True):
+
+            def ours(x: torch.Tensor, sae: torch.nn.Module = one.sae) -> tuple[torch.Tensor, torch.Tensor, float]:
+                with torch.no_grad():
+                    x_hat, activations, latent_ids = sae.reconstruct(x)
+                return x_hat, latent_ids[activations > 0].unique(), float((activations > 0).sum())
+
+            figures = measured(ours, one.sae.W_dec.detach(), test, atoms)
+            came_to.setdefault(f"recsae {choice.settings.variant}", []).append(figures)
+        peers = {
+            "sparsify": Sparsify(dimension, num_latents, k, seed, len(train)),
+            "dictionary_learning": DictionaryLearning(
+                dimension, num_latents, k, seed, len(train), steps=epochs * -(-len(train) // batch)
+            ),
+        }
+        for peer_name, peer in peers.items():
+            for epoch in range(1, epochs + 1):
+                for x in batches(epoch):
+                    peer.step(x)
+
+            def theirs(
+                x: torch.Tensor, peer: Sparsify | DictionaryLearning = peer
+            ) -> tuple[torch.Tensor, torch.Tensor, float]:
+                return (*peer.reconstruct(x), float(k * len(x)))
+
+            came_to.setdefault(peer_name, []).append(measured(theirs, peer.directions(), test, atoms))
+        print(
+            f"  {name}, seed {seed}: " + ", ".join(f"{who} FVU {values[-1][0]:.4f}" for who, values in came_to.items())
+        )
+    middle = {
+        who: [statistics.median(column) for column in zip(*values, strict=True)] for who, values in came_to.items()
+    }
+    best_peer = min(("sparsify", "dictionary_learning"), key=lambda who: middle[who][0])
+    figures = []
+    for who, (fvu, dead, cosine, l0) in middle.items():
+        peer, ratio = (best_peer, fvu / middle[best_peer][0]) if who.startswith("recsae") else ("", None)
+        figures.append(Figure(f"{name}: {who}, FVU", fvu, "", peer, ratio))
+        figures.append(Figure(f"{name}: {who}, dead", dead, ""))
+        figures.append(Figure(f"{name}: {who}, active a row", l0, ""))
+        if atoms is not None:
+            figures.append(Figure(f"{name}: {who}, best cosines", cosine, ""))
+    return figures
+
+
+def measured(
+    reconstruct: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, float]],
+    directions: torch.Tensor,
+    test: torch.Tensor,
+    atoms: torch.Tensor | None,
+) -> tuple[float, float, float, float]:
+    """FVU, share of latents that never fire, mean over the atoms of the best cosine, active latents a row."""
+    moments, squared, active = RunningMoments(test.shape[1]), 0.0, 0.0
+    fired = torch.zeros(len(directions), dtype=torch.bool)
+    for x in test.split(4096):
+        x_hat, ids, count = reconstruct(x)
+        squared += float((x - x_hat).double().square().sum())
+        fired[ids] = True
+        active += count
+        moments.add(x)
+    cosine = 0.0 if atoms is None else float((atoms @ F.normalize(directions).T).max(1).values.mean())
+    return squared / moments.squared_deviations, 1 - float(fired.double().mean()), cosine, active / len(test)
