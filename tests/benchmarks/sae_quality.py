@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from recsae_lib.config import SaeSettings, load_settings
 from recsae_lib.representations.loader import RepresentationLoader
+from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
 from recsae_lib.sae.training import SaeChoice, train_saes
 from tests.benchmarks.harness import Figure
@@ -30,7 +31,7 @@ CONDITIONS = (
     f"2e-4/√(M/2¹⁴), α = 1/32, dead after a pass, no early end; medians of seeds {', '.join(map(str, SEEDS))}"
 )
 
-Batches = Callable[[int], Iterator[torch.Tensor]]
+Reconstructed = tuple[torch.Tensor, torch.Tensor, float]  # x̂, ids that fired, how many activations
 
 
 def measure(work: Path) -> list[Figure]:
@@ -106,7 +107,7 @@ def compare(
         trained = train_saes(batches, dimension, choices, "cpu", lambda *_: None)
         for choice, one in zip(choices, trained, strict=True):
 
-            def ours(x: torch.Tensor, sae: torch.nn.Module = one.sae) -> tuple[torch.Tensor, torch.Tensor, float]:
+            def ours(x: torch.Tensor, sae: SparseAutoencoder = one.sae) -> Reconstructed:
                 with torch.no_grad():
                     x_hat, activations, latent_ids = sae.reconstruct(x)
                 return x_hat, latent_ids[activations > 0].unique(), float((activations > 0).sum())
@@ -124,15 +125,12 @@ def compare(
                 for x in batches(epoch):
                     peer.step(x)
 
-            def theirs(
-                x: torch.Tensor, peer: Sparsify | DictionaryLearning = peer
-            ) -> tuple[torch.Tensor, torch.Tensor, float]:
+            def theirs(x: torch.Tensor, peer: Sparsify | DictionaryLearning = peer) -> Reconstructed:
                 return (*peer.reconstruct(x), float(k * len(x)))
 
             came_to.setdefault(peer_name, []).append(measured(theirs, peer.directions(), test, atoms))
-        print(
-            f"  {name}, seed {seed}: " + ", ".join(f"{who} FVU {values[-1][0]:.4f}" for who, values in came_to.items())
-        )
+        so_far = ", ".join(f"{who} FVU {values[-1][0]:.4f}" for who, values in came_to.items())
+        print(f"  {name}, seed {seed}: {so_far}", flush=True)
     middle = {
         who: [statistics.median(column) for column in zip(*values, strict=True)] for who, values in came_to.items()
     }
@@ -149,7 +147,7 @@ def compare(
 
 
 def measured(
-    reconstruct: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor, float]],
+    reconstruct: Callable[[torch.Tensor], Reconstructed],
     directions: torch.Tensor,
     test: torch.Tensor,
     atoms: torch.Tensor | None,
