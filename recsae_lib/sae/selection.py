@@ -47,6 +47,7 @@ def keep_top(
     groups = width // members
     padded = (groups + RUN - 1) // RUN * RUN
     maxima[:padded] = 0.0
+    found = np.empty(groups + 1, dtype=np.int32)
     bound = np.float32(0.0)
     for row in range(rows):
         given, kept, kept_ids = pre_activations[row], activations[row], latent_ids[row]
@@ -57,19 +58,24 @@ def keep_top(
             part = given[member * groups : (member + 1) * groups]
             for group in range(groups):
                 maxima[group] = part[group] if part[group] > maxima[group] else maxima[group]
-        bound = _bound(maxima, padded, k, bound)
-        floor = max(bound, kept[k - 1], lowest)
+        floor = kept[k - 1]
+        if floor <= 0.0:  # else the k of earlier parts are a bound that few of this one reach
+            floor = bound = _bound(maxima, padded, k, bound)
+        floor = max(floor, lowest)
         count = 0
         while count < k and kept[count] > 0.0:
             values[count], ids[count] = kept[count], kept_ids[count]
             count += 1
         before = count
-        for group in range(groups):
-            if maxima[group] >= floor:
-                for place in range(group, groups * members, groups):
-                    values[count] = given[place]
-                    ids[count] = first_latent + place
-                    count += 1 if given[place] >= floor else 0
+        reaching = 0
+        for group in range(groups):  # without a branch that nobody can predict
+            found[reaching] = group
+            reaching += 1 if maxima[group] >= floor else 0
+        for hit in range(reaching):
+            for place in range(found[hit], groups * members, groups):
+                values[count] = given[place]
+                ids[count] = first_latent + place
+                count += 1 if given[place] >= floor else 0
         for place in range(groups * members, width):
             values[count] = given[place]
             ids[count] = first_latent + place
