@@ -197,6 +197,7 @@ def _percent(share: float | None) -> str:
 def _parameters(context: JobContext, loader: RepresentationLoader, device: str, ranks: Ranks) -> dict[str, object]:
     return {
         **context.settings.sae.model_dump(mode="json"),
+        "batch_size": loader.batch_size,
         "seed": context.settings.seed,
         "device": device,
         "processes": ranks.world_size,

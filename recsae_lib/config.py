@@ -429,15 +429,21 @@ class SaeSettings(Section):
         (0.0625, 0.25, 1.0),
         description="Share of the latents that each nested prefix holds (variant matryoshka), rising to 1.",
     )
-    auxiliary_coefficient: Annotated[float, Field(ge=0.0, le=1.0)] = Field(1 / 32, description="α, weight of AuxK.")
+    auxiliary_coefficient: Annotated[float, Field(ge=0.0, le=1.0)] = Field(1 / 4, description="α, weight of AuxK.")
     auxiliary_k: PositiveInt | None = Field(None, description="k_aux; d/2 where unset.")
     dead_after_rows: PositiveInt | None = Field(
         None, description="Rows without firing that make a latent dead; one pass, at most 10 million, where unset."
     )
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(
-        None, description="Adam learning rate; 2e-4/√(M/2¹⁴) where unset."
+        None,
+        description="Adam learning rate, reached after a tenth of the steps and left for the last fifth; 8e-4/√(M/2¹⁴) "
+        "where unset.",
     )
-    batch_size: PositiveInt = Field(1024, description="Representations a step.")
+    batch_size: PositiveInt | None = Field(
+        None,
+        description="Representations a step (of each process); a hundredth of the rows, 64 to 1,024, where unset: with "
+        "a thousand steps or fewer latents stay as random as they began.",
+    )
     epochs: PositiveInt = Field(50, description="Passes over the training rows.")
     patience: PositiveInt = Field(10, description="Epochs without a lower FVU before training stops.")
     start: Literal["random", "champion"] = Field(

@@ -14,6 +14,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.representations.row_groups import RowGroups
 
 DEFAULT_WORKERS = 2  # one fetches or decodes while the other waits for its turn
+BATCH_ROWS = 64, 1024  # least and most of a batch whose size is not given
 SHUFFLE_BYTES = 2**26  # of rows among which a streamed set is shuffled, beside its row groups
 
 
@@ -29,7 +30,7 @@ class RepresentationLoader:
     Parameters
     ----------
     folder : path or URL of Parquet files with a column representation (list<float>), e.g. ``…/rows=training/dt=…``.
-    batch_size : rows a batch; the last one of an epoch may have fewer.
+    batch_size : rows a batch; the last one of an epoch may have fewer. None: a hundredth of the rows, `BATCH_ROWS`.
     seed : decides the order of every epoch.
     workers : reader threads, which change no order; 2, or 1 where there is one row group, if None.
     shard : (rank, world size) of data-parallel training: each process reads row groups of its own, the same in every
@@ -42,6 +43,7 @@ class RepresentationLoader:
     shard_rows : rows that each of the processes reads.
     total_rows : rows of the folder.
     dimension : d
+    batch_size : rows a batch.
 
     Raises
     ------
@@ -52,19 +54,21 @@ class RepresentationLoader:
     def __init__(
         self,
         folder: str | Path,
-        batch_size: int,
+        batch_size: int | None,
         seed: int,
         workers: int | None = None,
         shard: tuple[int, int] = (0, 1),
         budget_mib: float = 1024,
     ) -> None:
-        self.folder, self.batch_size, self.seed, self.shard = str(folder), batch_size, seed, shard
+        self.folder, self.seed, self.shard = str(folder), seed, shard
         self._row_groups = RowGroups(self.folder)
         self.dimension = self._row_groups.dimension
         self.workers = self._require_row_groups(workers)
         rank, shards = shard
         self.shard_rows = tuple(sum(self._row_groups.rows[number::shards]) for number in range(shards))
         self.rows, self.total_rows = self.shard_rows[rank], sum(self.shard_rows)
+        least, most = BATCH_ROWS
+        self.batch_size = batch_size or min(max(self.rows // 100, least), most)
         self._budget = int(budget_mib * 2**20)
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
 

@@ -57,9 +57,11 @@ class SparseAutoencoder(torch.nn.Module):
 
     @classmethod
     def initialise(cls, sample: torch.Tensor, num_latents: int, k: int, seed: int) -> SparseAutoencoder:
-        """Draw random unit rows of W_dec and set W_enc = c·W_dec, b_enc = 0, b_dec = mean(sample).
+        """Draw random unit rows of W_dec and set W_enc = W_dec, b_enc = 0, b_dec = mean(sample).
 
-        The factor c makes the mean of ‖x̂ − b_dec‖ over the sample equal to that of ‖x − b_dec‖ (method.md section 2).
+        The norm of W_enc decides how far a step of Adam turns a row, and how many latents die. It suits rows x of unit
+        variance a dimension as it is; rescaled to ‖x̂‖ ≈ ‖x‖, as is usual, it becomes .76 on representations of SASRec
+        and leaves 28 % of the latents dead instead of 8 %, and 1.4 on planted dictionaries, which are then found later.
 
         Parameters
         ----------
@@ -68,12 +70,7 @@ class SparseAutoencoder(torch.nn.Module):
         dimension = sample.shape[1]
         directions = torch.randn(num_latents, dimension, generator=torch.Generator().manual_seed(seed))
         W_dec = F.normalize(directions).to(sample.device)
-        sae = cls(W_dec.clone(), sample.new_zeros(num_latents), W_dec, sample.mean(0), k)
-        with torch.no_grad():
-            centred = sample - sae.b_dec
-            reconstructed = sae.decode(*sae.encode(sample)) - sae.b_dec
-            sae.W_enc.mul_(centred.norm(dim=1).mean() / reconstructed.norm(dim=1).mean().clamp(min=1e-30))
-        return sae
+        return cls(W_dec.clone(), sample.new_zeros(num_latents), W_dec, sample.mean(0), k)
 
     @torch.no_grad()
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

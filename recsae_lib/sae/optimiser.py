@@ -16,28 +16,33 @@ LATENT_BLOCK = 64
 
 
 class UnitNormAdam:
-    """Adam; before a step the gradient of W_dec loses its component along each row, which normalising the row after the
-    step would undo anyway.
+    """Adam (β = 0.9 and 0.999, ε = 1e-8); before a step the gradient of W_dec loses its component along each row, which
+    normalising the row after the step would undo anyway.
 
     The state is that of torch's Adam. On a CPU compiled loops move a row at a time, while it is in cache.
 
     Parameters
     ----------
     sae : its parameters are moved by their ``grad``.
-    learning_rate : of Adam (β = 0.9 and 0.999, ε = 1e-8).
     workers : share the rows on a CPU.
     """
 
-    def __init__(self, sae: SparseAutoencoder, learning_rate: float, workers: Workers | None) -> None:
+    def __init__(self, sae: SparseAutoencoder, workers: Workers | None) -> None:
         self.sae, self._workers = sae, workers
-        self.adam = torch.optim.Adam(sae.parameters(), lr=learning_rate, fused=True)
+        self.adam = torch.optim.Adam(sae.parameters(), fused=True)
         for weights in sae.parameters():
             moments = {"exp_avg": torch.zeros_like(weights), "exp_avg_sq": torch.zeros_like(weights)}
             self.adam.state[weights] = {"step": torch.zeros((), device=weights.device), **moments}
 
+    @property
+    def steps_done(self) -> int:
+        """Steps made, before a restart too."""
+        return int(self.adam.state[self.sae.W_dec]["step"])
+
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, learning_rate: float) -> None:
         """Move the weights once."""
+        self.adam.param_groups[0]["lr"] = learning_rate
         if self._workers is not None:
             for weights in self.sae.parameters():
                 self._move(weights, weights is self.sae.W_dec, self._workers)

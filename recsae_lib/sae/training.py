@@ -199,7 +199,7 @@ class _Training:
         ranks: Ranks,
     ) -> None:
         self.choice, self.position, self.initial, self.best = choice, position, initial, best
-        self.state = TrainingState(sae, choice.settings, position.rows, ranks)
+        self.state = TrainingState(sae, choice.settings, position.rows, choice.settings.epochs * position.steps, ranks)
         self.reports: tuple[EpochReport, ...] = ()
         self.best_fvu, self.best_epoch = math.inf, 0
         # Over the rows of the pass: FVU, AuxK and L0; and how many they are.

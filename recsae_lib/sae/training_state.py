@@ -16,6 +16,7 @@ from recsae_lib.sae.workers import Workers
 
 ALONE = Ranks()
 LONGEST_DEAD_WINDOW = 10_000_000  # rows; bounds the default of dead_after_rows
+WARM_UP, COOL_DOWN = 0.1, 0.2  # shares of the steps
 THRESHOLD_MEMORY = 0.99  # share of θ that a batch leaves as it was
 MOST_ACTIVE = 4  # times k: most latents that a threshold lets through for a row
 
@@ -27,15 +28,18 @@ class TrainingState:
     ----------
     sae : is trained in place.
     rows : of the training set.
+    steps : of the whole training.
     ranks : processes that share each batch.
     """
 
-    def __init__(self, sae: SparseAutoencoder, settings: SaeSettings, rows: int, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self, sae: SparseAutoencoder, settings: SaeSettings, rows: int, steps: int, ranks: Ranks = ALONE
+    ) -> None:
         self.sae, self.settings, self.ranks = sae, settings, ranks
         device = sae.W_dec.device
-        rate = settings.learning_rate or default_learning_rate(sae.num_latents)
+        self.steps, self.rate = steps, settings.learning_rate or default_learning_rate(sae.num_latents)
         workers = Workers(torch.get_num_threads()) if device.type == "cpu" else None
-        self.optimiser = UnitNormAdam(sae, rate, workers)
+        self.optimiser = UnitNormAdam(sae, workers)
         self.rows_since_fired = torch.zeros(sae.num_latents, dtype=torch.int64, device=device)
         # BatchTopK: moving mean of the smallest activation that was among the largest of a batch.
         self.threshold = torch.zeros((), dtype=torch.float64, device=device)
@@ -57,7 +61,7 @@ class TrainingState:
         self.rows_since_fired[loss.fired] = 0
         moved = THRESHOLD_MEMORY * self.threshold + (1 - THRESHOLD_MEMORY) * loss.lowest
         self.threshold = torch.where(self.threshold > 0, moved, loss.lowest.double())
-        self.optimiser.step()
+        self.optimiser.step(self.rate * rate_share(self.optimiser.steps_done, self.steps))
         return loss
 
     def _of_all_ranks(self, loss: StepLoss) -> StepLoss:
@@ -126,5 +130,19 @@ class AutogradStep:
 
 
 def default_learning_rate(num_latents: int) -> float:
-    """2e-4/√(M/2¹⁴) (method.md section 2)."""
-    return 2e-4 / math.sqrt(num_latents / 2**14)
+    """8e-4/√(M/2¹⁴), reached after the warm-up.
+
+    Four times what Gao et al. 2024 (and method.md section 2) take, for trainings of hundreds of millions of rows: ours
+    are shorter. On planted dictionaries and SASRec's representations FVU after 50 passes is a fifth to a third lower.
+    """
+    return 8e-4 / math.sqrt(num_latents / 2**14)
+
+
+def rate_share(done: int, steps: int) -> float:
+    """Share of the learning rate for the next step: it rises over the first tenth and falls over the last fifth.
+
+    Parameters
+    ----------
+    done, steps : steps made, and of the whole training.
+    """
+    return min(1.0, (done + 1) / (WARM_UP * steps), (steps - done) / (COOL_DOWN * steps))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import types
 from pathlib import Path
 
 import torch
-
-from recsae_lib.sae.training_state import default_learning_rate
 
 ALPHA = 1 / 32
 # Without what they ask of torch, numpy and pyarrow: ours are used.
@@ -46,12 +45,17 @@ def install(folder: Path) -> None:
     sys.modules["dictionary_learning"] = package
 
 
+def rate_of(num_latents: int) -> float:
+    """2e-4/√(M/2¹⁴)"""
+    return 2e-4 / math.sqrt(num_latents / 2**14)
+
+
 class Sparsify:
     """sparsify's SparseCoder, trained step by step as its trainer does, with the optimiser and the AuxK of ours.
 
     Parameters
     ----------
-    learning_rate : 2e-4/√(M/2¹⁴) where None, which is this package's default for Adam too.
+    learning_rate : times 2e-4/√(M/2¹⁴), the default of both packages for Adam.
     dead_after_rows : rows without firing that make a latent dead.
     """
 
@@ -62,13 +66,13 @@ class Sparsify:
         k: int,
         seed: int,
         dead_after_rows: int,
-        learning_rate: float | None = None,
+        learning_rate: float = 1.0,
     ) -> None:
         from sparsify import SparseCoder, SparseCoderConfig
 
         torch.manual_seed(seed)
         self.sae = SparseCoder(dimension, SparseCoderConfig(num_latents=num_latents, k=k))
-        rate = learning_rate or default_learning_rate(num_latents)
+        rate = learning_rate * rate_of(num_latents)
         self.optimiser = torch.optim.Adam(self.sae.parameters(), lr=rate, fused=True)
         self.rows_since_fired = torch.zeros(num_latents, dtype=torch.int64)
         self.dead_after_rows, self.begun = dead_after_rows, False
@@ -111,7 +115,7 @@ class DictionaryLearning:
         k: int,
         seed: int,
         dead_after_rows: int,
-        learning_rate: float | None = None,
+        learning_rate: float = 1.0,
         steps: int = 100_000,
     ) -> None:
         from dictionary_learning.trainers.top_k import TopKTrainer
@@ -123,7 +127,7 @@ class DictionaryLearning:
             k,
             layer=0,
             lm_name="",
-            lr=learning_rate,
+            lr=learning_rate * rate_of(num_latents),
             auxk_alpha=ALPHA,
             warmup_steps=min(1000, steps // 10),
             seed=seed,

@@ -76,7 +76,7 @@ def steps_alone(folder: Path) -> Callable[[], None]:
     rows = torch.cat(list(RepresentationLoader(folder, BATCH, SEED).iterate(1)))
     rows /= rows.std()
     sae = SparseAutoencoder.initialise(rows[:SAMPLE_ROWS], NUM_LATENTS, K, SEED)
-    state = TrainingState(sae, SETTINGS, len(rows))
+    state = TrainingState(sae, SETTINGS, len(rows), steps=10_000)
 
     def run() -> None:
         for _ in range(EPOCHS):

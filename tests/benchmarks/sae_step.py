@@ -37,14 +37,14 @@ def _one_size(dimension: int, num_latents: int, threads: int) -> list[Figure]:
     dead = torch.zeros(num_latents, dtype=torch.bool)
     dead[torch.arange(0, num_latents, int(1 / DEAD_SHARE))] = True
     settings = SaeSettings(k=K, batch_size=BATCH, auxiliary_coefficient=ALPHA, learning_rate=1e-4)
-    state = TrainingState(SparseAutoencoder.initialise(x, num_latents, K, seed=0), settings, rows=BATCH)
+    state = TrainingState(SparseAutoencoder.initialise(x, num_latents, K, seed=0), settings, rows=BATCH, steps=1000)
 
     def ours() -> None:
         state.rows_since_fired[dead] = state.dead_after_rows
         state.step(x, total_variance=float(dimension))
 
-    sparsify = Sparsify(dimension, num_latents, K, 0, BATCH, 1e-4)
-    dictionary_learning = DictionaryLearning(dimension, num_latents, K, 0, BATCH, 1e-4)
+    sparsify = Sparsify(dimension, num_latents, K, 0, BATCH)
+    dictionary_learning = DictionaryLearning(dimension, num_latents, K, 0, BATCH)
 
     def of_sparsify() -> None:
         sparsify.rows_since_fired[dead] = BATCH

@@ -16,7 +16,7 @@ from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.optimiser import remove_parallel_gradient
 from recsae_lib.sae.training import EpochReport, SaeChoice, TrainedSae, train_saes
-from recsae_lib.sae.training_state import TrainingState, default_learning_rate
+from recsae_lib.sae.training_state import TrainingState, default_learning_rate, rate_share
 
 
 def batches_of(x: torch.Tensor, batch_size: int) -> Callable[[int], Iterator[torch.Tensor]]:
@@ -51,7 +51,7 @@ def train_one(
 
 
 def train(x: torch.Tensor, settings: SaeSettings, seed: int = 1) -> TrainedSae:
-    return train_one(batches_of(x, settings.batch_size), x.shape[1], settings, seed)
+    return train_one(batches_of(x, settings.batch_size or 1024), x.shape[1], settings, seed)
 
 
 def test_planted_dictionary_is_found_again() -> None:
@@ -79,7 +79,7 @@ def test_auxk_brings_dead_latents_back_and_lowers_the_fvu() -> None:
         with torch.no_grad():
             sae.W_enc[48:] *= 1e-3  # half of the latents are too weak to be among the largest
         settings = SaeSettings(k=4, dead_after_rows=2000, learning_rate=4e-3, auxiliary_coefficient=alpha)
-        state = TrainingState(sae, settings, len(x))
+        state = TrainingState(sae, settings, len(x), steps=200)
         for _ in range(10):
             for batch in x.split(500):
                 state.step(batch, total_variance=32.0)
@@ -219,11 +219,18 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
 
     settings = SaeSettings(expansion_factor=4, k=2, batch_size=100, epochs=50, patience=3)
     told: list[EpochReport] = []
-    trained = train_one(turns_bad, 8, settings, 1, lambda report, sae: told.append(report))
+    weights: list[torch.Tensor] = []
+
+    def tell(report: EpochReport, sae: SparseAutoencoder | None) -> None:
+        assert sae is not None
+        told.append(report)
+        weights.append(sae.W_dec.detach().clone())
+
+    trained = train_one(turns_bad, 8, settings, 1, tell)
     assert [report.epoch for report in told] == [1, 2, 3, 4, 5]
     assert trained.reports == tuple(told)
-    short = train(x, settings.model_copy(update={"epochs": 2}))
-    assert torch.equal(trained.sae.W_dec, short.sae.W_dec)
+    assert torch.equal(trained.sae.W_dec, weights[1])
+    assert not torch.equal(trained.sae.W_dec, weights[4])
 
 
 def test_dead_latents_are_counted_by_rows_since_they_fired() -> None:
@@ -251,8 +258,16 @@ def test_report_counts_rows_and_active_latents() -> None:
 
 
 def test_default_learning_rate() -> None:
-    assert default_learning_rate(2**14) == pytest.approx(2e-4)
-    assert default_learning_rate(2**10) == pytest.approx(8e-4)
+    assert default_learning_rate(2**14) == pytest.approx(8e-4)
+    assert default_learning_rate(2**10) == pytest.approx(3.2e-3)
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    shares = [rate_share(done, 100) for done in range(100)]
+    assert shares[:11] == pytest.approx([0.1 * n for n in range(1, 11)] + [1.0])
+    assert set(shares[9:81]) == {1.0}
+    assert shares[-3:] == pytest.approx([0.15, 0.1, 0.05])
+    assert [rate_share(done, 1) for done in range(1)] == [1.0]
 
 
 @pytest.mark.parametrize(
