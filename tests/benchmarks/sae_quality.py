@@ -27,10 +27,10 @@ CONDITIONS = (
     f"planted: {ATOMS} unit atoms in d={DIMENSION}, {ACTIVE} active a row with strengths of 0.5 to 1.5, of equal "
     f"chance or by Zipf's law, noise {NOISE}, M={ATOMS}, k={ACTIVE}, {EPOCHS} passes over {ROWS:,} rows in batches of "
     f"{BATCH:,}, measured on {TEST_ROWS:,} others; real: SASRec representations of MovieLens-100K, d=64, "
-    f"M={64 * REAL_EXPANSION}, k={K}, {REAL_EPOCHS} passes, batches of a hundredth of the rows; rows of unit variance a "
-    "dimension, the same batches for all, dead after a pass, no early end; ours with its defaults, the peers with Adam "
-    f"and α = 1/32, each at their default rate, 2e-4/√(M/2¹⁴), and at four times that; medians of seeds "
-    f"{', '.join(map(str, SEEDS))}"
+    f"M={64 * REAL_EXPANSION}, k={K}, {REAL_EPOCHS} passes, batches of a hundredth of the rows; all rows of unit "
+    "variance a dimension, the same batches for all, dead after a pass, no early end; ours with its defaults, the "
+    "peers with Adam and α = 1/32, each at their default rate, 2e-4/√(M/2¹⁴), and at four times that; medians of "
+    f"seeds {', '.join(map(str, SEEDS))}"
 )
 
 Reconstructed = tuple[torch.Tensor, torch.Tensor, float]  # x̂, ids that fired, how many activations
