@@ -11,6 +11,7 @@ from recsae_lib.compiled import compiled
 
 LARGEST_GROUP = 8  # pre-activations of which the largest is looked at first
 RUN = 64  # floats that are held against a bound together: a few vector registers
+SHORT_RUN = 32  # candidates that are ranked together
 SMALLEST = np.float32(1e-45)  # positive float
 LONGEST_RANKING = 128  # candidates that are sorted by counting who is ahead of whom
 
@@ -48,6 +49,7 @@ def keep_top(
     padded = (groups + RUN - 1) // RUN * RUN
     maxima[:padded] = 0.0
     found = np.empty(groups + 1, dtype=np.int32)
+    ranks = np.empty(SHORT_RUN, dtype=np.int32)
     bound = np.float32(0.0)
     for row in range(rows):
         given, kept, kept_ids = pre_activations[row], activations[row], latent_ids[row]
@@ -83,7 +85,7 @@ def keep_top(
         if count == before:
             continue
         if count <= LONGEST_RANKING:
-            _keep_ranked(values, ids, count, kept, kept_ids)
+            _keep_ranked(values, ids, count, ranks, kept, kept_ids)
         else:
             for candidate in range(before, count):
                 _insert(kept, kept_ids, values[candidate], ids[candidate])
@@ -124,24 +126,23 @@ def _count(values: np.ndarray, length: int, bound: np.float32) -> np.int64:
 
 
 @compiled
-def _keep_ranked(values: np.ndarray, ids: np.ndarray, count: int, kept: np.ndarray, kept_ids: np.ndarray) -> None:
+def _keep_ranked(
+    values: np.ndarray, ids: np.ndarray, count: int, ranks: np.ndarray, kept: np.ndarray, kept_ids: np.ndarray
+) -> None:
     """Put the first `count` candidates where they stand among each other; the list holds no more than its length."""
-    padded = (count + RUN - 1) // RUN * RUN
-    values[count:padded] = 0.0
-    for candidate in range(count):
-        value, own = values[candidate], ids[candidate]
-        rank = np.int64(0)
-        for begin in range(0, padded, RUN):
-            others, names = values[begin : begin + RUN], ids[begin : begin + RUN]
-            ahead = np.int32(0)
-            for place in range(RUN):
-                higher = np.int32(1) if others[place] > value else np.int32(0)
-                tied = np.int32(1) if others[place] == value else np.int32(0)
-                earlier = np.int32(1) if names[place] < own else np.int32(0)
-                ahead += higher | (tied & earlier)
-            rank += ahead
-        if rank < len(kept):
-            kept[rank], kept_ids[rank] = value, own
+    for begin in range(0, count, SHORT_RUN):
+        of_run, own, behind = values[begin : begin + SHORT_RUN], ids[begin : begin + SHORT_RUN], ranks[:SHORT_RUN]
+        behind[:] = 0
+        for other in range(count):
+            value, name = values[other], ids[other]
+            for place in range(SHORT_RUN):  # a fixed count and no branch, as in `_count`
+                higher = np.int32(1) if value > of_run[place] else np.int32(0)
+                tied = np.int32(1) if value == of_run[place] else np.int32(0)
+                earlier = np.int32(1) if name < own[place] else np.int32(0)
+                behind[place] += higher | (tied & earlier)
+        for place in range(min(SHORT_RUN, count - begin)):
+            if behind[place] < len(kept):
+                kept[behind[place]], kept_ids[behind[place]] = of_run[place], own[place]
 
 
 @compiled
