@@ -295,3 +295,15 @@ def test_divergence_is_reported() -> None:
 
 def test_long_passes_bound_the_dead_window() -> None:
     assert training_state.LONGEST_DEAD_WINDOW == 10_000_000
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("variant", ["top_k", "batch_top_k", "matryoshka"])
+def test_training_on_cuda_comes_to_what_a_cpu_comes_to(variant: str) -> None:
+    _, x = planted(rows=5000, dimension=16, atoms=48, active=2)
+    settings = SaeSettings(expansion_factor=4, k=2, batch_size=256, epochs=5, variant=variant)
+    fvus = []
+    for device in ("cpu", "cuda"):
+        (trained,) = train_saes(batches_of(x, 256), 16, [SaeChoice(settings, 1)], device, lambda *_: None)
+        fvus.append(trained.reports[-1].fvu)
+    assert fvus[0] == pytest.approx(fvus[1], rel=0.02)
