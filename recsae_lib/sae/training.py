@@ -138,8 +138,10 @@ def train_saes(
                     on_epoch(number, report, None)
     while active := [training for training in trainings if not training.has_ended()]:
         started = time.perf_counter() - position.seconds
-        batches = chain(batches_of(position.epoch), repeat(torch.empty(0, dimension)))  # others may have more
-        for batch in islice(batches, position.batches, position.steps):
+        batches = batches_of(position.epoch)
+        if ranks.world_size > 1:  # the others may have more of them
+            batches = islice(chain(batches, repeat(torch.empty(0, dimension))), position.steps)
+        for batch in islice(batches, position.batches, None):
             x = _scaled(batch, position.scale, device)
             for training in active:
                 training.take(x)

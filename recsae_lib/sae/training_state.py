@@ -145,4 +145,4 @@ def rate_share(done: int, steps: int) -> float:
     ----------
     done, steps : steps made, and of the whole training.
     """
-    return min(1.0, (done + 1) / (WARM_UP * steps), (steps - done) / (COOL_DOWN * steps))
+    return max(min(1.0, (done + 1) / (WARM_UP * steps), (steps - done) / (COOL_DOWN * steps)), 0.0)
