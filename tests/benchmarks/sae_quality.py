@@ -20,13 +20,14 @@ from tests.benchmarks.harness import Figure
 from tests.benchmarks.sae_peers import DictionaryLearning, Sparsify, install
 
 ATOMS, ACTIVE, NOISE, DIMENSION, ROWS, TEST_ROWS, EPOCHS, BATCH = 512, 8, 0.05, 128, 100_000, 20_000, 10, 1024
+LAWS = ("equal chances", "Zipf's law", "1 to 15 active")
 VARIANTS = ("top_k", "batch_top_k", "matryoshka")
 SEEDS = (1, 2, 3)
 REAL_EPOCHS, REAL_EXPANSION, K = 50, 16, 8
 CONDITIONS = (
-    f"planted: {ATOMS} unit atoms in d={DIMENSION}, {ACTIVE} active a row with strengths of 0.5 to 1.5, of equal "
-    f"chance or by Zipf's law, noise {NOISE}, M={ATOMS}, k={ACTIVE}, {EPOCHS} passes over {ROWS:,} rows in batches of "
-    f"{BATCH:,}, measured on {TEST_ROWS:,} others; real: SASRec representations of MovieLens-100K, d=64, "
+    f"planted: {ATOMS} unit atoms in d={DIMENSION}, {ACTIVE} active a row (or 1 to 15) with strengths of 0.5 to "
+    f"1.5, of equal chance or by Zipf's law, noise {NOISE}, M={ATOMS}, k={ACTIVE}, {EPOCHS} passes over {ROWS:,} rows, "
+    f"batch {BATCH:,}, measured on {TEST_ROWS:,} others; real: SASRec representations of MovieLens-100K, d=64, "
     f"M={64 * REAL_EXPANSION}, k={K}, {REAL_EPOCHS} passes, batches of a hundredth of the rows; all rows of unit "
     "variance a dimension, the same batches for all, dead after a pass, no early end; ours with its defaults, the "
     "peers with Adam and α = 1/32, each at their default rate, 2e-4/√(M/2¹⁴), and at four times that; medians of "
@@ -39,10 +40,10 @@ Reconstructed = tuple[torch.Tensor, torch.Tensor, float]  # x̂, ids that fired,
 def measure(work: Path) -> list[Figure]:
     install(work.parent / "sae_peers")
     figures: list[Figure] = []
-    for law in ("equal", "zipf"):
+    for law in LAWS:
         atoms, make = planted(law)
         train, test = make(ROWS, 1), make(TEST_ROWS, 2)
-        figures += compare(f"planted, {law} chances", train, test, ACTIVE, ATOMS, EPOCHS, BATCH, atoms)
+        figures += compare(f"planted, {law}", train, test, ACTIVE, ATOMS, EPOCHS, BATCH, atoms)
     rows = real_rows(work)
     return figures + compare("MovieLens-100K", rows, rows, K, 64 * REAL_EXPANSION, REAL_EPOCHS, len(rows) // 100, None)
 
@@ -50,13 +51,16 @@ def measure(work: Path) -> list[Figure]:
 def planted(law: str) -> tuple[torch.Tensor, Callable[[int, int], torch.Tensor]]:
     """Return the atoms, and what draws (n, d) rows of them."""
     atoms = F.normalize(torch.randn(ATOMS, DIMENSION, generator=torch.Generator().manual_seed(0)))
-    weights = torch.ones(ATOMS) if law == "equal" else 1 / torch.arange(10, ATOMS + 10)
+    weights = 1 / torch.arange(10, ATOMS + 10) if law == "Zipf's law" else torch.ones(ATOMS)
 
     def make(rows: int, seed: int) -> torch.Tensor:
         random = torch.Generator().manual_seed(seed)
         # The largest of exponential clocks' inverses: a draw without replacement by weight.
-        chosen = (weights / torch.empty(rows, ATOMS).exponential_(generator=random)).topk(ACTIVE).indices
-        strengths = torch.rand(rows, ACTIVE, generator=random) + 0.5
+        most = 2 * ACTIVE - 1 if law == "1 to 15 active" else ACTIVE
+        chosen = (weights / torch.empty(rows, ATOMS).exponential_(generator=random)).topk(most).indices
+        strengths = torch.rand(rows, most, generator=random) + 0.5
+        if most > ACTIVE:
+            strengths *= torch.arange(most) < torch.randint(1, most + 1, (rows, 1), generator=random)
         x = F.embedding_bag(chosen, atoms, per_sample_weights=strengths, mode="sum")
         return x + NOISE * torch.randn(rows, DIMENSION, generator=random)
 
@@ -100,6 +104,7 @@ def compare(
 
     dimension = train.shape[1]
     came_to: dict[str, list[tuple[float, float, float, float]]] = {}
+    quarters: dict[str, list[float]] = {}
     for seed in SEEDS:
         shared = {"k": k, "expansion_factor": num_latents // dimension, "batch_size": batch}
         choices = [
@@ -115,6 +120,7 @@ def compare(
                 return x_hat, latent_ids[activations > 0].unique(), float((activations > 0).sum())
 
             figures = measured(ours, one.sae.W_dec.detach(), test, atoms)
+            quarters.setdefault(f"recsae {choice.settings.variant}", []).append(quarter_fvu(one.sae, test))
             came_to.setdefault(f"recsae {choice.settings.variant}", []).append(figures)
         steps = epochs * -(-len(train) // batch)
         common = (dimension, num_latents, k, seed, len(train))
@@ -145,7 +151,26 @@ def compare(
         figures.append(Figure(f"{name}: {who}, active a row", l0, ""))
         if atoms is not None:
             figures.append(Figure(f"{name}: {who}, best cosines", cosine, ""))
+        if who in quarters:
+            figures.append(
+                Figure(f"{name}: {who}, FVU of a quarter of the latents", statistics.median(quarters[who]), "")
+            )
     return figures
+
+
+@torch.no_grad()
+def quarter_fvu(sae: SparseAutoencoder, test: torch.Tensor) -> float:
+    """FVU when a quarter of the latents reconstruct: the first, or those that fire most, whichever is less."""
+    _, activations, latent_ids = sae.reconstruct(test)
+    total = (test - test.mean(0)).square().sum()
+    by_density = torch.bincount(latent_ids[activations > 0], minlength=sae.num_latents).argsort(descending=True)
+    fvus = []
+    for chosen in (torch.arange(sae.num_latents), by_density):
+        inside = torch.zeros(sae.num_latents, dtype=torch.bool)
+        inside[chosen[: sae.num_latents // 4]] = True
+        x_hat = sae.decode(activations * inside[latent_ids], latent_ids)
+        fvus.append(float((test - x_hat).square().sum() / total))
+    return min(fvus)
 
 
 def measured(
