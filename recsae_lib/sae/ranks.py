@@ -70,3 +70,6 @@ class Ranks:
         of_ranks = [torch.empty_like(padded) for _ in range(self.world_size)]
         distributed.all_gather(of_ranks, padded)
         return torch.cat([part[:count] for part, count in zip(of_ranks, counts.tolist(), strict=True)])
+
+
+ALONE = Ranks()

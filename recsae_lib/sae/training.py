@@ -18,8 +18,8 @@ from recsae_lib.config import SaeSettings
 from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
-from recsae_lib.sae.ranks import Ranks
-from recsae_lib.sae.training_state import ALONE, TrainingState
+from recsae_lib.sae.ranks import ALONE, Ranks
+from recsae_lib.sae.training_state import TrainingState
 
 SAMPLE_ROWS = 1024  # rows that initialisation looks at
 

@@ -10,11 +10,10 @@ from recsae_lib.config import SaeSettings
 from recsae_lib.sae.losses import StepLoss, auxiliary_k, auxk, fvu, prefix_fvu, prefix_groups
 from recsae_lib.sae.model import SparseAutoencoder, refuse_not_finite, top_activations
 from recsae_lib.sae.optimiser import UnitNormAdam
-from recsae_lib.sae.ranks import Ranks
+from recsae_lib.sae.ranks import ALONE, Ranks
 from recsae_lib.sae.sparse_step import SparseStep
 from recsae_lib.sae.workers import Workers
 
-ALONE = Ranks()
 LONGEST_DEAD_WINDOW = 10_000_000  # rows; bounds the default of dead_after_rows
 WARM_UP, COOL_DOWN = 0.1, 0.2  # shares of the steps
 THRESHOLD_MEMORY = 0.99  # share of θ that a batch leaves as it was
