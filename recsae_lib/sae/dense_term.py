@@ -7,11 +7,9 @@ import torch
 
 from recsae_lib.sae.selection import RUN, keep_largest
 from recsae_lib.sae.sparse_algebra import keep_active
-from recsae_lib.sae.workers import Workers
+from recsae_lib.sae.workers import LATENT_BLOCK, ROW_BLOCK, Workers
 
 CHUNK_ROWS = 2048  # of which activations and their gradients, rows × chosen latents, are held at a time
-ROW_BLOCK = 512
-LATENT_BLOCK = 64
 
 
 class DenseTerm:

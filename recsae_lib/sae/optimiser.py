@@ -10,9 +10,7 @@ from torch.nn import functional as F
 
 from recsae_lib.compiled import compiled_with_free_sums
 from recsae_lib.sae.model import SparseAutoencoder
-from recsae_lib.sae.workers import Workers
-
-LATENT_BLOCK = 64
+from recsae_lib.sae.workers import LATENT_BLOCK, Workers
 
 
 class UnitNormAdam:

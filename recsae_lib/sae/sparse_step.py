@@ -12,10 +12,8 @@ from recsae_lib.sae.losses import StepLoss, auxiliary_k, prefix_groups
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.selection import keep_reaching, n_th_largest
 from recsae_lib.sae.sparse_algebra import activation_gradients, add_weight_gradients, sort_by_latent, subtract_decoded
-from recsae_lib.sae.workers import Workers
+from recsae_lib.sae.workers import LATENT_BLOCK, ROW_BLOCK, Workers
 
-ROW_BLOCK = 512
-LATENT_BLOCK = 64
 DENSE_RATIO = 12  # n_dead / k_aux up to which products of whole matrices are faster than loops over the active
 
 

@@ -8,6 +8,10 @@ from typing import TypeVar
 
 import torch
 
+# What a thread takes at a time. Of one size whatever the number of threads, so that this decides no bit.
+ROW_BLOCK = 512
+LATENT_BLOCK = 64
+
 T = TypeVar("T")
 
 

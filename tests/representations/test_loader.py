@@ -328,3 +328,12 @@ def test_how_kept_rows_are_spread_over_files_does_not_change_their_order(tmp_pat
         orders.append(torch.cat(list(RepresentationLoader(tmp_path / str(number), 64, seed=3).iterate(2))))
     assert torch.equal(*orders)
     assert sorted(map(tuple, orders[0].tolist())) == sorted(map(tuple, x.tolist()))
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(50, 64), (9_000, 90), (150_000, 1024)])
+def test_a_batch_is_a_hundredth_of_the_rows_unless_given(rows: int, expected: int, tmp_path: Path) -> None:
+    write(tmp_path / "part-0.parquet", [[float(row)] for row in range(rows)], row_group_size=rows)
+    loader = RepresentationLoader(tmp_path, None, seed=1)
+    assert loader.batch_size == expected
+    assert len(next(loader.iterate(1))) == min(expected, rows)
+    assert RepresentationLoader(tmp_path, 7, seed=1).batch_size == 7

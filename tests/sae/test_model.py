@@ -100,8 +100,22 @@ def test_initialisation_is_centred_on_the_data_and_follows_the_seed() -> None:
     assert not torch.equal(sae.W_enc, other.W_enc)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])  # the blocks of the CPU, and what any device takes
+def test_what_does_not_reach_the_threshold_is_not_active(kind: torch.dtype) -> None:
+    sae = random_sae(k=6).to(kind)
+    x = torch.randn(200, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).to(kind)
+    activations, latent_ids = sae.encode(x)
+    sae.threshold = 1.5
+    kept, kept_ids = sae.encode(x)
+    reach = activations >= 1.5
+    assert 0 < reach.sum() < (activations > 0).sum()
+    assert torch.equal(kept, activations * reach)
+    assert torch.equal(kept_ids, latent_ids * reach)
+
+
 def test_scaled_copy_does_to_scaled_rows_what_the_original_does() -> None:
     sae = random_sae()
+    sae.threshold = 0.7
     x = torch.randn(20, 6, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     (activations, latent_ids), (scaled_activations, scaled_ids) = sae.encode(x), sae.scaled(40.0).encode(40.0 * x)
     assert torch.equal(latent_ids, scaled_ids)

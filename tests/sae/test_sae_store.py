@@ -17,7 +17,9 @@ from recsae_lib.sae.store import load_sae, save_sae, weights_digest
 @pytest.fixture
 def sae() -> SparseAutoencoder:
     sample = torch.randn(100, 6, generator=torch.Generator().manual_seed(0))
-    return SparseAutoencoder.initialise(sample, num_latents=24, k=3, seed=1)
+    sae = SparseAutoencoder.initialise(sample, num_latents=24, k=3, seed=1)
+    sae.threshold = 0.125
+    return sae
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def replace_weights(folder: Path, **changes: torch.Tensor) -> None:
 
 def test_saved_and_loaded_sae_is_the_same_to_the_last_bit(sae: SparseAutoencoder, folder: Path) -> None:
     loaded = load_sae(folder)
-    assert (loaded.num_latents, loaded.dimension, loaded.k) == (24, 6, 3)
+    assert (loaded.num_latents, loaded.dimension, loaded.k, loaded.threshold) == (24, 6, 3, 0.125)
     for name, tensor in sae.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
     description = json.loads((folder / "sae.json").read_text())

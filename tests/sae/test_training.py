@@ -113,11 +113,24 @@ def test_same_seed_same_bits_another_seed_others() -> None:
     assert not torch.equal(first.sae.W_dec, other.sae.W_dec)
 
 
+def test_batch_top_k_leaves_a_threshold_that_lets_k_latents_through_a_row() -> None:
+    _, x = planted(rows=5000, dimension=16, atoms=48, active=3)
+    settings = SaeSettings(expansion_factor=4, k=3, batch_size=256, epochs=10, variant="batch_top_k")
+    sae = train(x, settings).sae
+    assert (sae.k, sae.threshold > 0) == (12, True)
+    active = (sae.encode(x)[0] > 0).sum(1)
+    assert active.double().mean().item() == pytest.approx(3, rel=0.05)
+    assert active.max() > 3
+
+
+@pytest.mark.parametrize("variant", ["top_k", "batch_top_k"])
 @pytest.mark.parametrize("stops", [(1,), (4, 6), (7, 8, 9), (20,)])  # 8 steps a pass, 3 passes
-def test_a_training_that_was_stopped_ends_with_the_same_bits(stops: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_training_that_was_stopped_ends_with_the_same_bits(
+    stops: tuple[int, ...], variant: str, tmp_path: Path
+) -> None:
     _, x = planted(rows=2000, dimension=8, atoms=24, active=2)
     # Dead after a part of a pass, so that AuxK is at work.
-    settings = SaeSettings(expansion_factor=16, k=2, batch_size=256, epochs=3, dead_after_rows=500)
+    settings = SaeSettings(expansion_factor=16, k=2, batch_size=256, epochs=3, dead_after_rows=500, variant=variant)
     batches = batches_of(x, settings.batch_size)
     checkpoint = CheckpointFile(tmp_path / "checkpoint.safetensors", "identity", seconds=3600.0)
     done = 0
@@ -138,6 +151,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(stops: tuple[int, .
     for name, weights in whole.sae.state_dict().items():
         assert torch.equal(weights, resumed.sae.state_dict()[name]), name
         assert torch.equal(whole.initial.state_dict()[name], resumed.initial.state_dict()[name]), name
+    assert (resumed.sae.k, resumed.sae.threshold) == (whole.sae.k, whole.sae.threshold)
     for ours, expected in zip(resumed.reports, whole.reports, strict=True):
         assert (ours.fvu, ours.auxk, ours.l0, ours.rows) == (expected.fvu, expected.auxk, expected.l0, expected.rows)
     assert told == [(epoch, epoch * 8 < stops[-1]) for epoch in (1, 2, 3)]
