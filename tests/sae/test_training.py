@@ -158,6 +158,25 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
     assert not checkpoint.path.exists()
 
 
+def test_the_best_weights_outlive_a_stop_with_their_threshold(tmp_path: Path) -> None:
+    _, x = planted(rows=1000, dimension=8, atoms=24, active=2)
+    noise = torch.randn(1000, 8, generator=torch.Generator().manual_seed(9)) * 1000
+
+    def turns_bad(epoch: int) -> Iterator[torch.Tensor]:
+        return batches_of(x, 100)(epoch) if epoch <= 2 else iter((x + noise).split(100))
+
+    settings = SaeSettings(expansion_factor=4, k=2, batch_size=100, epochs=4, variant="batch_top_k")
+    checkpoint = CheckpointFile(tmp_path / "checkpoint.safetensors", "identity", seconds=3600.0)
+    steps = iter(range(100))
+    with pytest.raises(StoppedError):
+        train_one(turns_bad, 8, settings, checkpoint=checkpoint, stop=lambda: next(steps) == 25)
+    resumed, whole = train_one(turns_bad, 8, settings, checkpoint=checkpoint), train_one(turns_bad, 8, settings)
+    assert min(whole.reports, key=lambda report: report.fvu).epoch == 2
+    assert whole.sae.threshold > 0
+    assert (resumed.sae.k, resumed.sae.threshold) == (whole.sae.k, whole.sae.threshold)
+    assert torch.equal(resumed.sae.W_enc, whole.sae.W_enc)
+
+
 def test_saes_that_share_passes_are_those_that_were_trained_alone(tmp_path: Path) -> None:
     _, x = planted(rows=2000, dimension=8, atoms=24, active=2)
     shared = {"batch_size": 256, "epochs": 4, "dead_after_rows": 500}
