@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsae_lib.config import Scope
 from recsae_lib.errors import InputError
+from recsae_lib.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
 from recsae_lib.warehouse.schemas import conform, refuse_discrepancies
 from recsae_lib.warehouse.tables import INTERACTIONS, ITEMS, TABLES, Table
 
@@ -51,9 +53,7 @@ class Warehouse:
         if not self.exists(table):
             return {}
         # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks.
-        iceberg = self.spark.sparkContext._jvm.org.apache.iceberg.spark.Spark3Util  # type: ignore[union-attr]
-        loaded = iceberg.loadIcebergTable(self.spark._jsparkSession, self.full_name(table))
-        return {name: reference.snapshotId() for name, reference in loaded.refs().items()}
+        return {name: reference.snapshotId() for name, reference in self._iceberg(table).refs().items()}
 
     def read(self, table: Table) -> DataFrame:
         """Rows of this audit: the ``dt`` partition (all rows of a table without ``dt``), from the audit's branch
@@ -106,6 +106,22 @@ class Warehouse:
         self._ensure_branch(table)
         self._overwrite(table, self.branch, fitting)
         return self.read(table).count()
+
+    def replace_by_files(
+        self, table: Table, parts: Sequence[Part], batches_of: BatchesOf[Part], constants: Mapping[str, object]
+    ) -> int:
+        """Like `replace`, of rows that Python workers make and write themselves, one file for each part.
+
+        Parameters
+        ----------
+        parts, batches_of, constants : see `write_data_files`; ``dt`` is added.
+        """
+        self.ensure(table)
+        self._ensure_branch(table)
+        iceberg, partition = self._iceberg(table), f"dt={self.dt.isoformat()}"
+        files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, {**constants, "dt": self.dt})
+        commit_data_files(self.spark, iceberg, self.branch, partition, files)
+        return sum(file.rows for file in files)
 
     def append_published(self, table: Table, rows: DataFrame) -> None:
         """Replace this date's rows directly on main: only for ``audits``, whose row is the commit point."""
@@ -174,6 +190,11 @@ class Warehouse:
 
     def _namespace(self, table: Table) -> str:
         return self.namespaces[table.scope]
+
+    def _iceberg(self, table: Table) -> Any:
+        """Load the table as Iceberg's Java object."""
+        iceberg = self.spark.sparkContext._jvm.org.apache.iceberg.spark.Spark3Util  # type: ignore[union-attr]
+        return iceberg.loadIcebergTable(self.spark._jsparkSession, self.full_name(table))
 
     def _read(self, table: Table, reference: str) -> DataFrame:
         rows = self.spark.read.option("branch", reference).table(self.full_name(table))

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from pyspark.sql import functions as F
 
-from jobs.encode_latents import ENCODED
 from recsae_lib.config import Scope
+from recsae_lib.representations.parts import parts_of, read_part
 from recsae_lib.sae.encoding import encode_batches
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae
@@ -26,11 +25,12 @@ from tests.benchmarks.synthetic import write_representations
 ROWS, DIMENSION, NUM_LATENTS, K, THREADS = 2_000_000, 64, 1024, 16, 2
 KERNEL_ROWS, KERNEL_LATENTS = 65_536, (1024, 4096)
 REPETITIONS = 5
+REPEATING = ["user_id", "latent_ids.list.element"]  # columns of which Parquet keeps a dictionary, as in the table
 CONDITIONS = (
     f"kernel: {KERNEL_ROWS:,} rows, d={DIMENSION}, k={K}, one thread, against torch linear + relu + topk; Spark: "
     f"{ROWS:,} rows, M={NUM_LATENTS}, what the job does from the Parquet of extraction to the committed partition of "
     f"the Iceberg table, local[{THREADS}], warm, against one process whose {THREADS} threads read files, encode with "
-    "the same kernel and write Parquet, without a table"
+    "the same kernel and write Parquet with the same options, without a table"
 )
 
 
@@ -71,9 +71,11 @@ def spark_against_bare(work: Path) -> list[Figure]:
     encode = encode_batches(ship_folder(spark, work / "sae"))
 
     def ours() -> None:
-        rows = spark.read.parquet(str(representations)).select("user_id", "representation")
-        encoded = rows.mapInArrow(encode, ENCODED).withColumn("sae_version", F.lit(1))
-        assert warehouse.replace(tables.LATENT_ACTIVATIONS, encoded) == ROWS
+        parts = parts_of(str(representations))
+        encoded = warehouse.replace_by_files(
+            tables.LATENT_ACTIVATIONS, parts, lambda part: encode(read_part(part)), {"sae_version": 1}
+        )
+        assert encoded == ROWS
 
     plain = encode_batches(work / "sae")
     (work / "encoded-plainly").mkdir(exist_ok=True)
@@ -82,7 +84,8 @@ def spark_against_bare(work: Path) -> list[Figure]:
         source = pq.ParquetFile(path).iter_batches(10_000, columns=["user_id", "representation"], use_threads=False)
         batches = plain(source)
         first = next(iter(batches))
-        with pq.ParquetWriter(work / "encoded-plainly" / path.name, first.schema) as writer:
+        target = work / "encoded-plainly" / path.name
+        with pq.ParquetWriter(target, first.schema, compression="zstd", use_dictionary=REPEATING) as writer:
             writer.write_batch(first)
             for batch in batches:
                 writer.write_batch(batch)
