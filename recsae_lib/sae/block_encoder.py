@@ -51,18 +51,20 @@ class BlockEncoder:
             for first in range(0, len(W_enc), self.width):
                 part = W_enc[first : first + self.width]
                 block = self._block[: (end - begin) * len(part)].view(end - begin, len(part))
-                torch.addmm(b_enc[first : first + self.width], centred[begin:end], part.T, out=block)
-                self.keep(block.numpy(), first, activations[begin:end], latent_ids[begin:end], threshold)
+                torch.mm(centred[begin:end], part.T, out=block)
+                bias = b_enc[first : first + self.width].numpy()
+                self.keep(block.numpy(), bias, first, activations[begin:end], latent_ids[begin:end], threshold)
 
     def keep(
         self,
-        pre_activations: np.ndarray,
+        products: np.ndarray,
+        bias: np.ndarray,
         first_latent: int,
         activations: np.ndarray,
         latent_ids: np.ndarray,
         threshold: float = 0.0,
     ) -> None:
-        """Merge a part of the pre-activations into what is kept (`kernels.keep_top`)."""
+        """Merge the pre-activations of a part, products + bias, into what is kept (`selection.keep_top`)."""
         lowest = max(np.float32(threshold), SMALLEST)
         buffers = (self._maxima, self._values, self._ids)
-        keep_top(pre_activations, first_latent, activations, latent_ids, lowest, *buffers)
+        keep_top(products, bias, first_latent, activations, latent_ids, lowest, *buffers)

@@ -69,12 +69,12 @@ def dimension_batches(mean: Sequence[float], deviation: Sequence[float], k: int)
     kept = min(k, 2 * dimension)
 
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        encoder = BlockEncoder(2 * dimension)
+        encoder, no_bias = BlockEncoder(2 * dimension), np.zeros(2 * dimension, np.float32)
 
         def activate(x: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray) -> None:
             standardised = (x - centre) * inverse
             units = np.stack([standardised, -standardised], axis=2).reshape(len(x), 2 * dimension)
-            encoder.keep(units, 0, activations, latent_ids)
+            encoder.keep(units, no_bias, 0, activations, latent_ids)
 
         return _encode(batches, dimension, kept, activate)
 

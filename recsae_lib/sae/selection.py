@@ -18,7 +18,8 @@ LONGEST_RANKING = 128  # candidates that are sorted by counting who is ahead of 
 
 @compiled
 def keep_top(
-    pre_activations: np.ndarray,
+    products: np.ndarray,
+    bias: np.ndarray,
     first_latent: int,
     activations: np.ndarray,
     latent_ids: np.ndarray,
@@ -34,7 +35,8 @@ def keep_top(
 
     Parameters
     ----------
-    pre_activations : (rows, latents of the part) float32
+    products : (rows, latents of the part) float32; pre-activations without their bias, which is added here in passing.
+    bias : (latents of the part,) float32
     first_latent : id of the first of them.
     activations, latent_ids : (rows, k) float32 and int32, what is kept so far, falling, equal ones by id; 0 and 0 where
         nothing is.
@@ -42,7 +44,7 @@ def keep_top(
     maxima : (≥ latents of the part, rounded up to `RUN`) float32, room to work in.
     values, ids : (≥ latents of the part + k, rounded up to `RUN`) float32 and int32, room to work in.
     """
-    rows, width = pre_activations.shape
+    rows, width = products.shape
     k = activations.shape[1]
     members = max(min(width // (4 * k), LARGEST_GROUP), 1)
     groups = width // members
@@ -52,14 +54,17 @@ def keep_top(
     ranks = np.empty(SHORT_RUN, dtype=np.int32)
     bound = np.float32(0.0)
     for row in range(rows):
-        given, kept, kept_ids = pre_activations[row], activations[row], latent_ids[row]
-        first = given[:groups]
+        given, kept, kept_ids = products[row], activations[row], latent_ids[row]
         for group in range(groups):
-            maxima[group] = first[group] if first[group] > 0.0 else np.float32(0.0)
-        for member in range(1, members):
-            part = given[member * groups : (member + 1) * groups]
+            maxima[group] = 0.0
+        for member in range(members):
+            part, of_part = (
+                given[member * groups : (member + 1) * groups],
+                bias[member * groups : (member + 1) * groups],
+            )
             for group in range(groups):
-                maxima[group] = part[group] if part[group] > maxima[group] else maxima[group]
+                value = part[group] + of_part[group]
+                maxima[group] = value if value > maxima[group] else maxima[group]
         floor = kept[k - 1]
         if floor <= 0.0:  # else the k of earlier parts are a bound that few of this one reach
             floor = bound = _bound(maxima, padded, k, bound)
@@ -75,13 +80,15 @@ def keep_top(
             reaching += 1 if maxima[group] >= floor else 0
         for hit in range(reaching):
             for place in range(found[hit], groups * members, groups):
-                values[count] = given[place]
+                value = given[place] + bias[place]
+                values[count] = value
                 ids[count] = first_latent + place
-                count += 1 if given[place] >= floor else 0
+                count += 1 if value >= floor else 0
         for place in range(groups * members, width):
-            values[count] = given[place]
+            value = given[place] + bias[place]
+            values[count] = value
             ids[count] = first_latent + place
-            count += 1 if given[place] >= floor else 0
+            count += 1 if value >= floor else 0
         if count == before:
             continue
         if count <= LONGEST_RANKING:

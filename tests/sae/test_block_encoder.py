@@ -22,11 +22,13 @@ def brute_force(pre_activations: np.ndarray, k: int) -> tuple[np.ndarray, np.nda
     return activations, latent_ids
 
 
-def kept(encoder: BlockEncoder, parts: list[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+def kept(
+    encoder: BlockEncoder, parts: list[np.ndarray], biases: list[np.ndarray], k: int
+) -> tuple[np.ndarray, np.ndarray]:
     activations, latent_ids = (np.zeros((len(parts[0]), k), kind) for kind in (np.float32, np.int32))
     first = 0
-    for part in parts:
-        encoder.keep(np.ascontiguousarray(part), first, activations, latent_ids)
+    for part, bias in zip(parts, biases, strict=True):
+        encoder.keep(np.ascontiguousarray(part), bias, first, activations, latent_ids)
         first += part.shape[1]
     return activations, latent_ids
 
@@ -43,11 +45,15 @@ def pre_activations(draw: st.DrawFn) -> np.ndarray:
 
 
 @settings(max_examples=300, deadline=None)
-@given(pre_activations(), st.integers(1, 260), st.integers(1, 700))
-def test_what_is_kept_part_by_part_is_the_top_of_a_full_sort(values: np.ndarray, k: int, width: int) -> None:
-    parts = [values[:, first : first + width] for first in range(0, values.shape[1], width)]
+@given(pre_activations(), st.integers(1, 260), st.integers(1, 700), st.booleans())
+def test_what_is_kept_part_by_part_is_the_top_of_a_full_sort(
+    values: np.ndarray, k: int, width: int, biased: bool
+) -> None:
+    bias = np.random.default_rng(0).standard_normal(values.shape[1]).astype(np.float32) * np.float32(biased)
+    starts = range(0, values.shape[1], width)
+    parts, biases = zip(*((values[:, s : s + width], bias[s : s + width]) for s in starts), strict=True)
     encoder = BlockEncoder(values.shape[1])
-    for ours, expected in zip(kept(encoder, parts, k), brute_force(values, k), strict=True):
+    for ours, expected in zip(kept(encoder, parts, biases, k), brute_force(values + bias, k), strict=True):
         np.testing.assert_array_equal(ours, expected)
 
 
@@ -69,6 +75,8 @@ def test_encoding_in_blocks_is_the_top_of_the_whole_product(dimension: int, late
 
 
 def test_rows_without_a_positive_pre_activation_keep_nothing() -> None:
-    activations, latent_ids = kept(BlockEncoder(100), [np.full((3, 100), -1.0, np.float32)], 7)
+    activations, latent_ids = kept(
+        BlockEncoder(100), [np.full((3, 100), -1.0, np.float32)], [np.zeros(100, np.float32)], 7
+    )
     assert not activations.any()
     assert not latent_ids.any()

@@ -47,7 +47,8 @@ def test_what_does_not_reach_the_threshold_is_not_active(values: np.ndarray, k: 
     from recsae_lib.sae.block_encoder import BlockEncoder
 
     activations, latent_ids = (np.zeros((len(values), k), kind) for kind in (np.float32, np.int32))
-    BlockEncoder(values.shape[1]).keep(values, 0, activations, latent_ids, threshold)
+    no_bias = np.zeros(values.shape[1], np.float32)
+    BlockEncoder(values.shape[1]).keep(values, no_bias, 0, activations, latent_ids, threshold)
     expected = brute_force(np.where(values >= threshold, values, 0), k)
     np.testing.assert_array_equal(activations, expected[0])
     np.testing.assert_array_equal(latent_ids, expected[1])
