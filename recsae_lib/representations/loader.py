@@ -157,7 +157,7 @@ class _ShuffleBuffer:
         """Take (n, d) rows in; yield whole batches of those that leave for them."""
         while len(matrix):
             places = self._empty[: len(matrix)]
-            self._rows[places] = matrix[: len(places)]
+            _put(self._rows, places, matrix)
             self._empty, matrix = self._empty[len(places) :], matrix[len(places) :]
             if not len(self._empty):
                 order = self._generator.permutation(len(self._rows))
@@ -183,6 +183,15 @@ def _hashes(rows: np.ndarray) -> np.ndarray:
     # The product alone is linear: in a sum over rows, two that swap a value would cancel each other.
     hashed = (hashed ^ (hashed >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
     return np.asarray(hashed ^ (hashed >> np.uint64(29)))
+
+
+@compiled
+def _put(rows: np.ndarray, places: np.ndarray, given: np.ndarray) -> None:
+    """Write the first given (n, d) rows to those places; numpy's assignment takes three times as long."""
+    for number in range(len(places)):
+        place = places[number]
+        for column in range(rows.shape[1]):
+            rows[place, column] = given[number, column]
 
 
 @compiled
