@@ -1,10 +1,11 @@
-"""Measure coverage, coherence, distinctiveness and chance levels: of the SAE, and of both baselines beside it.
+"""Measure coverage, coherence, distinctiveness and chance levels: of the SAE, its shuffled labels, and both baselines.
 
 spark-submit --properties-file conf/spark/local.conf jobs/measure_coverage.py --dt 2026-11-20
 recsae run measure_coverage --dt 2026-11-20
 
-The baselines (a randomly initialised SAE, and the raw dimensions with each sign a unit) go through the same evidence,
-terms, cases and judge as the SAE.
+The shuffled labels are the SAE's latents as the terms of other latents judged them (verify_concepts). The baselines (a
+randomly initialised SAE, and the raw dimensions with each sign a unit) go through the same evidence, terms, cases and
+judge as the SAE. All kinds are compared by the term scorer; of judge llm the metrics of the SAE begin with llm_.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.association import NAMED_BY_CHANCE
 from recsae_lib.concepts.coherence import coherence_metrics
 from recsae_lib.concepts.coverage import concept_coverage
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.frames import local_frame
+from recsae_lib.interpretation.agreement import judge_agreement
+from recsae_lib.interpretation.sample_size import cases_of_each_kind
 from recsae_lib.interpretation.scores import expected_by_chance
+from recsae_lib.interpretation.shuffled_labels import dealt_terms
 from recsae_lib.interpretation.units import Units, judge_baseline, release
 from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.representations.layout import RepresentationSet
@@ -45,7 +50,7 @@ def run(context: JobContext) -> None:
     embeddings = context.spark.read.parquet(last.item_embeddings())
 
     coverage: list[DataFrame] = []
-    metrics = {**recorded_metrics(context), **data_metrics(context)}
+    metrics = {**recorded_metrics(context), **data_metrics(context), **llm_metrics(context)}
     for units in all_units(context, representations, items):
         rows = concept_coverage(
             units.scores,
@@ -57,18 +62,20 @@ def run(context: JobContext) -> None:
             settings.verification,
         )
         coverage.append(rows.withColumn("unit_kind", F.lit(units.kind)))
-        measured = {
-            **score_metrics(units, context),
-            **coherence_metrics(
-                units.activations,
-                units.latent_items,
-                representations,
-                embeddings,
-                items,
-                settings.terms,
-                settings.coverage.coherence_cases,
-            ),
-        }
+        measured = verdict_metrics(units.scores, context)
+        if units.kind != "shuffled":  # whatever its label, a latent has the same users and items
+            measured.update(association_metrics(units.scores))
+            measured.update(
+                coherence_metrics(
+                    units.activations,
+                    units.latent_items,
+                    representations,
+                    embeddings,
+                    items,
+                    settings.terms,
+                    settings.coverage.coherence_cases,
+                )
+            )
         metrics.update({(units.kind, name): value for name, value in measured.items()})
         log.info(
             "measure_coverage: %s: %.0f live units, %.0f interpretable, %.2f expected by chance",
@@ -89,15 +96,14 @@ def run(context: JobContext) -> None:
 
 
 def all_units(context: JobContext, representations: DataFrame, items: DataFrame) -> Iterator[Units]:
-    """Yield the SAE's latents as they stand in the tables, then each baseline when its turn comes."""
+    """Yield the SAE's latents as they stand in the tables, with their own terms and with those of others, then each
+    baseline when its turn comes.
+    """
     warehouse, settings, spark = context.warehouse, context.settings, context.spark
-    yield Units(
-        "sae",
-        warehouse.read_filled(tables.LATENT_ACTIVATIONS),
-        warehouse.read(tables.LATENT_ITEMS),
-        warehouse.read(tables.CONCEPT_TERMS),
-        warehouse.read(tables.CONCEPT_SCORES).where("judge = 'terms'"),
-    )
+    activations, latent_items = warehouse.read_filled(tables.LATENT_ACTIVATIONS), warehouse.read(tables.LATENT_ITEMS)
+    terms, shuffled = warehouse.read(tables.CONCEPT_TERMS), warehouse.read(tables.SHUFFLED_SCORES)
+    yield Units("sae", activations, latent_items, terms, warehouse.read(tables.CONCEPT_SCORES).where("judge = 'terms'"))
+    yield Units("shuffled", activations, latent_items, dealt_terms(terms, shuffled), shuffled)
     linked = linked_items(warehouse.read_filled(tables.RECOMMENDATIONS), settings.evidence)
     initial = context.registry.fetch(context.sae_name, context.sae_version) / "initial"
     sae = load_sae(initial)
@@ -116,18 +122,48 @@ def moments(representations: DataFrame, dimension: int) -> tuple[list[float], li
     return values[:dimension], values[dimension:]
 
 
-def score_metrics(units: Units, context: JobContext) -> dict[str, float | None]:
-    """Live, judged and interpretable units, beside the number that a coin as judge would let pass."""
-    columns = ("cases", "interpretable", "confidence", "best_feature_auc")
-    scores: pd.DataFrame = units.scores.select(*columns).toPandas()  # M rows
+def verdict_metrics(scores: DataFrame, context: JobContext) -> dict[str, float | None]:
+    """Live, judged and interpretable units, beside the number that a coin as judge would let pass, and how the
+    confidences are spread: the tenth, half and nine tenths of the judged units have at most confidence_p10, p50, p90.
+    """
+    rows: pd.DataFrame = scores.select("cases", "interpretable", "confidence").toPandas()  # M rows
+    wanted = 2 * cases_of_each_kind(context.settings.verification)
+    confidences = rows["confidence"].dropna()
+    spread = confidences.quantile([0.1, 0.5, 0.9], interpolation="lower") if len(confidences) else None
     return {
-        "live_units": float(len(scores)),
-        "judged_units": float((scores["cases"] > 0).sum()),
-        "interpretable_units": float(scores["interpretable"].sum()),
-        "mean_confidence": mean(scores["confidence"].dropna()),
-        "mean_best_feature_auc": mean(scores["best_feature_auc"].dropna()),
-        "interpretable_units_expected_by_chance": expected_by_chance(scores["cases"], context.settings.verification),
+        "live_units": float(len(rows)),
+        "judged_units": float((rows["cases"] > 0).sum()),
+        "fully_judged_units": float((rows["cases"] == wanted).sum()),
+        "interpretable_units": float(rows["interpretable"].sum()),
+        "interpretable_units_expected_by_chance": expected_by_chance(rows["cases"], context.settings.verification),
+        "mean_confidence": mean(confidences),
+        **{f"confidence_p{q * 100:.0f}": None if spread is None else float(spread[q]) for q in (0.1, 0.5, 0.9)},
     }
+
+
+def association_metrics(scores: DataFrame) -> dict[str, float | None]:
+    """Units that tell an item feature apart, beside the number that would get a best feature by chance."""
+    columns = ("best_feature", "best_feature_auc", "best_feature_p_value")
+    rows: pd.DataFrame = scores.select(*columns).toPandas()  # M rows
+    return {
+        "best_feature_units": float(rows["best_feature"].notna().sum()),
+        "best_feature_units_expected_by_chance": NAMED_BY_CHANCE * float(rows["best_feature_p_value"].notna().sum()),
+        "mean_best_feature_auc": mean(rows["best_feature_auc"].dropna()),
+    }
+
+
+def llm_metrics(context: JobContext) -> Metrics:
+    """What judge llm says of the SAE's latents, and how far it agrees with the term scorer; nothing without it."""
+    if "llm" not in context.settings.verification.judges:
+        return {}
+    scores = context.warehouse.read(tables.CONCEPT_SCORES)
+    by_llm = verdict_metrics(scores.where("judge = 'llm'"), context)
+    measured = {
+        **{f"llm_{name}": value for name, value in by_llm.items()},
+        **judge_agreement(context.warehouse.read(tables.VERIFICATION_CASES), scores),
+        "llm_refused_answers": float(context.warehouse.read(tables.VERIFICATION_REJECTS).count()),
+    }
+    return {("sae", name): value for name, value in measured.items()}
 
 
 def mean(values: pd.Series) -> float | None:

@@ -16,7 +16,15 @@ from recsae_lib import __version__
 from recsae_lib.audit import JOBS
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
-from recsae_lib.job import JobContext, add_common_arguments, base_settings, execute, guarded, settings_of
+from recsae_lib.job import (
+    JobContext,
+    add_common_arguments,
+    add_estimate_argument,
+    base_settings,
+    execute,
+    guarded,
+    settings_of,
+)
 
 TABLE_ROWS = 1000  # rows that `recsae sql` prints as a table; csv and json stream without a limit
 QUERY_WORDS = ("SELECT", "WITH", "VALUES", "DESCRIBE", "DESC", "SHOW", "EXPLAIN", "TABLE")
@@ -42,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = _command(commands, "run", "run one job", _run, dt_required=True)
     run.add_argument("job", choices=JOBS, metavar="JOB", help=", ".join(JOBS))
+    add_estimate_argument(run)
 
     sql = _command(commands, "sql", "query the published tables", _sql)
     sql.add_argument("query", help='for example "SELECT label, confidence FROM concepts ORDER BY confidence DESC"')
@@ -104,7 +113,10 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    execute(_context(arguments, arguments.job), importlib.import_module(f"jobs.{arguments.job}").run)
+    job = importlib.import_module(f"jobs.{arguments.job}")
+    if arguments.estimate and not hasattr(job, "estimate"):
+        raise InputError(f"{arguments.job} asks no language model", "Run it without --estimate")
+    execute(_context(arguments, arguments.job), job.estimate if arguments.estimate else job.run)
 
 
 def _sql(arguments: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.store import Warehouse
 
-UNIT_NAMES = {"sae": "SAE", "init": "untrained SAE", "dimension": "dimensions"}
+UNIT_NAMES = {"sae": "SAE", "shuffled": "SAE, shuffled labels", "init": "untrained SAE", "dimension": "dimensions"}
 COVERAGES = ("feature_coverage", "shuffled_feature_coverage", "item_coverage", "user_coverage")
 VARIANTS = ("representation", "item_embedding", "item_text")
 RECOMMENDER_COLUMNS = (

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from recsae_lib.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
+Judge = Literal["terms", "llm"]
 Scope = Literal["data", "model", "audit"]  # of a table: all models on the same data, all sites of a model, one audit
 DEFAULT_SITE = "last"  # the vector just before the item scores: every model has it
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -513,6 +514,12 @@ class OpenaiSettings(Section):
     timeout_seconds: Annotated[float, Field(gt=0.0)] = Field(60.0, description="Time one request may take.")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(4, description="Further tries after a passing failure.")
     max_answer_tokens: PositiveInt = Field(400, description="Tokens an answer may have.")
+    price_per_million_prompt_tokens: Annotated[float, Field(ge=0.0)] | None = Field(
+        None, description="Price of a million prompt tokens, in any currency; no cost is worked out where unset."
+    )
+    price_per_million_completion_tokens: Annotated[float, Field(ge=0.0)] | None = Field(
+        None, description="Price of a million completion tokens, in the same currency."
+    )
 
 
 class InterpretationSettings(Section):
@@ -531,6 +538,11 @@ class VerificationSettings(Section):
     cases_per_kind: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="n: positive cases a latent, and as many negative ones."
     )
+    interval_width: Annotated[float, Field(ge=0.05, lt=1.0)] | None = Field(
+        None,
+        description="Full width that the 95 % interval of a confidence shall have at most (0.2: ± 0.1); cases_per_kind "
+        "then follows from it, as far as there are users (0.2 takes 47 of each kind).",
+    )
     minimum_level: Annotated[int, Field(ge=1, le=10)] = Field(
         5, description="Activation level (decile, 1 to 10) from which a user is a positive case."
     )
@@ -539,9 +551,29 @@ class VerificationSettings(Section):
     neighbours: Annotated[int, Field(ge=1, le=100)] = Field(
         5, description="Nearest other latents whose users are the hard negatives."
     )
+    judges: tuple[Judge, ...] = Field(
+        ("terms",),
+        description="Who judges the cases: terms (the term scorer, always there), and llm beside it, a language model "
+        "on the server of interpretation.openai, whose scores the concepts then carry.",
+    )
+    judge_prompt: str = Field("conf/prompts/judge.md", description="Prompt file of judge llm.")
+    judge_temperature: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
+        0.0, description="Sampling temperature of judge llm."
+    )
+    judge_items: Annotated[int, Field(ge=1, le=100)] = Field(10, description="Linked items of a case shown to llm.")
+    cases_per_request: Annotated[int, Field(ge=1, le=500)] | None = Field(
+        None, description="Cases of a latent that one request to llm holds at most; all of a latent where unset."
+    )
     association_users: PositiveInt = Field(
         20_000, description="Verify-half users, drawn by hash, behind the ROC-AUC of each latent."
     )
+
+    @field_validator("judges")
+    @classmethod
+    def _terms_judge(cls, judges: tuple[Judge, ...]) -> tuple[Judge, ...]:
+        if judges.count("terms") != 1 or len(set(judges)) < len(judges):
+            raise ValueError(f"verification.judges is [terms] or [terms, llm], got {list(judges)}")
+        return judges
 
 
 class CoverageSettings(Section):

@@ -154,6 +154,13 @@ def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = Tr
     parser.add_argument("--traceback", action="store_true", help="show the whole traceback of a failure")
 
 
+def add_estimate_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--estimate``, of jobs that ask a language model."""
+    parser.add_argument(
+        "--estimate", action="store_true", help="only print what would be asked of a language model, and its cost"
+    )
+
+
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Resolve the settings that the common arguments name."""
     return load_settings(base_settings(), arguments.conf, arguments.overrides)
@@ -187,17 +194,27 @@ def for_each_site(run: Callable[[JobContext], None]) -> Callable[[JobContext], N
     return run_sites
 
 
-def main(file: str, run: Callable[[JobContext], None]) -> None:
-    """Entry of a job file: parse arguments, run, and exit with the code that `guarded` gives."""
+def main(file: str, run: Callable[[JobContext], None], estimate: Callable[[JobContext], None] | None = None) -> None:
+    """Entry of a job file: parse arguments, run, and exit with the code that `guarded` gives.
+
+    Parameters
+    ----------
+    run : the job.
+    estimate : prints what the job would ask and cost; what ``--estimate`` calls instead, of a job that has it.
+    """
     module = sys.modules["__main__"]
     parser = argparse.ArgumentParser(
         prog=Path(file).name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common_arguments(parser)
+    if estimate is not None:
+        add_estimate_argument(parser)
     arguments = parser.parse_args()
+    action = estimate if estimate is not None and arguments.estimate else run
     sys.exit(
         guarded(
-            lambda: execute(JobContext(Path(file).stem, settings_of(arguments), arguments.dt), run), arguments.traceback
+            lambda: execute(JobContext(Path(file).stem, settings_of(arguments), arguments.dt), action),
+            arguments.traceback,
         )
     )
 

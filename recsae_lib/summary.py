@@ -17,7 +17,12 @@ from recsae_lib.run_record import RunRecord
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.store import Warehouse
 
-UNIT_KINDS = ("sae", "init", "dimension")
+UNIT_KINDS = {
+    "sae": "sae",
+    "shuffled": "  with shuffled labels",
+    "init": "init",
+    "dimension": "dimension",
+}
 
 
 def print_summary(context: JobContext, record: RunRecord) -> None:
@@ -57,19 +62,40 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
     )
 
     units = Table(
-        "units", "live", "interpretable", "expected by chance", "mean confidence", "coherence", "distinctiveness"
+        "units",
+        "live",
+        "interpretable",
+        "expected by chance",
+        "mean confidence",
+        "p10 / p50 / p90",
+        "best feature (by chance)",
+        "coherence",
+        "distinctiveness",
     )
-    for kind in UNIT_KINDS:
+    for kind, name in UNIT_KINDS.items():
         units.add_row(
-            kind,
+            name,
             shown(kind, "live_units", ".0f"),
             shown(kind, "interpretable_units", ".0f"),
             shown(kind, "interpretable_units_expected_by_chance", ".2f"),
             shown(kind, "mean_confidence", ".3f"),
+            " / ".join(shown(kind, f"confidence_p{share}", ".2f") for share in (10, 50, 90)),
+            f"{shown(kind, 'best_feature_units', '.0f')} "
+            f"({shown(kind, 'best_feature_units_expected_by_chance', '.1f')})",
             shown(kind, "coherence_representation", ".3f"),
             shown(kind, "distinctiveness_representation", ".3f"),
         )
     console.print(units)
+    if ("sae", "judge_agreement") in metrics:
+        console.print(
+            f"judge llm: {shown('sae', 'llm_interpretable_units', '.0f')} of "
+            f"{shown('sae', 'llm_judged_units', '.0f')} judged latents interpretable "
+            f"({shown('sae', 'llm_interpretable_units_expected_by_chance', '.2f')} by chance), "
+            f"{shown('sae', 'interpretable_by_both_judges', '.0f')} by both judges, mean confidence "
+            f"{shown('sae', 'llm_mean_confidence', '.3f')}; the judges agree in "
+            f"{shown('sae', 'judge_agreement', '.1%')} of the cases (kappa {shown('sae', 'judge_kappa', '.2f')}), "
+            f"{shown('sae', 'llm_refused_answers', '.0f')} answers refused"
+        )
 
     coverage = Table(
         "coverage of the SAE at confidence", "units", "by chance", "features", "shuffled", "items", "users"

@@ -20,5 +20,5 @@ def test_every_unit_kind_has_a_row_and_a_site_its_name() -> None:
     assert recommender.startswith("| data | model, site blocks.0 | – | .125 | –")
     assert recommender.endswith("| 61 | 61 |")
     units = [line.split(" | ")[2] for line in lines if line.startswith("| data | model, site blocks.0 | ")][1:]
-    assert units == ["SAE", "untrained SAE", "dimensions"]
+    assert units == ["SAE", "SAE, shuffled labels", "untrained SAE", "dimensions"]
     assert next(line for line in lines if line.endswith("| .750 |")).split(" | ")[2] == "untrained SAE"

@@ -13,10 +13,15 @@ from scipy import sparse
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.config import VerificationSettings
 
-PERMUTATIONS = 99  # none of which may reach the AUC: a latent without any link is named once in a hundred times
+PERMUTATIONS = 99
+# No permutation may reach the AUC of a feature that is named: of latents without any link, one in 100 gets a name.
+NAMED_BY_CHANCE = 1 / (PERMUTATIONS + 1)
 FEWEST_USERS = 10  # users that a feature must be, and must not be, typical of
 BLOCKS = 8  # groups of latents that are computed apart
-ASSOCIATION_COLUMNS = "latent_id int, best_feature string, best_feature_auc double"
+ASSOCIATION_COLUMNS = (
+    "latent_id int, best_feature string, best_feature_auc double, best_feature_null_auc double, "
+    "best_feature_p_value double"
+)
 
 
 def best_feature_auc(
@@ -34,14 +39,18 @@ def best_feature_auc(
         share_uf = linked items of u that carry f / linked items of u
         y_uf = 1 where share_uf > Σ_u linked items of u that carry f / Σ_u linked items of u, else 0        (ours)
         AUC_lf = (Σ_{u : y_uf = 1} rank of z_lu − n_f (n_f + 1) / 2) / (n_f (n − n_f)),   n_f = Σ_u y_uf
+        AUC_l = max_f AUC_lf
+        p_l = (1 + |{permutations of the users : AUC_l after it >= AUC_l}|) / (1 + 99)
 
     A user counts for a feature by comparison with all sampled users, since among some twenty recommended items nearly
     every genre occurs once. Ranks are mid-ranks, above all for the users for whom the latent does not fire. Features
     with fewer than 10 users on either side are left out: chance would make the largest AUC theirs.
 
     The largest AUC over many features is above 1/2 by chance. The null is therefore the largest AUC over features
-    after the activations were dealt out anew among the users, 99 times, and a latent gets a best feature only where
-    its AUC is above 1/2 and above all 99 (p = 0.01; ours). That is a test for one latent, not for all together.
+    after the activations were dealt out anew among the users, 99 times: the p-value holds for the features of a latent
+    together (the maxT procedure of Westfall and Young 1993). A latent gets a best feature only where its AUC is above
+    1/2 and above all 99 (p = 0.01; ours). That is a test for one latent, not for all together: `NAMED_BY_CHANCE` times
+    the latents is the number that gets one by chance.
 
     At most `association_users` users with linked items are drawn by hash. Their rows are sent to 8 tasks, each for an
     eighth of the latents: work and memory are bounded by those users times k and times the features of their items,
@@ -58,8 +67,10 @@ def best_feature_auc(
 
     Returns
     -------
-    DataFrame : (latent_id INT, best_feature STRING, best_feature_auc DOUBLE), no row for a latent without one. Equal
-        AUCs are broken by the name of the feature.
+    DataFrame
+        (latent_id INT, best_feature STRING, best_feature_auc DOUBLE, best_feature_null_auc DOUBLE, the largest AUC of
+        the 99, best_feature_p_value DOUBLE); one row for each latent that fires for a drawn user, none at all without
+        a feature to try. The first two are null where p > 0.01. Equal AUCs are broken by the name of the feature.
     """
     users = _drawn_users(activations.where(~in_construct_half(F.col("user_id"), salt)), settings, seed)
     carried = _carried_features(users, linked, items)
@@ -111,10 +122,18 @@ def _associate_block(seed: int) -> Callable[[tuple[int], pd.DataFrame], pd.DataF
         users = users.sort_values("user_id")
         names, typical = typical_features(users["features"], users["linked_items"].to_numpy())
         latents, ranks, silent = centred_ranks(users["latent_ids"], users["activations"], BLOCKS, key[0])
-        best, auc = significant_best(ranks, silent, typical, seed)
-        found = np.flatnonzero(best >= 0)
+        if not len(names):
+            return pd.DataFrame(columns=[column.split()[0] for column in ASSOCIATION_COLUMNS.split(", ")])
+        best, auc, null_auc, p_value = best_against_null(ranks, silent, typical, seed)
+        named = best >= 0
         return pd.DataFrame(
-            {"latent_id": latents[found], "best_feature": names[best[found]], "best_feature_auc": auc[found]}
+            {
+                "latent_id": latents,
+                "best_feature": pd.Series(names[best]).where(named),
+                "best_feature_auc": np.where(named, auc, np.nan),
+                "best_feature_null_auc": null_auc,
+                "best_feature_p_value": p_value,
+            }
         )
 
     return associate
@@ -180,10 +199,10 @@ def centred_ranks(
     return latents, sparse.csr_matrix((distance, (row, of_user)), shape=(len(latents), users)), silent
 
 
-def significant_best(
+def best_against_null(
     ranks: sparse.csr_matrix, silent: np.ndarray, typical: sparse.csr_matrix, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pick the feature of largest AUC for each latent, where no permutation of the users reaches it.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pick the feature of largest AUC for each latent and hold it against permutations of the users.
 
     Parameters
     ----------
@@ -192,18 +211,17 @@ def significant_best(
 
     Returns
     -------
-    (best, auc) : (L,) index of the feature, −1 where none is significant, and its AUC.
+    (best, auc, null_auc, p_value) : (L,) index of the feature, −1 where a permutation reaches its AUC; that AUC; the
+        largest AUC of the permutations; and the p-value of `best_feature_auc`.
     """
     best, auc = largest_auc(ranks, silent, typical)
-    unbeaten = np.flatnonzero(best >= 0)
+    null_auc, reached = np.zeros(len(auc)), np.zeros(len(auc), dtype=np.int64)
     random = np.random.default_rng(seed)
     for _ in range(PERMUTATIONS):
-        permuted = typical[random.permutation(typical.shape[0])]
-        _, by_chance = largest_auc(ranks[unbeaten], silent[unbeaten], permuted)
-        unbeaten = unbeaten[auc[unbeaten] > by_chance]
-    significant = np.full(len(best), -1)
-    significant[unbeaten] = best[unbeaten]
-    return significant, auc
+        _, by_chance = largest_auc(ranks, silent, typical[random.permutation(typical.shape[0])])
+        null_auc = np.maximum(null_auc, by_chance)
+        reached += by_chance >= auc
+    return np.where(reached == 0, best, -1), auc, null_auc, (1 + reached) / (1 + PERMUTATIONS)
 
 
 def largest_auc(

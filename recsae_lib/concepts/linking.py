@@ -21,3 +21,13 @@ def linked_items(recommendations: DataFrame, settings: EvidenceSettings) -> Data
     """
     column = {"recommended": "item_ids", "context": "context_ids"}[settings.linked_items]
     return recommendations.select("user_id", F.col(column).alias("item_ids"))
+
+
+def most_telling_first(linked: DataFrame, settings: EvidenceSettings) -> DataFrame:
+    """Order the linked items of each user so that a reader of the first few knows most: best, or latest, first.
+
+    Parameters
+    ----------
+    linked : see `linked_items`; recommended items come best first, those of the context oldest first.
+    """
+    return linked if settings.linked_items == "recommended" else linked.withColumn("item_ids", F.reverse("item_ids"))

@@ -37,11 +37,15 @@ def _without_bounds(schema: JsonObject) -> JsonObject:
     }
 
 
-# Some servers refuse a strict schema that bounds lengths: the prompt states the bounds, and reading checks them.
-RESPONSE_FORMAT: JsonObject = {
-    "type": "json_schema",
-    "json_schema": {"name": "concept", "strict": True, "schema": _without_bounds(ANSWER_SCHEMA)},
-}
+def response_format(name: str, schema: JsonObject) -> JsonObject:
+    """Ask for an answer of `schema`, without its bounds.
+
+    Some servers refuse a strict schema that bounds lengths: the prompt states the bounds, and reading checks them.
+    """
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": _without_bounds(schema)}}
+
+
+RESPONSE_FORMAT: JsonObject = response_format("concept", ANSWER_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,20 @@ class RefusedAnswer:
     answer: str | None
 
 
+@dataclass(frozen=True)
+class ReadJson:
+    """An answer that is JSON of the schema asked for.
+
+    Parameters
+    ----------
+    value : what it says.
+    text : what the model wrote, at most 10,000 characters.
+    """
+
+    value: Any
+    text: str
+
+
 def read_answer(answer: JsonObject | None, shown_features: Iterable[str]) -> ConceptAnswer | RefusedAnswer:
     """Turn one line of an answers file into a label or a refusal.
 
@@ -78,6 +96,20 @@ def read_answer(answer: JsonObject | None, shown_features: Iterable[str]) -> Con
     ----------
     answer : the line, None where the request has none.
     shown_features : item features in the evidence of the request.
+    """
+    content = read_json(answer, ANSWER_SCHEMA)
+    return content if isinstance(content, RefusedAnswer) else _read_concept(content, shown_features)
+
+
+def read_json(answer: JsonObject | None, schema: JsonObject, longest: int = LONGEST_ANSWER) -> ReadJson | RefusedAnswer:
+    """Turn one line of an answers file into the JSON that the model wrote, or a refusal.
+
+    Refused are failed requests, refusals of the model, answers that are empty, cut off, longer than `longest`
+    characters, no JSON, or not of `schema`.
+
+    Parameters
+    ----------
+    answer : the line, None where the request has none.
     """
     if answer is None:
         return RefusedAnswer("no answer", None)
@@ -101,9 +133,9 @@ def read_answer(answer: JsonObject | None, shown_features: Iterable[str]) -> Con
         return RefusedAnswer("cut off at max_answer_tokens", _encodable(text))
     if finish == "content_filter":
         return RefusedAnswer("stopped by the server's content filter", _encodable(text))
-    if len(text) > LONGEST_ANSWER:
-        return RefusedAnswer(f"longer than {LONGEST_ANSWER} characters", _encodable(text))
-    return _read_content(text, shown_features)
+    if len(text) > longest:
+        return RefusedAnswer(f"longer than {longest} characters", _encodable(text))
+    return _checked(text, schema)
 
 
 def shown_features(evidence: JsonObject) -> list[str]:
@@ -117,18 +149,23 @@ def one_line(text: str) -> str:
     return _clean(text)[:500]
 
 
-def _read_content(text: str, shown: Iterable[str]) -> ConceptAnswer | RefusedAnswer:
+def _checked(text: str, schema: JsonObject) -> ReadJson | RefusedAnswer:
     try:
-        concept: Any = json.loads(text)
+        value: Any = json.loads(text)
     except (ValueError, RecursionError):
         return RefusedAnswer("the answer is no JSON", _encodable(text))
-    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(ANSWER_SCHEMA).iter_errors(concept))
+    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(value))
     if fault is not None:
         reason = one_line(f"the answer breaks the schema: {fault.validator} at {fault.json_path}")
         return RefusedAnswer(reason, _encodable(text))
+    return ReadJson(value, _encodable(text))
+
+
+def _read_concept(content: ReadJson, shown: Iterable[str]) -> ConceptAnswer | RefusedAnswer:
+    concept = content.value
     label, description = _clean(concept["label"]), _clean(concept["description"])
     if not label or not description:
-        return RefusedAnswer("the label or description is blank", _encodable(text))
+        return RefusedAnswer("the label or description is blank", content.text)
     spellings = {feature.strip().casefold(): feature for feature in shown}
     named = (spellings.get(_clean(feature).casefold()) for feature in concept["features"])
     return ConceptAnswer(label, description, tuple(dict.fromkeys(feature for feature in named if feature is not None)))

@@ -55,19 +55,11 @@ def gather_request_evidence(
     near_miss = _near_miss_items(latent_items, neighbours, settings.near_miss_items).select(
         "latent_id", "item_id", "rank", F.lit(0.0).alias("weight"), F.lit(False).alias("linked")
     )
-    catalogue = items.select(
-        "item_id",
-        F.substring("title", 1, LONGEST_TITLE).alias("title"),
-        F.substring("text", 1, LONGEST_TEXT).alias("text"),
-        F.slice(F.filter("features", lambda name: F.length(name) <= LONGEST_TERM), 1, FEATURES_PER_ITEM).alias(
-            "features"
-        ),
-    )
     shown = F.struct("rank", "title", "text", "features", "weight")
     shown_items = (
         linked.unionByName(near_miss)
         .join(live_latents, "latent_id", "left_semi")
-        .join(catalogue, "item_id", "inner")
+        .join(shown_items_of(items, LONGEST_TEXT), "item_id", "inner")
         .groupBy("latent_id")
         .agg(
             F.sort_array(F.collect_list(F.when(F.col("linked"), shown))).alias("linked_items"),
@@ -78,6 +70,18 @@ def gather_request_evidence(
         live_latents.join(terms, "latent_id", "left")
         .join(shown_items, "latent_id", "left")
         .select("latent_id", "terms", "linked_items", "near_miss_items")
+    )
+
+
+def shown_items_of(items: DataFrame, longest_text: int) -> DataFrame:
+    """Return (item_id, title, text, features) as requests show them, each of bounded length."""
+    return items.select(
+        "item_id",
+        F.substring("title", 1, LONGEST_TITLE).alias("title"),
+        F.substring("text", 1, longest_text).alias("text"),
+        F.slice(F.filter("features", lambda name: F.length(name) <= LONGEST_TERM), 1, FEATURES_PER_ITEM).alias(
+            "features"
+        ),
     )
 
 

@@ -49,9 +49,9 @@ def describe_evidence(
             for term in terms
         ],
         "items": [
-            {**_describe_item(item), "level": _scaled(item["weight"], largest_weight, LEVELS)} for item in linked_items
+            {**describe_item(item), "level": _scaled(item["weight"], largest_weight, LEVELS)} for item in linked_items
         ],
-        "near_misses": [_describe_item(item) for item in near_miss_items],
+        "near_misses": [describe_item(item) for item in near_miss_items],
     }
 
 
@@ -71,9 +71,14 @@ def build_request(latent_id: int, evidence: JsonObject, prompt: Prompt, settings
         "max_tokens": settings.max_answer_tokens,
         "response_format": RESPONSE_FORMAT,
     }
+    return identified_request("latent", latent_id, body)
+
+
+def identified_request(purpose: str, latent_id: int, body: JsonObject) -> JsonObject:
+    """Make a request about a latent of its body; ``custom_id`` is ``<purpose>-<id>-<digest of the body>``."""
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
     return {
-        "custom_id": f"latent-{latent_id}-{digest}",
+        "custom_id": f"{purpose}-{latent_id}-{digest}",
         "method": "POST",
         "url": "/v1/chat/completions",
         "body": body,
@@ -97,7 +102,8 @@ def encode_untrusted(evidence: JsonObject) -> str:
     return _TURN_TOKENS.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
-def _describe_item(item: Mapping[str, Any]) -> JsonObject:
+def describe_item(item: Mapping[str, Any]) -> JsonObject:
+    """What a request shows of an item: title, features, and the text where it says more than the title."""
     described: JsonObject = {"title": item["title"]}
     if item["text"] not in ("", item["title"]):
         described["text"] = item["text"]

@@ -15,10 +15,16 @@ from recsae_lib.concepts.latent_runs import latent_runs
 # Sums are taken over whole multiples of this part of the latent's largest tfidf: their order cannot change a bit.
 WEIGHT_STEPS = 2.0**36
 
-_JUDGED = "latent_id int, user_id string, kind string, fires boolean, judged boolean"
+_JUDGED = "latent_id int, user_id string, kind string, fires boolean, judged boolean, judged_by_dealt boolean"
 
 
-def judge_by_terms(cases: DataFrame, linked: DataFrame, item_terms: DataFrame, concept_terms: DataFrame) -> DataFrame:
+def judge_by_terms(
+    cases: DataFrame,
+    linked: DataFrame,
+    item_terms: DataFrame,
+    concept_terms: DataFrame,
+    dealt_terms: DataFrame | None = None,
+) -> DataFrame:
     """Judge held-out cases by terms, with thresholds chosen on the construct half (method.md section 6; ours).
 
     ::
@@ -32,6 +38,9 @@ def judge_by_terms(cases: DataFrame, linked: DataFrame, item_terms: DataFrame, c
     alone, and whether they do is measured on users who had no part in finding them. The division makes users with few
     and with many linked items comparable.
 
+    Terms of another latent may be tried on the same cases, in the same way and with a threshold of their own: what a
+    wrong label reaches. They travel beside the latent's own and cost no further shuffle of items.
+
     A row is one linked item of a case with all the item's terms, and is shuffled to its latent, as are the terms of
     that: a Python worker holds one latent at a time, that is 4n users, their items and the terms of those.
     On that way a term is a 64-bit hash. Two terms of one hash would count as one; that any term of any latent has the
@@ -43,10 +52,13 @@ def judge_by_terms(cases: DataFrame, linked: DataFrame, item_terms: DataFrame, c
     linked : (user_id STRING, item_ids ARRAY<STRING>), one row a user.
     item_terms : (item_id, terms ARRAY<STRUCT<term, kind, occurrences>>), one row an item.
     concept_terms : (latent_id, term, kind, tfidf).
+    dealt_terms : as concept_terms, but of another latent; none where not given.
 
     Returns
     -------
-    DataFrame : (latent_id INT, user_id STRING, kind STRING, fires BOOLEAN, judged BOOLEAN), one row a verify case.
+    DataFrame
+        (latent_id INT, user_id STRING, kind STRING, fires BOOLEAN, judged BOOLEAN, judged_by_dealt BOOLEAN), one row a
+        verify case; the last by the dealt terms, false where there are none.
     """
     terms = item_terms.select(
         "item_id",
@@ -62,8 +74,11 @@ def judge_by_terms(cases: DataFrame, linked: DataFrame, item_terms: DataFrame, c
         .join(terms, "item_id", "left")
         .select("latent_id", *of_case, "linked_items", "terms", "numbers")
     )
-    weights = concept_terms.select(
-        "latent_id", F.array(F.xxhash64("kind", "term")).alias("terms"), F.array("tfidf").alias("numbers")
+    own = concept_terms.select("latent_id", F.lit(False).alias("dealt"), "kind", "term", "tfidf")
+    if dealt_terms is not None:
+        own = own.unionByName(dealt_terms.select("latent_id", F.lit(True).alias("dealt"), "kind", "term", "tfidf"))
+    weights = own.select(
+        "latent_id", "dealt", F.array(F.xxhash64("kind", "term")).alias("terms"), F.array("tfidf").alias("numbers")
     )
     return (
         weights.unionByName(case_items, allowMissingColumns=True)
@@ -76,9 +91,9 @@ def judge_by_terms(cases: DataFrame, linked: DataFrame, item_terms: DataFrame, c
 def judge_cases(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Judge the verify cases of one latent after the other.
 
-    Batches come sorted by latent, with columns latent_id, construct, user_id, kind, fires, linked_items, terms (list of
-    hashes) and numbers. A row without user_id is a term of the latent, its tfidf in `numbers`; any other is one linked
-    item of a case, its terms with their occurrences in `numbers`.
+    Batches come sorted by latent, with columns latent_id, dealt, construct, user_id, kind, fires, linked_items, terms
+    (list of hashes) and numbers. A row without user_id is a term of the latent, or a dealt one, its tfidf in `numbers`;
+    any other is one linked item of a case, its terms with their occurrences in `numbers`.
     """
     for _, rows in latent_runs(batches):
         table = pa.Table.from_batches(list(rows))
@@ -87,13 +102,18 @@ def judge_cases(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         users = items["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
         cases = items.take(pa.array(np.unique(users, return_index=True)[1]))
         item_of_term, terms, occurrences = _flat(items)
-        _, latent_terms, tfidf = _flat(of_latent)
         linked_items = cases["linked_items"].to_numpy()
-        scores = case_scores(users[item_of_term], terms, occurrences, linked_items, latent_terms, tfidf)
         construct, fires = (cases[name].to_numpy().astype(bool) for name in ("construct", "fires"))
-        threshold = best_threshold(fires[construct], scores[construct])
-        judged = cases.append_column("judged", pa.array(scores > threshold)).filter(pa.array(~construct))
-        yield from judged.select(["latent_id", "user_id", "kind", "fires", "judged"]).to_batches()
+        for column, weights in (
+            ("judged", of_latent.filter(pc.invert(of_latent["dealt"]))),
+            ("judged_by_dealt", of_latent.filter(of_latent["dealt"])),
+        ):
+            _, latent_terms, tfidf = _flat(weights)
+            scores = case_scores(users[item_of_term], terms, occurrences, linked_items, latent_terms, tfidf)
+            threshold = best_threshold(fires[construct], scores[construct])
+            cases = cases.append_column(column, pa.array(scores > threshold))
+        verify = cases.filter(pa.array(~construct))
+        yield from verify.select([column.split()[0] for column in _JUDGED.split(", ")]).to_batches()
 
 
 def _flat(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ class Units:
 
     Parameters
     ----------
-    kind : sae, init or dimension.
+    kind : sae, shuffled, init or dimension.
     activations : (user_id, latent_ids, activations).
     latent_items, concept_terms, scores : columns of the tables of these names, without dt and version.
     kept : those of them that `release` lets go.

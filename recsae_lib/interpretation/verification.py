@@ -14,18 +14,19 @@ from recsae_lib.concepts.levels import activation_levels, level_edges
 from recsae_lib.config import Settings
 from recsae_lib.frames import free, keep
 from recsae_lib.interpretation.cases import select_cases
+from recsae_lib.interpretation.sample_size import cases_of_each_kind
 from recsae_lib.interpretation.scores import score_concepts
 from recsae_lib.interpretation.term_judge import judge_by_terms
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the judge said of the held-out cases.
+    """What the term scorer said of the held-out cases.
 
     Parameters
     ----------
-    cases : (latent_id, judge, user_id, kind, fires, judged); kept by Spark until `release`.
-    scores : one row a live latent, columns of ``concept_scores`` without dt and version.
+    cases : (latent_id, user_id, kind, fires, judged, judged_by_dealt, judge); kept by Spark until `release`.
+    scores : one row a live latent, `SCORE_COLUMNS`.
     """
 
     cases: DataFrame
@@ -43,6 +44,7 @@ def verify_units(
     concept_terms: DataFrame,
     neighbours: DataFrame,
     settings: Settings,
+    dealt: DataFrame | None = None,
 ) -> Verdicts:
     """Judge every live unit by the term scorer on users of the verify half (RecSAE section 6).
 
@@ -56,6 +58,7 @@ def verify_units(
     items : (item_id, title, text, features).
     concept_terms : terms of the units, built on the construct half.
     neighbours : (latent_id, neighbour_id, rank).
+    dealt : terms of another unit under the id of each, to be tried on the same cases; none where not given.
     """
     verification, salt = settings.verification, settings.evidence.salt
     users = activations.withColumn("construct", in_construct_half(F.col("user_id"), salt))
@@ -64,12 +67,12 @@ def verify_units(
         activation_levels(users, edges).select("construct", "user_id", "latent_ids", "latent_id", "level"),
         users.select("construct", "user_id"),
         neighbours,
-        verification.cases_per_kind,
+        cases_of_each_kind(verification),
         verification,
         settings.seed,
     )
     terms = item_term_arrays(items, settings.terms)
-    # Read twice, for the table of cases and for the scores, and dear.
-    judged = keep(judge_by_terms(cases, linked, terms, concept_terms).withColumn("judge", F.lit("terms")))
+    # Read several times, for the table of cases, the scores and the other judge, and dear.
+    judged = keep(judge_by_terms(cases, linked, terms, concept_terms, dealt).withColumn("judge", F.lit("terms")))
     association = best_feature_auc(activations, linked, items, verification, salt, settings.seed)
-    return Verdicts(judged, score_concepts(judged, edges.select("latent_id"), association, verification))
+    return Verdicts(judged, score_concepts(judged, "terms", edges.select("latent_id"), association, verification))

@@ -57,19 +57,25 @@ class SaeShape:
     k: int
 
 
+_VERDICT_RANGES = dict.fromkeys(
+    ("confidence", "confidence_low", "confidence_high", "recall", "specificity", "precision", "p_value", "q_value"),
+    (0.0, 1.0),
+)
 # Columns whose values must lie in a closed range.
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "concept_terms": {"tf": (0.0, 1.0), "q_value": (0.0, 1.0)},
     "concept_scores": {
-        **dict.fromkeys(("confidence", "recall", "specificity", "precision"), (0.0, 1.0)),
-        **dict.fromkeys(("p_value", "q_value", "best_feature_auc"), (0.0, 1.0)),
+        **_VERDICT_RANGES,
+        **dict.fromkeys(("best_feature_auc", "best_feature_null_auc", "best_feature_p_value"), (0.0, 1.0)),
     },
+    "shuffled_scores": _VERDICT_RANGES,
     "concepts": {"density": (0.0, 1.0), "confidence": (0.0, 1.0)},
     "concept_coverage": {
         **dict.fromkeys(("feature_coverage", "item_coverage"), (0.0, 1.0)),
         **dict.fromkeys(("user_coverage", "shuffled_feature_coverage"), (0.0, 1.0)),
     },
 }
+DESCRIBED = (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.SHUFFLED_SCORES, tables.CONCEPTS)
 COSINE_METRICS = ("coherence", "distinctiveness")
 ROUNDING = 1e-6
 
@@ -155,7 +161,7 @@ def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
             f"{recommended} and {encoded}",
         ),
     ]
-    described = {table.name: read(table) for table in (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.CONCEPTS)}
+    described = {table.name: read(table) for table in DESCRIBED}
     return results + check_described(activations, described)
 
 

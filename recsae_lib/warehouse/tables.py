@@ -60,7 +60,10 @@ USER_ID = column("user_id", STRING, "User, as in the source data")
 ITEM_ID = column("item_id", STRING, "Item, as in the source data")
 LATENT_ID = column("latent_id", INT, "Latent: unit of the sparse autoencoder, 0 to M-1")
 UNIT_KIND = column(
-    "unit_kind", STRING, "What was measured: sae, init (randomly initialised SAE), dimension (raw dimensions of x)"
+    "unit_kind",
+    STRING,
+    "What was measured: sae, shuffled (its latents, each judged by the terms of another one), init (randomly "
+    "initialised SAE), dimension (raw dimensions of x)",
 )
 JUDGE = column("judge", STRING, "Who judged the cases: terms (term scorer) or llm")
 
@@ -209,19 +212,34 @@ CONCEPT_LABELS = _derived(
     ("latent_id",),
 )
 
+_REJECT_COLUMNS = [
+    SAE_VERSION,
+    LATENT_ID,
+    column("request_id", STRING, "Identity of the request by content"),
+    column("reason", STRING, "Why the answer was refused"),
+    column("answer", STRING, "The answer as received, at most 10,000 characters", nullable=True),
+]
+
 CONCEPT_REJECTS = _derived(
     "concept_rejects",
     "One answer of a language model that was refused",
     "interpret_concepts",
-    [
-        SAE_VERSION,
-        LATENT_ID,
-        column("request_id", STRING, "Identity of the request by content"),
-        column("reason", STRING, "Why the answer was refused"),
-        column("answer", STRING, "The answer as received, at most 10,000 characters", nullable=True),
-    ],
+    _REJECT_COLUMNS,
     ("latent_id",),
 )
+
+_VERDICT_COLUMNS = [
+    column("confidence", DOUBLE, "(TP+TN)/cases; null without cases", nullable=True),
+    column("confidence_low", DOUBLE, "Lower end of the 95 % Wilson interval of confidence", nullable=True),
+    column("confidence_high", DOUBLE, "Upper end of the 95 % Wilson interval of confidence", nullable=True),
+    column("recall", DOUBLE, "TP/(TP+FN); null without positives", nullable=True),
+    column("specificity", DOUBLE, "TN/(TN+FP); null without negatives", nullable=True),
+    column("precision", DOUBLE, "TP/(TP+FP); null where nothing was judged to fire", nullable=True),
+    column("cases", INT, "Cases judged"),
+    column("p_value", DOUBLE, "Chance that a coin does as well: P(Binomial(cases, 1/2) >= TP+TN)"),
+    column("q_value", DOUBLE, "p_value after Benjamini-Hochberg over the latents of the judge"),
+    column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
+]
 
 VERIFICATION_CASES = _derived(
     "verification_cases",
@@ -247,18 +265,47 @@ CONCEPT_SCORES = _derived(
         SAE_VERSION,
         LATENT_ID,
         JUDGE,
-        column("confidence", DOUBLE, "(TP+TN)/cases; null without cases", nullable=True),
-        column("recall", DOUBLE, "TP/(TP+FN); null without positives", nullable=True),
-        column("specificity", DOUBLE, "TN/(TN+FP); null without negatives", nullable=True),
-        column("precision", DOUBLE, "TP/(TP+FP); null where nothing was judged to fire", nullable=True),
-        column("cases", INT, "Cases judged"),
-        column("p_value", DOUBLE, "Chance that a coin does as well: P(Binomial(cases, 1/2) >= TP+TN)"),
-        column("q_value", DOUBLE, "p_value after Benjamini-Hochberg over the latents of the judge"),
-        column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
+        *_VERDICT_COLUMNS,
         column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),
         column("best_feature_auc", DOUBLE, "ROC-AUC of the activation against best_feature", nullable=True),
+        column(
+            "best_feature_null_auc",
+            DOUBLE,
+            "Largest AUC over all features and 99 permutations of the users: best_feature is one that exceeds it",
+            nullable=True,
+        ),
+        column(
+            "best_feature_p_value",
+            DOUBLE,
+            "(1 + permutations whose largest AUC is as large as the latent's) / 100; null where no feature was tried",
+            nullable=True,
+        ),
+        column("llm_model", STRING, "Language model that judged; null of judge terms", nullable=True),
+        column("prompt_version", STRING, "Digest of the prompt that it was given", nullable=True),
     ],
     ("latent_id", "judge"),
+)
+
+SHUFFLED_SCORES = _derived(
+    "shuffled_scores",
+    "How well the terms of another latent predict where one latent fires: the null of concept_scores",
+    "verify_concepts",
+    [
+        SAE_VERSION,
+        LATENT_ID,
+        JUDGE,
+        column("label_of", INT, "Latent whose terms judged; null where there were none to give", nullable=True),
+        *_VERDICT_COLUMNS,
+    ],
+    ("latent_id", "judge"),
+)
+
+VERIFICATION_REJECTS = _derived(
+    "verification_rejects",
+    "One answer of judge llm that was refused: its latent has no score by that judge",
+    "verify_concepts",
+    _REJECT_COLUMNS,
+    ("latent_id", "request_id"),
 )
 
 CONCEPTS = _derived(
@@ -313,8 +360,9 @@ AUDIT_METRICS = _derived(
         column(
             "unit_kind",
             STRING,
-            "What was measured: sae, init (randomly initialised SAE), dimension (raw dimensions of x), "
-            "recommender, reconstructed (x̂ in place of x), popularity (the most popular items)",
+            "What was measured: sae, shuffled (its latents, each judged by the terms of another one), init (randomly "
+            "initialised SAE), dimension (raw dimensions of x), recommender, reconstructed (x̂ in place of x), "
+            "popularity (the most popular items)",
         ),
         column("metric", STRING, "Name of the metric"),
         column("value", DOUBLE, "Its value; null where it is not defined", nullable=True),
@@ -368,6 +416,8 @@ TABLES: dict[str, Table] = {
         CONCEPT_REJECTS,
         VERIFICATION_CASES,
         CONCEPT_SCORES,
+        SHUFFLED_SCORES,
+        VERIFICATION_REJECTS,
         CONCEPTS,
         CONCEPT_COVERAGE,
         AUDIT_METRICS,

@@ -14,10 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from recsae_lib.concepts.association import (
     FEWEST_USERS,
+    PERMUTATIONS,
+    best_against_null,
     best_feature_auc,
     centred_ranks,
     largest_auc,
-    significant_best,
     typical_features,
 )
 from recsae_lib.concepts.halves import in_construct_half
@@ -91,10 +92,34 @@ def test_latents_without_a_link_are_named_once_in_a_hundred_times() -> None:
     ]
     typical = sparse.csr_matrix((random.random((users, 12)) < 0.3).astype(float))
     _, ranks, silent = centred_ranks(*as_lists(fired))
-    best, auc = significant_best(ranks, silent, typical, seed=1)
+    best, auc, null_auc, p_value = best_against_null(ranks, silent, typical, seed=1)
     # 15 expected, standard error 4.
     assert 3 <= np.sum(best >= 0) <= 30
     assert np.mean(auc[best >= 0]) > np.mean(auc)
+    assert np.array_equal(best >= 0, auc > null_auc)
+    assert np.array_equal(best >= 0, p_value == 0.01)
+    # Uniform on 0.01, 0.02, …, 1; nothing is below its level more often than that, but for four standard errors.
+    for level in (0.01, 0.05, 0.1, 0.25, 0.5, 0.9):
+        assert np.mean(p_value <= level) <= level + 4 * np.sqrt(level * (1 - level) / latents)
+    assert np.mean(p_value) == pytest.approx(0.505, abs=0.04)
+
+
+def test_the_p_value_counts_the_permutations_that_reach_the_auc() -> None:
+    # Latent 0 fires for exactly the users of feature 0, latent 1 for half of either: no feature is above 1/2.
+    typical = sparse.csr_matrix(np.repeat([[1.0, 0.0], [0.0, 1.0]], 12, axis=0))
+    fired: Fired = [{0: 1.0, 1: float(user % 2 + 1)} if user < 12 else {1: float(user % 2 + 1)} for user in range(24)]
+    _, ranks, silent = centred_ranks(*as_lists(fired))
+    best, auc, null_auc, p_value = best_against_null(ranks, silent, typical, seed=5)
+    random, reached, largest = np.random.default_rng(5), np.zeros(2), np.zeros(2)
+    z = np.array([[user.get(latent, 0.0) for latent in (0, 1)] for user in fired])
+    for _ in range(PERMUTATIONS):
+        dealt = typical.toarray()[random.permutation(24)]
+        by_chance = [max(0.5, *(roc_auc_score(dealt[:, f], z[:, latent]) for f in (0, 1))) for latent in (0, 1)]
+        reached += np.array(by_chance) >= [1.0, 0.5]
+        largest = np.maximum(largest, by_chance)
+    assert (best.tolist(), auc.tolist()) == ([0, -1], [1.0, 0.5])
+    assert p_value.tolist() == ((1 + reached) / 100).tolist() == [0.01, 1.0]
+    assert null_auc == pytest.approx(largest)
 
 
 def world(spark: SparkSession, users: int = 240) -> tuple[DataFrame, DataFrame, DataFrame]:
@@ -134,11 +159,21 @@ def expected_auc(world: tuple[DataFrame, DataFrame, DataFrame], latent: int, fea
 def test_planted_features_are_found_on_the_verify_half(spark: SparkSession) -> None:
     frames = world(spark)
     found = best_feature_auc(*frames, VerificationSettings(), SALT, 3)
-    assert found.dtypes == [("latent_id", "int"), ("best_feature", "string"), ("best_feature_auc", "double")]
-    assert {row["latent_id"]: tuple(row)[1:] for row in found.collect()} == {
+    assert found.dtypes == [
+        ("latent_id", "int"),
+        ("best_feature", "string"),
+        *((f"best_feature_{name}", "double") for name in ("auc", "null_auc", "p_value")),
+    ]
+    rows = {row["latent_id"]: row for row in found.collect()}
+    assert {latent: tuple(row)[1:3] for latent, row in rows.items()} == {
         0: ("horror", pytest.approx(expected_auc(frames, 0, "horror"))),
         1: ("war", pytest.approx(expected_auc(frames, 1, "war"))),
+        2: (None, None),
+        3: (None, None),
     }
+    assert [rows[latent]["best_feature_p_value"] for latent in (0, 1)] == [0.01, 0.01]
+    assert all(rows[latent]["best_feature_p_value"] > 0.01 for latent in (2, 3))
+    assert all(0.5 < row["best_feature_null_auc"] < 0.8 for row in rows.values())
 
 
 def test_neither_partitioning_nor_order_matters_and_users_are_bounded(spark: SparkSession) -> None:
