@@ -27,6 +27,8 @@ SCORE = {
     "sae_version": 3,
     "judge": "terms",
     "confidence": 0.9,
+    "confidence_low": 0.7,
+    "confidence_high": 0.97,
     "recall": 0.8,
     "specificity": 1.0,
     "precision": 1.0,
@@ -36,6 +38,10 @@ SCORE = {
     "interpretable": True,
     "best_feature": "Sci-Fi",
     "best_feature_auc": 0.7,
+    "best_feature_null_auc": 0.6,
+    "best_feature_p_value": 0.01,
+    "llm_model": None,
+    "prompt_version": None,
 }
 
 

@@ -13,20 +13,30 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from scipy.stats import binomtest
 
 from recsae_lib.config import VerificationSettings
-from recsae_lib.interpretation.scores import expected_by_chance, score_concepts
-from recsae_lib.warehouse.tables import CONCEPT_SCORES
+from recsae_lib.interpretation.scores import (
+    ASSOCIATION,
+    expected_by_chance,
+    score_concepts,
+    score_shuffled,
+    score_tallies,
+)
+from recsae_lib.warehouse.tables import CONCEPT_SCORES, SHUFFLED_SCORES
 
 SETTINGS = VerificationSettings()
-JUDGED = "latent_id int, judge string, user_id string, kind string, fires boolean, judged boolean"
-ASSOCIATION = "latent_id int, best_feature string, best_feature_auc double"
+JUDGED = "latent_id int, user_id string, kind string, fires boolean, judged boolean"
+ASSOCIATED = (
+    "latent_id int, best_feature string, best_feature_auc double, best_feature_null_auc double, "
+    "best_feature_p_value double"
+)
+FROM_THE_JOB = ("dt", "sae_version", "llm_model", "prompt_version")
 Counts = tuple[int, int, int, int]  # TP, FN, TN, FP
 
 
-def judged_rows(latent: int, counts: Counts, judge: str = "terms") -> list[tuple]:
+def judged_rows(latent: int, counts: Counts) -> list[tuple]:
     outcomes = [(True, True), (True, False), (False, False), (False, True)]
     answers = [outcome for outcome, times in zip(outcomes, counts, strict=True) for _ in range(times)]
     return [
-        (latent, judge, f"u{number}", "positive" if fires else "random", fires, judged)
+        (latent, f"u{number}", "positive" if fires else "random", fires, judged)
         for number, (fires, judged) in enumerate(answers)
     ]
 
@@ -36,20 +46,20 @@ def score(
     counts: dict[int, Counts],
     live: list[int] | None = None,
     association: list[tuple] | None = None,
-    more: list[tuple] | None = None,
     limits: VerificationSettings = SETTINGS,
 ) -> DataFrame:
-    rows = [row for latent, of_latent in counts.items() for row in judged_rows(latent, of_latent)] + (more or [])
+    rows = [row for latent, of_latent in counts.items() for row in judged_rows(latent, of_latent)]
     return score_concepts(
         spark.createDataFrame(rows, JUDGED),
+        "terms",
         spark.createDataFrame([(latent,) for latent in live or sorted(counts)], "latent_id int"),
-        spark.createDataFrame(association or [], ASSOCIATION),
+        spark.createDataFrame(association or [], ASSOCIATED),
         limits,
     )
 
 
-def rows_of(scores: DataFrame, judge: str = "terms") -> dict[int, Row]:
-    return {row["latent_id"]: row for row in scores.collect() if row["judge"] == judge}
+def rows_of(scores: DataFrame) -> dict[int, Row]:
+    return {row["latent_id"]: row for row in scores.collect()}
 
 
 def adjusted(p_values: list[float]) -> list[float]:
@@ -62,12 +72,14 @@ def adjusted(p_values: list[float]) -> list[float]:
 
 
 def test_confusion_of_one_latent(spark: SparkSession) -> None:
-    scores = score(spark, {7: (9, 1, 8, 2)}, association=[(7, "horror", 0.91)])
+    scores = score(spark, {7: (9, 1, 8, 2)}, association=[(7, "horror", 0.91, 0.7, 0.01)])
     (row,) = scores.collect()
     assert row.asDict() == {
         "latent_id": 7,
         "judge": "terms",
         "confidence": pytest.approx(17 / 20),
+        "confidence_low": pytest.approx(0.6396, abs=5e-5),  # statsmodels' proportion_confint(17, 20, method="wilson")
+        "confidence_high": pytest.approx(0.9476, abs=5e-5),
         "recall": pytest.approx(0.9),
         "specificity": pytest.approx(0.8),
         "precision": pytest.approx(9 / 11),
@@ -77,10 +89,10 @@ def test_confusion_of_one_latent(spark: SparkSession) -> None:
         "interpretable": True,
         "best_feature": "horror",
         "best_feature_auc": 0.91,
+        "best_feature_null_auc": 0.7,
+        "best_feature_p_value": 0.01,
     }
-    declared = [
-        (field.name, field.dataType) for field in CONCEPT_SCORES.schema if field.name not in ("dt", "sae_version")
-    ]
+    declared = [(field.name, field.dataType) for field in CONCEPT_SCORES.schema if field.name not in FROM_THE_JOB]
     assert [(field.name, field.dataType) for field in scores.schema] == declared
 
 
@@ -92,7 +104,8 @@ def test_ratios_without_a_denominator_are_null(spark: SparkSession) -> None:
     assert rows[4].asDict() == {
         "latent_id": 4,
         "judge": "terms",
-        **dict.fromkeys(["confidence", "recall", "specificity", "precision", "best_feature", "best_feature_auc"]),
+        **dict.fromkeys(["confidence", "confidence_low", "confidence_high", "recall", "specificity", "precision"]),
+        **dict.fromkeys(ASSOCIATION),
         "cases": 0,
         "p_value": 1.0,
         "q_value": 1.0,
@@ -116,14 +129,20 @@ def test_latents_without_cases_count_in_the_correction(spark: SparkSession) -> N
     assert (alone["interpretable"], among["interpretable"]) == (True, False)
 
 
-def test_judges_are_scored_and_corrected_apart(spark: SparkSession) -> None:
-    by_model = judged_rows(1, (10, 0, 10, 0), "llm")
-    scores = score(spark, {1: (5, 5, 5, 5), 2: (8, 2, 8, 2)}, more=by_model)
-    terms, model = rows_of(scores), rows_of(scores, "llm")
-    assert {latent: row["cases"] for latent, row in terms.items()} == {1: 20, 2: 20}
-    assert {latent: row["cases"] for latent, row in model.items()} == {1: 20, 2: 0}
-    assert model[1]["q_value"] == pytest.approx(2 / 2**20)
-    assert terms[2]["q_value"] == pytest.approx(2 * terms[2]["p_value"])
+def test_shuffled_labels_are_scored_alike_and_name_whose_they_were(spark: SparkSession) -> None:
+    counts = {1: (5, 5, 5, 5), 2: (8, 2, 8, 2), 3: (0, 4, 4, 0)}
+    judged = spark.createDataFrame([row for item in counts.items() for row in judged_rows(*item)], JUDGED)
+    live = spark.createDataFrame([(latent,) for latent in (1, 2, 3, 4)], "latent_id int")
+    donors = spark.createDataFrame([(1, 2), (2, 1)], "latent_id int, label_of int")
+    shuffled = score_shuffled(judged, live, donors, SETTINGS)
+    declared = {field.name: field.dataType for field in SHUFFLED_SCORES.schema if field.name not in FROM_THE_JOB}
+    assert {field.name: field.dataType for field in shuffled.schema} == declared
+    rows, own = rows_of(shuffled), rows_of(score(spark, counts, live=[1, 2, 3, 4]))
+    assert {latent: row["label_of"] for latent, row in rows.items()} == {1: 2, 2: 1, 3: None, 4: None}
+    for latent, row in rows.items():
+        assert {name: row[name] for name in declared if name != "label_of"} == {
+            name: own[latent][name] for name in declared if name != "label_of"
+        }
 
 
 def test_only_live_latents_are_scored(spark: SparkSession) -> None:
@@ -134,11 +153,8 @@ def test_only_live_latents_are_scored(spark: SparkSession) -> None:
 @given(counts=st.lists(st.tuples(*[st.integers(0, 12)] * 4), min_size=1, max_size=25))
 def test_any_counts_agree_with_binomial_test_and_definition(spark: SparkSession, counts: list[Any]) -> None:
     latents = list(range(len(counts)))
-    some = any(sum(of_latent) for of_latent in counts)
     rows = rows_of(score(spark, dict(enumerate(counts)), live=latents))
-    assert sorted(rows) == (latents if some else [])
-    if not some:
-        return
+    assert sorted(rows) == latents
     p_values = [
         binomtest(tp + tn, tp + fn + tn + fp, 0.5, "greater").pvalue if tp + fn + tn + fp else 1.0
         for tp, fn, tn, fp in counts
@@ -151,15 +167,52 @@ def test_any_counts_agree_with_binomial_test_and_definition(spark: SparkSession,
         assert rows[latent]["confidence"] == (pytest.approx((tp + tn) / cases) if cases else None)
 
 
-def test_empty_inputs_give_no_rows(spark: SparkSession) -> None:
-    assert score(spark, {}, live=[1, 2]).collect() == []
-    nothing_live = score_concepts(
-        spark.createDataFrame(judged_rows(1, (1, 1, 1, 1)), JUDGED),
-        spark.createDataFrame([], "latent_id int"),
-        spark.createDataFrame([], ASSOCIATION),
-        SETTINGS,
-    )
-    assert nothing_live.collect() == []
+def test_a_judge_of_nothing_still_has_a_row_a_live_latent(spark: SparkSession) -> None:
+    rows = rows_of(score(spark, {}, live=[1, 2]))
+    assert {latent: (row["confidence"], row["cases"], row["q_value"]) for latent, row in rows.items()} == {
+        1: (None, 0, 1.0),
+        2: (None, 0, 1.0),
+    }
+    none_live = spark.createDataFrame([], "latent_id int")
+    judged, nothing = spark.createDataFrame(judged_rows(1, (1, 1, 1, 1)), JUDGED), spark.createDataFrame([], ASSOCIATED)
+    assert score_concepts(judged, "llm", none_live, nothing, SETTINGS).collect() == []
+
+
+def verdicts_of_a_null(runs: int, latents: int, per_kind: int, says_fires: float, seed: int) -> list[pd.DataFrame]:
+    """Score `runs` audits whose judge knows nothing and says "fires" of this share of cases."""
+    random = np.random.default_rng(seed)
+    tp = random.binomial(per_kind, says_fires, (runs, latents))
+    fp = random.binomial(per_kind, says_fires, (runs, latents))
+    ids = np.arange(latents)
+    return [
+        score_tallies(
+            "terms",
+            pd.DataFrame(
+                {"latent_id": ids, "TP": tp[run], "FN": per_kind - tp[run], "TN": per_kind - fp[run], "FP": fp[run]}
+            ),
+            SETTINGS,
+        )
+        for run in range(runs)
+    ]
+
+
+@pytest.mark.parametrize("says_fires", [0.5, 0.2, 0.9])
+def test_under_the_null_p_is_no_smaller_than_uniform_and_q_passes_in_one_audit_of_twenty(says_fires: float) -> None:
+    runs, latents = 1500, 40
+    scored = verdicts_of_a_null(runs, latents, per_kind=10, says_fires=says_fires, seed=13)
+    p_values = np.concatenate([rows["p_value"] for rows in scored])
+    for level in (0.001, 0.01, 0.05, 0.1, 0.25, 0.5):
+        assert np.mean(p_values <= level) <= level + 4 * np.sqrt(level / len(p_values))
+    any_passes = np.mean([(rows["q_value"] < 0.05).any() for rows in scored])
+    assert any_passes <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
+    assert np.mean([rows["interpretable"].mean() for rows in scored]) <= 0.05 / latents + 0.001
+
+
+def test_what_is_no_null_does_pass() -> None:
+    tallies = pd.DataFrame({"latent_id": range(40), "TP": 9, "FN": 1, "TN": 9, "FP": 1})
+    tallies.loc[20:, ["TP", "FN", "TN", "FP"]] = 5
+    scored = score_tallies("llm", tallies, SETTINGS)
+    assert scored["interpretable"].tolist() == [True] * 20 + [False] * 20
 
 
 def test_expected_by_chance_is_the_reference_figure() -> None:

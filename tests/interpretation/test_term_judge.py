@@ -113,6 +113,8 @@ def test_judgement_follows_the_threshold_of_the_construct_half(spark: SparkSessi
     }
     cases = positives_and_negatives(spark, True, construct).union(positives_and_negatives(spark, False, verify))
     judged = judge_by_terms(cases, *frames(spark))
+    assert not judged.where("judged_by_dealt").count()  # nothing was dealt
+    judged = judged.drop("judged_by_dealt")
     # Latent 1: threshold .2875, between carl's .05 (an insignificant term counts; the word horror is not the feature)
     # and anna's .525. Latent 2: no construct cases. Latent 3: no terms. Latent 4: threshold .25, between gina's .9 / 3
     # (an item that stands twice counts once, one without terms counts as linked) and ivan's .2; hans has .3, kurt .2.
@@ -133,6 +135,29 @@ def test_judgement_follows_the_threshold_of_the_construct_half(spark: SparkSessi
     assert {field.name: field.dataType for field in judged.schema} == {
         name: declared[name] for name in ("latent_id", "user_id", "kind", "fires", "judged")
     }
+
+
+def test_dealt_terms_are_tried_on_the_same_cases_with_a_threshold_of_their_own(spark: SparkSession) -> None:
+    construct = {1: (["anna"], ["carl"]), 4: (["carl"], ["ivan"])}
+    verify = {1: (["bert"], ["dora"]), 4: (["emil"], ["hans"])}
+    cases = positives_and_negatives(spark, True, construct).union(positives_and_negatives(spark, False, verify))
+    linked, item_terms, terms = frames(spark)
+    terms = terms.where("latent_id in (1, 4)")
+    swapped = terms.withColumn("latent_id", 5 - F.col("latent_id"))
+
+    def said(frame: DataFrame, column: str) -> dict[tuple[int, str], bool]:
+        return {(row["latent_id"], row["user_id"]): row[column] for row in frame.collect()}
+
+    both = judge_by_terms(cases, linked, item_terms, terms, swapped)
+    assert said(both, "judged") == said(judge_by_terms(cases, linked, item_terms, terms), "judged")
+    # Nobody of latent 1 has an item about war. Of latent 4 carl has drama and ivan has not; hans has none, emil has.
+    assert said(both, "judged_by_dealt") == {
+        (1, "bert"): False,
+        (1, "dora"): False,
+        (4, "emil"): True,
+        (4, "hans"): False,
+    }
+    assert said(both, "judged")[4, "emil"] is False
 
 
 def threshold_of(cases: list[tuple[bool, float]]) -> float:
