@@ -155,7 +155,10 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     for row in shown:
         verdict = "interpretable" if row["interpretable"] else "not interpretable"
         confidence = (
-            "not judged" if row["confidence"] is None else f"confidence {row['confidence']:.2f}, q {row['q_value']:.3g}"
+            f"not judged by {row['judge']}"
+            if row["confidence"] is None
+            else f"confidence {row['confidence']:.2f} ({row['confidence_low']:.2f} to {row['confidence_high']:.2f}), "
+            f"q {row['q_value']:.3g}, judge {row['judge']}"
         )
         console.rule(Text(f"latent {row['latent_id']}: {row['label']}"), align="left")
         console.print(Text(f"{row['description']}"))

@@ -45,6 +45,8 @@ def test_every_job_of_the_flow_is_a_file_with_its_spark_submit_line() -> None:
         (["config", "--conf", "nowhere.yaml"], "nowhere.yaml"),
         (["run", "encode_latents", "--dt", "yesterday"], "is not a date of the form YYYY-MM-DD"),
         (["run", "encode_latent", "--dt", "2026-11-20"], "invalid choice"),
+        (["run", "encode_latents", "--dt", "2026-11-20", "--estimate"], "encode_latents asks no language model"),
+        (["config", "--set", "verification.judges=[llm]"], "verification.judges is [terms] or [terms, llm]"),
     ],
 )
 def test_bad_arguments_exit_with_2_and_one_clear_line(arguments: list[str], message: str) -> None:

@@ -37,7 +37,9 @@ def latent_reach(activations: DataFrame) -> DataFrame:
 def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame) -> DataFrame:
     """Join what is known of each live latent; all three inputs are of M rows once `activations` is aggregated.
 
-    Where a language model judged as well, its verdict goes before the term scorer's.
+    Where a language model judged as well, its verdict goes before the term scorer's. Every judge has a row for every
+    live latent, so that all concepts carry the score of the same judge: one without a valid answer of the language
+    model has no confidence, rather than one of another kind.
     """
     first_judge = Window.partitionBy("latent_id").orderBy(F.when(F.col("judge") == "llm", 0).otherwise(1), "judge")
     verdicts = scores.withColumn("order", F.row_number().over(first_judge)).where("order = 1")
@@ -54,6 +56,8 @@ def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame)
             "status",
             "judge",
             "confidence",
+            "confidence_low",
+            "confidence_high",
             "q_value",
             F.coalesce("interpretable", F.lit(False)).alias("interpretable"),
             "best_feature",

@@ -322,6 +322,8 @@ CONCEPTS = _derived(
         column("status", STRING, "labelled or unlabelled"),
         column("judge", STRING, "Who judged the cases", nullable=True),
         column("confidence", DOUBLE, "Share of held-out cases that the description predicts", nullable=True),
+        column("confidence_low", DOUBLE, "Lower end of the 95 % Wilson interval of confidence", nullable=True),
+        column("confidence_high", DOUBLE, "Upper end of the 95 % Wilson interval of confidence", nullable=True),
         column("q_value", DOUBLE, "Chance level of confidence after Benjamini-Hochberg", nullable=True),
         column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
         column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),

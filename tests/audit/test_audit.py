@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
+from jobs import measure_coverage, verify_concepts
 from recsae_lib.audit import run_audit
 from recsae_lib.concepts.linking import linked_items
+from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.units import judge_baseline, release
 from recsae_lib.sae.store import load_sae
 from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.store import audit_tables
 from tests.planted import FEATURES
-from tests.workspace import DT, Workspace, different_tables
+from tests.workspace import DT, REPOSITORY, Workspace, alike, different_tables
 
 pytestmark = pytest.mark.integration
 
@@ -38,10 +42,10 @@ def test_nothing_is_lost_between_the_jobs(audited: Audited) -> None:
     assert warehouse.read_published(tables.INTERACTIONS).count() == 600 * 24
     assert warehouse.read_published(tables.ITEMS).count() == 240
     assert warehouse.read_published(tables.RECOMMENDATIONS).count() == 600
-    for table in (tables.CONCEPTS, tables.CONCEPT_LABELS, tables.CONCEPT_SCORES):
+    for table in (tables.CONCEPTS, tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.SHUFFLED_SCORES):
         assert {row["latent_id"] for row in warehouse.read_published(table).collect()} == live, table.name
     coverage = warehouse.read_published(tables.CONCEPT_COVERAGE).collect()
-    assert {row["unit_kind"] for row in coverage} == {"sae", "init", "dimension"}
+    assert {row["unit_kind"] for row in coverage} == {"sae", "shuffled", "init", "dimension"}
 
 
 def test_the_audit_is_published_and_its_sae_is_champion(audited: Audited) -> None:
@@ -102,6 +106,83 @@ def test_concepts_of_the_planted_data_are_interpretable_and_shuffled_ones_are_no
     assert len(judged) == len(concepts)
     assert sum(row["interpretable"] for row in judged) <= 0.05 * len(judged)
     release(units)
+
+
+def test_shuffled_labels_stand_beside_the_right_ones(audited: Audited) -> None:
+    workspace, _ = audited
+    warehouse = workspace.warehouse()
+    metrics = {
+        (row["unit_kind"], row["metric"]): row["value"]
+        for row in warehouse.read_published(tables.AUDIT_METRICS).collect()
+    }
+    for metric in ("live_units", "judged_units", "fully_judged_units"):
+        assert metrics["shuffled", metric] == metrics["sae", metric] > 0, metric
+    assert metrics["shuffled", "interpretable_units"] < 0.5 * metrics["sae", "interpretable_units"]
+    assert metrics["shuffled", "mean_confidence"] < metrics["sae", "mean_confidence"] - 0.1
+    for kind in ("sae", "shuffled", "init", "dimension"):
+        spread = [metrics[kind, f"confidence_p{share}"] for share in (10, 50, 90)]
+        assert spread == sorted(spread)
+    assert metrics["sae", "best_feature_units"] > 5 * metrics["sae", "best_feature_units_expected_by_chance"] > 0
+    assert ("shuffled", "coherence_representation") not in metrics
+    owners = {row["latent_id"]: row["label_of"] for row in warehouse.read_published(tables.SHUFFLED_SCORES).collect()}
+    given = [latent for latent in owners.values() if latent is not None]
+    assert len(given) == len(set(given)) >= 0.9 * len(owners)
+    assert all(latent != other for latent, other in owners.items())
+
+
+def test_a_language_model_judges_beside_the_term_scorer(
+    audited: Audited, judging_server: tuple[str, list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, _ = audited
+    url, asked = judging_server
+    overrides = [
+        "verification.judges=[terms, llm]",
+        f"verification.judge_prompt={REPOSITORY}/conf/prompts/judge.md",
+        f"interpretation.openai.base_url={url}",
+        "interpretation.openai.concurrency=1",
+        "interpretation.openai.price_per_million_prompt_tokens=0.5",
+        "interpretation.openai.price_per_million_completion_tokens=1.5",
+    ]
+    before = workspace.rows(tables.CONCEPT_SCORES)
+    verify_concepts.estimate(workspace.context("verify_concepts", *overrides))
+    estimate = capsys.readouterr().out
+    assert asked == []
+    verify_concepts.run(workspace.context("verify_concepts", *overrides))
+    measured = workspace.context("measure_coverage", *overrides)
+    measure_coverage.run(measured)
+    assert f"{len(asked)} requests to gpt-4o-mini" in estimate
+    assert "cost about" in estimate
+
+    warehouse = measured.warehouse
+    rejects = warehouse.read(tables.VERIFICATION_REJECTS).collect()
+    assert len(rejects) == len(asked) // 8 > 0
+    assert {row["reason"].partition(" ")[2] for row in rejects} <= {f"of {n} cases are not judged" for n in range(21)}
+    scores = {(row["judge"], row["latent_id"]): row for row in warehouse.read(tables.CONCEPT_SCORES).collect()}
+    by_terms = [
+        row
+        for row in sorted((tuple(row) for row in warehouse.read(tables.CONCEPT_SCORES).collect()), key=repr)
+        if row[3] == "terms"
+    ]
+    assert alike(by_terms, before)
+    for row in rejects:
+        score = scores["llm", row["latent_id"]]
+        assert (score["cases"], score["confidence"], score["p_value"], score["interpretable"]) == (0, None, 1.0, False)
+    by_llm = [row for (judge, _), row in scores.items() if judge == "llm"]
+    assert len(by_llm) == len(before)
+    assert {(row["llm_model"], row["prompt_version"]) for row in by_llm} == {
+        ("gpt-4o-mini", load_prompt(REPOSITORY / "conf" / "prompts" / "judge.md").version)
+    }
+    metrics = {
+        row["metric"]: row["value"] for row in warehouse.read(tables.AUDIT_METRICS).where("unit_kind = 'sae'").collect()
+    }
+    assert metrics["llm_refused_answers"] == len(rejects)
+    assert metrics["llm_judged_units"] == sum(row["cases"] > 0 for row in by_llm)
+    assert 0.5 < metrics["judge_agreement"] <= 1
+    assert metrics["interpretable_by_both_judges"] == sum(
+        row["interpretable"] and scores["terms", row["latent_id"]]["interpretable"] for row in by_llm
+    )
+    for table in audit_tables():
+        warehouse.drop_branch(table)
 
 
 def test_running_every_job_again_leaves_the_same_rows(audited: Audited) -> None:

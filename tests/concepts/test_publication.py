@@ -91,6 +91,8 @@ def test_every_live_latent_and_no_other_has_one_row(spark: SparkSession) -> None
         "status": "labelled",
         "judge": "terms",
         "confidence": 0.9,
+        "confidence_low": 0.7,
+        "confidence_high": 0.97,
         "q_value": 0.01,
         "interpretable": True,
         "best_feature": "Sci-Fi",

@@ -15,6 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 from recsae_lib.config import OpenaiSettings, VerificationSettings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation.answers import RefusedAnswer
+from recsae_lib.interpretation.batch_files import read_requests
+from recsae_lib.interpretation.estimate import CaseEstimate, RequestEstimate, estimate_judging, estimate_requests
 from recsae_lib.interpretation.llm_judge import judge_with_llm, read_verdicts
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.warehouse.tables import VERIFICATION_CASES, VERIFICATION_REJECTS
@@ -202,6 +204,31 @@ def test_nothing_to_judge_asks_nobody(spark: SparkSession, server: Any, tmp_path
     tables.labels = tables.labels.where("status = 'unlabelled'")
     assert tables.judge(server.url, tmp_path) == ([], {})
     assert server.received == []
+
+
+def test_the_estimate_is_what_is_then_asked(spark: SparkSession, server: Any, tmp_path: Path) -> None:
+    server.reply = lambda request: server.says(says(oracle(request)))
+    tables, settings = Tables(spark), VerificationSettings(cases_per_request=3)
+    cases = CaseEstimate(
+        latents=4,
+        wanted=8,
+        full=3,
+        some=0,
+        cases=24,
+        labelled_cases=16,
+        labelled_requests=6,
+        concept_characters=3 * len("HorrorUsers who like horror.WarUsers who like war."),
+    )
+    users = spark.createDataFrame([(user,) for user, _ in LINKED], "user_id string")
+    estimate = estimate_judging(cases, users, tables.linked, tables.items, settings, load_prompt(PROMPT_FILE))
+    tables.frames_of(server.url, tmp_path, cases_per_request=3)
+    sent = sum(len(message["content"]) for request in server.received for message in request.body["messages"])
+    answered = sum(len(says(oracle(request))) for request in server.received)
+    assert estimate.requests == len(server.received) == 6
+    assert estimate.prompt_characters == pytest.approx(sent, rel=0.001)
+    assert estimate.completion_characters == pytest.approx(answered, rel=0.05)
+    requests = list(read_requests(tmp_path / "requests.jsonl"))
+    assert estimate_requests(requests, answer_characters=50) == RequestEstimate(6, sent, 300)
 
 
 def landed(content: str | None, finish: str = "stop") -> dict[str, Any]:
