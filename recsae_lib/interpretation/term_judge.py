@@ -74,10 +74,12 @@ def judge_by_terms(
         .join(terms, "item_id", "left")
         .select("latent_id", *of_case, "linked_items", "terms", "numbers")
     )
-    own = concept_terms.select("latent_id", F.lit(False).alias("dealt"), "kind", "term", "tfidf")
+    weights = concept_terms.select("latent_id", F.lit(False).alias("dealt"), "kind", "term", "tfidf")
     if dealt_terms is not None:
-        own = own.unionByName(dealt_terms.select("latent_id", F.lit(True).alias("dealt"), "kind", "term", "tfidf"))
-    weights = own.select(
+        weights = weights.unionByName(
+            dealt_terms.select("latent_id", F.lit(True).alias("dealt"), "kind", "term", "tfidf")
+        )
+    weights = weights.select(
         "latent_id", "dealt", F.array(F.xxhash64("kind", "term")).alias("terms"), F.array("tfidf").alias("numbers")
     )
     return (
