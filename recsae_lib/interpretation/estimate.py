@@ -129,7 +129,9 @@ def estimate_cases(
     described = labels.where("status = 'labelled'").select(
         "latent_id", (F.length("label") + F.length("description")).alias("characters")
     )
-    found = F.coalesce(2 * F.least(F.lit(per_kind), "eligible", F.lit(users) - F.col("firing")), F.lit(0))
+    # A latent that nobody of the half fires has no row among the counted, and `least` would pass over the null.
+    eligible, firing = (F.coalesce(name, F.lit(0)) for name in ("eligible", "firing"))
+    found = 2 * F.least(F.lit(per_kind), eligible, F.lit(users) - firing)
     labelled = F.col("characters").isNotNull() & (F.col("cases") > 0)
     parts = F.lit(1) if settings.cases_per_request is None else F.ceil(F.col("cases") / settings.cases_per_request)
     row = (

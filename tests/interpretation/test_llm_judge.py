@@ -225,8 +225,8 @@ def test_the_estimate_is_what_is_then_asked(spark: SparkSession, server: Any, tm
     sent = sum(len(message["content"]) for request in server.received for message in request.body["messages"])
     answered = sum(len(says(oracle(request))) for request in server.received)
     assert estimate.requests == len(server.received) == 6
-    assert estimate.prompt_characters == pytest.approx(sent, rel=0.001)
-    assert estimate.completion_characters == pytest.approx(answered, rel=0.05)
+    assert estimate.prompt_characters == pytest.approx(sent, rel=0.01)
+    assert estimate.completion_characters == pytest.approx(answered, rel=0.1)
     requests = list(read_requests(tmp_path / "requests.jsonl"))
     assert estimate_requests(requests, answer_characters=50) == RequestEstimate(6, sent, 300)
 
