@@ -62,15 +62,10 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
     )
 
     units = Table(
-        "units",
-        "live",
-        "interpretable",
-        "expected by chance",
-        "mean confidence",
-        "p10 / p50 / p90",
-        "best feature (by chance)",
-        "coherence",
-        "distinctiveness",
+        "units", "live", "interpretable", "expected by chance", "mean confidence", "coherence", "distinctiveness"
+    )
+    verdicts = Table(
+        "units", "confidence p10", "p50", "p90", "fully judged", "with a best feature", "expected by chance"
     )
     for kind, name in UNIT_KINDS.items():
         units.add_row(
@@ -79,13 +74,18 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
             shown(kind, "interpretable_units", ".0f"),
             shown(kind, "interpretable_units_expected_by_chance", ".2f"),
             shown(kind, "mean_confidence", ".3f"),
-            " / ".join(shown(kind, f"confidence_p{share}", ".2f") for share in (10, 50, 90)),
-            f"{shown(kind, 'best_feature_units', '.0f')} "
-            f"({shown(kind, 'best_feature_units_expected_by_chance', '.1f')})",
             shown(kind, "coherence_representation", ".3f"),
             shown(kind, "distinctiveness_representation", ".3f"),
         )
+        verdicts.add_row(
+            name,
+            *[shown(kind, f"confidence_p{share}", ".2f") for share in (10, 50, 90)],
+            shown(kind, "fully_judged_units", ".0f"),
+            shown(kind, "best_feature_units", ".0f"),
+            shown(kind, "best_feature_units_expected_by_chance", ".2f"),
+        )
     console.print(units)
+    console.print(verdicts)
     if ("sae", "judge_agreement") in metrics:
         console.print(
             f"judge llm: {shown('sae', 'llm_interpretable_units', '.0f')} of "
