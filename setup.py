@@ -8,7 +8,7 @@ setup(
     description="What a recommender has learned, as tables: sparse autoencoders on user representations",
     python_requires=">=3.10,<3.12",
     packages=find_packages(include=["recsae_lib", "recsae_lib.*", "jobs"]),
-    package_data={"recsae_lib": ["py.typed"]},
+    package_data={"recsae_lib": ["py.typed"], "recsae_lib.interpretation.ratings": ["page.html"]},
     install_requires=[
         "pyspark>=3.5,<4.1",
         "torch>=2.4",
@@ -27,6 +27,7 @@ setup(
         "pyyaml>=6.0",
         "safetensors>=0.4.3",
         "jsonschema>=4.20",
+        "krippendorff>=0.8",
         "rich>=13.0",
     ],
     extras_require={

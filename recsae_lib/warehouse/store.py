@@ -124,7 +124,9 @@ class Warehouse:
         return sum(file.rows for file in files)
 
     def append_published(self, table: Table, rows: DataFrame) -> None:
-        """Replace this date's rows directly on main: only for ``audits``, whose row is the commit point."""
+        """Replace this date's rows directly on main: for tables outside of the audit's branch, such as ``audits``, whose
+        row is the commit point, and ratings, which come when the audit has long been published.
+        """
         self.ensure(table)
         self._overwrite(table, "main", conform(table, rows.withColumn("dt", F.lit(self.dt))))
 
