@@ -60,7 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
     concepts.add_argument("--top", type=int, default=10, metavar="N", help="the N of highest confidence (default 10)")
     concepts.add_argument("--latent", type=int, metavar="ID", help="this latent only, with more of its evidence")
     for reader in (sql, concepts):
-        reader.add_argument("--site", default=DEFAULT_SITE, help="probing site whose tables are read (default: last)")
+        _add_site(reader)
+
+    _add_ratings(commands)
 
     compare = _command(commands, "compare", "audit every model of a study on every data set, side by side", _compare)
     compare.epilog = (
@@ -78,6 +80,43 @@ def build_parser() -> argparse.ArgumentParser:
 
     _command(commands, "jars", "print the embedded Iceberg jar, for spark-submit --jars", _jars)
     return parser
+
+
+def _add_ratings(commands: Any) -> None:
+    summary = "have people rate published concepts"
+    ratings = commands.add_parser("ratings", help=summary, description=summary.capitalize() + ".")
+    ratings.epilog = (
+        "export writes the page and the sheet; send them to raters, who send back CSV files; import stores these; "
+        "report says what people think of the concepts, how far they agree, and whether the judge agrees with them."
+    )
+    actions = ratings.add_subparsers(required=True, metavar="ACTION")
+    export = _command(
+        actions, "export", "draw a sample of published concepts and write it as a page and as a sheet", _export_ratings
+    )
+    export.add_argument("--concepts", type=int, default=50, metavar="N", help="concepts to rate (default 50)")
+    export.epilog = (
+        "The page is one HTML file that works offline. Strata (confidence times interpretable) share the sample as "
+        "equally as they can. Some concepts come twice and some labels are wrong: they check the raters; the key is "
+        "kept in the table rating_samples. The same date, N and seed give the same page. Without --dt: the newest "
+        "published audit."
+    )
+    importing = _command(actions, "import", "store the files that raters sent back", _import_ratings)
+    importing.add_argument("files", type=Path, nargs="+", metavar="FILE", help="CSV of the page, or the filled sheet")
+    importing.epilog = (
+        "Ratings go to concept_ratings under the date of their audit, refused rows with the reason to rating_rejects. "
+        "What a rater sends again for a sample replaces all of his ratings of it; the same file again changes nothing. "
+        "With --dt: samples of this date only."
+    )
+    report = _command(
+        actions, "report", "mean relevance, agreement, raters, and the judge beside people", _report_ratings
+    )
+    report.epilog = "Everything is also written to rating_metrics. Without --dt: the newest audit with ratings."
+    for parser in (export, importing, report):
+        _add_site(parser)
+
+
+def _add_site(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--site", default=DEFAULT_SITE, help="probing site whose tables are read (default: last)")
 
 
 def _command(commands: Any, name: str, summary: str, action: Any, dt_required: bool = False) -> argparse.ArgumentParser:
@@ -159,6 +198,27 @@ def _concepts(arguments: argparse.Namespace) -> None:
     print_concepts(
         _context(arguments, "concepts").at_site(arguments.site), arguments.top, arguments.latent, exact_dt=arguments.dt
     )
+
+
+def _export_ratings(arguments: argparse.Namespace) -> None:
+    from recsae_lib.human_rating import export_ratings
+
+    if arguments.concepts < 1:
+        raise InputError(f"--concepts is {arguments.concepts}", "Give the number of concepts to rate, 1 or more")
+    context = _context(arguments, "ratings").at_site(arguments.site)
+    export_ratings(context, arguments.concepts, exact_dt=arguments.dt)
+
+
+def _import_ratings(arguments: argparse.Namespace) -> None:
+    from recsae_lib.human_rating import import_ratings
+
+    import_ratings(_context(arguments, "ratings").at_site(arguments.site), arguments.files, exact_dt=arguments.dt)
+
+
+def _report_ratings(arguments: argparse.Namespace) -> None:
+    from recsae_lib.human_rating import report_ratings
+
+    report_ratings(_context(arguments, "ratings").at_site(arguments.site), exact_dt=arguments.dt)
 
 
 def _versions(arguments: argparse.Namespace) -> None:

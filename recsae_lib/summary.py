@@ -146,11 +146,7 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
         )
     ids = [row["latent_id"] for row in shown]
     depth = 10 if latent is None else 25
-    terms = _grouped(warehouse.read_published(tables.CONCEPT_TERMS).where("significant"), ids, depth)
-    items = warehouse.read_published(tables.LATENT_ITEMS).join(
-        warehouse.read_published(tables.ITEMS).select("item_id", "title"), "item_id", how="left"
-    )
-    items_of = _grouped(items, ids, depth)
+    terms, items_of = published_evidence(warehouse, ids, depth)
     console = Console(width=110)
     for row in shown:
         verdict = "interpretable" if row["interpretable"] else "not interpretable"
@@ -169,6 +165,17 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
         console.print(Text("terms: " + (", ".join(named) or "none is significant")))
         titles = (i["title"] or i["item_id"] for i in items_of.get(row["latent_id"], []))
         console.print(Text("items: " + ("; ".join(titles) or "none from the construct half")))
+
+
+def published_evidence(
+    warehouse: Warehouse, latents: list[int], depth: int
+) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
+    """Rows of significant terms, and of items with title and features, by latent: up to rank `depth`, best first."""
+    items = warehouse.read_published(tables.LATENT_ITEMS).join(
+        warehouse.read_published(tables.ITEMS).select("item_id", "title", "features"), "item_id", how="left"
+    )
+    terms = warehouse.read_published(tables.CONCEPT_TERMS).where("significant")
+    return _grouped(terms, latents, depth), _grouped(items, latents, depth)
 
 
 def newest_published(warehouse: Warehouse) -> date:

@@ -99,9 +99,7 @@ class Warehouse:
         ------
         InputError : the rows do not fit the declaration.
         """
-        if table.partitioned_by_date:
-            rows = rows.withColumn("dt", F.lit(self.dt))
-        fitting = conform(table, rows)
+        fitting = conform(table, self._dated(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
         self._overwrite(table, self.branch, fitting)
@@ -124,11 +122,11 @@ class Warehouse:
         return sum(file.rows for file in files)
 
     def append_published(self, table: Table, rows: DataFrame) -> None:
-        """Replace this date's rows directly on main: for tables outside of the audit's branch, such as ``audits``, whose
+        """Replace this date's part of a table directly on main: for tables outside of the audit's branch, such as ``audits``, whose
         row is the commit point, and ratings, which come when the audit has long been published.
         """
         self.ensure(table)
-        self._overwrite(table, "main", conform(table, rows.withColumn("dt", F.lit(self.dt))))
+        self._overwrite(table, "main", conform(table, self._dated(table, rows)))
 
     def ensure(self, table: Table) -> None:
         """Create namespace and table where they are missing, with the declared comments."""
@@ -202,6 +200,9 @@ class Warehouse:
         rows = self.spark.read.option("branch", reference).table(self.full_name(table))
         refuse_discrepancies(table, rows.schema, "The columns in the warehouse")
         return rows.where(self._part(table)).select(*table.schema.names)
+
+    def _dated(self, table: Table, rows: DataFrame) -> DataFrame:
+        return rows.withColumn("dt", F.lit(self.dt)) if table.partitioned_by_date else rows
 
     def _part(self, table: Table) -> Column:
         return F.col("dt") == F.lit(self.dt) if table.partitioned_by_date else F.lit(True)

@@ -433,17 +433,19 @@ CONCEPT_RATINGS = _derived(
     ("sample", "case_id", "rater"),
 )
 
-RATING_REJECTS = _derived(
+RATING_REJECTS = Table(  # no dt: a row may name no sample, and so no audit
     "rating_rejects",
     "One row of a file of ratings that was refused, and why",
     "ratings",
-    [
-        column("file", STRING, "Name of the file"),
-        column("file_digest", STRING, "Digest of its content"),
-        column("line", INT, "Line of the file, from 1"),
-        column("reason", STRING, "Why the row was refused"),
-        column("record", STRING, "The row as it was read, as JSON of at most 1,000 characters"),
-    ],
+    T.StructType(
+        [
+            column("file", STRING, "Name of the file"),
+            column("file_digest", STRING, "Digest of its content"),
+            column("line", INT, "Line of the file, from 1"),
+            column("reason", STRING, "Why the row was refused"),
+            column("record", STRING, "The row as it was read, as JSON of at most 1,000 characters"),
+        ]
+    ),
     ("file_digest", "line"),
 )
 

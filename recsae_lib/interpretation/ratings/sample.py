@@ -187,9 +187,7 @@ def build_sample(title: str, draw: Draw, evidence: Mapping[int, Evidence], seed:
     )
 
 
-def _most_different(
-    concept: Concept, donors: Sequence[Concept], evidence: Mapping[int, Evidence]
-) -> Concept | None:
+def _most_different(concept: Concept, donors: Sequence[Concept], evidence: Mapping[int, Evidence]) -> Concept | None:
     """The donor of another label that shares no term, and the fewest items, with the evidence of `concept`."""
     shown = evidence[concept.latent_id]
 

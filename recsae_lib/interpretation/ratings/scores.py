@@ -16,6 +16,7 @@ RELEVANT = 3  # mean rating from which people call a label right
 LOW = 2  # rating up to which a wrong label is seen through
 TOLERANCE = 1  # between two ratings of the same case
 PASSING_SHARE = 0.7  # of the checks of each sort that an attentive rater passes
+STRAIGHT_LINE = 10  # cases from which one and the same rating for all of them is inattentive
 RESAMPLES = 2_000
 INTERVAL = 0.95
 
@@ -113,9 +114,7 @@ def relevance(concepts: pd.DataFrame, seed: int) -> dict[str, float | None]:
         figures["mean_relevance"] = sum(size * means.mean() for means, size in strata) / all_concepts
         if len(concepts) > 1:
             random = np.random.default_rng(seed)
-            resampled = sum(
-                size * random.choice(means, (RESAMPLES, len(means))).mean(axis=1) for means, size in strata
-            )
+            resampled = sum(size * random.choice(means, (RESAMPLES, len(means))).mean(axis=1) for means, size in strata)
             outside = (1 - INTERVAL) / 2
             low, high = np.quantile(resampled / all_concepts, [outside, 1 - outside])
             figures |= {"mean_relevance_low": float(low), "mean_relevance_high": float(high)}
@@ -125,7 +124,7 @@ def relevance(concepts: pd.DataFrame, seed: int) -> dict[str, float | None]:
 def ordinal_alpha(joined: pd.DataFrame) -> float | None:
     """Krippendorff's alpha for ordinal ratings of concepts; None where no two raters share one, or nothing varies.
 
-        α = 1 − Σ o_ck δ²_ck / Σ e_ck δ²_ck    δ²_ck = (Σ_{g=c..k} n_g − (n_c + n_k)/2)²
+    α = 1 − Σ o_ck δ²_ck / Σ e_ck δ²_ck    δ²_ck = (Σ_{g=c..k} n_g − (n_c + n_k)/2)²
     """
     concepts = joined[joined["kind"] == "concept"]
     shared = concepts[concepts.groupby("case_id")["rating"].transform("size") > 1]
@@ -155,8 +154,8 @@ def rater_metrics(joined: pd.DataFrame) -> dict[str, dict[str, float | None]]:
       other raters' ratings; None where no concept is shared.
     - ``wrong_labels_low``: share of the wrong labels rated 1 or 2; ``repeats_close``: share of the repeats rated within
       1 of the first rating; None without such checks.
-    - ``attentive``: 1 where both shares (as far as there are any) are at least 0.7 and not every rating is the same,
-      else 0. Chance passes 5 + 5 checks in 7 of 100 cases.
+    - ``attentive``: 1 where both shares (as far as there are any) are at least 0.7 and not all of 10 cases or more got
+      the same rating, else 0. Chance passes 5 + 5 checks in 7 of 100 cases.
     """
     concepts = joined[joined["kind"] == "concept"].copy()
     by_case = concepts.groupby("case_id")["rating"]
@@ -177,7 +176,7 @@ def rater_metrics(joined: pd.DataFrame) -> dict[str, dict[str, float | None]]:
             "bias": _mean(own["bias"].dropna()),
             "wrong_labels_low": low,
             "repeats_close": close,
-            "attentive": float(passes and (len(rows) < 2 or rows["rating"].nunique() > 1)),
+            "attentive": float(passes and (len(rows) < STRAIGHT_LINE or rows["rating"].nunique() > 1)),
         }
     return figures
 
