@@ -122,8 +122,8 @@ class Warehouse:
         return sum(file.rows for file in files)
 
     def append_published(self, table: Table, rows: DataFrame) -> None:
-        """Replace this date's part of a table directly on main: for tables outside of the audit's branch, such as ``audits``, whose
-        row is the commit point, and ratings, which come when the audit has long been published.
+        """Replace this date's part of a table directly on main: for tables outside of the audit's branch, such as
+        ``audits``, whose row is the commit point, and ratings, which come when the audit has long been published.
         """
         self.ensure(table)
         self._overwrite(table, "main", conform(table, self._dated(table, rows)))

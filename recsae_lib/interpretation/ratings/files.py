@@ -133,7 +133,7 @@ def sort_rows(rows: Iterable[RatingRow], samples: Mapping[str, frozenset[str]]) 
 
 def _fault(row: RatingRow, samples: Mapping[str, frozenset[str]]) -> str | None:
     if row.sample not in samples:
-        return "the sample is unknown: its digest is that of no page of this application"
+        return "the sample is unknown: no page with this digest was made here"
     if row.case_id not in samples[row.sample]:
         return "the case is unknown in this sample"
     if row.rating and row.rating not in ("1", "2", "3", "4"):
@@ -146,7 +146,7 @@ def _fault(row: RatingRow, samples: Mapping[str, frozenset[str]]) -> str | None:
 
 
 def _is_name(rater: str) -> bool:
-    """The rule of the page: a letter or digit, then letters with their marks, digits, blanks and . _ @ - (no formula)."""
+    """The rule of the page: a letter or digit first, so that no name is a formula, then letters, marks, digits, . _ @ -"""
     kinds = [unicodedata.category(character)[0] for character in rater]
     return (
         len(rater) <= LONGEST_RATER

@@ -47,8 +47,8 @@ def rating_metrics(ratings: pd.DataFrame, key: pd.DataFrame, seed: int) -> list[
       ``mean_relevance_low`` and ``_high``: 95 % interval, percentile bootstrap of 2,000 resamples of concepts within
       strata, the raters as they are; null with fewer than two concepts.
     - ``krippendorff_alpha``: ordinal, over the concepts.
-    - ``spearman_confidence`` of the judge's confidence with r̄_c; ``auc_confidence`` and ``auc_interpretable``: ROC-AUC of
-      confidence and of the verdict against r̄_c ≥ 3. Over the sampled concepts, each counted once.
+    - ``spearman_confidence`` of the judge's confidence with r̄_c; ``auc_confidence`` and ``auc_interpretable``: ROC-AUC
+      of confidence and of the verdict against r̄_c ≥ 3. Over the sampled concepts, each counted once.
     - of each rater what `rater_metrics` says.
 
     Parameters
@@ -150,8 +150,8 @@ def agreement_with_judge(concepts: pd.DataFrame) -> dict[str, float | None]:
 def rater_metrics(joined: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     """Judge the raters by the checks and by each other.
 
-    - ``ratings`` and ``mean`` of the concepts rated; ``bias``: mean over concepts of the own rating minus the mean of the
-      other raters' ratings; None where no concept is shared.
+    - ``ratings`` and ``mean`` of the concepts rated; ``bias``: mean over concepts of the own rating minus the mean of
+      the other raters' ratings; None where no concept is shared.
     - ``wrong_labels_low``: share of the wrong labels rated 1 or 2; ``repeats_close``: share of the repeats rated within
       1 of the first rating; None without such checks.
     - ``attentive``: 1 where both shares (as far as there are any) are at least 0.7 and not all of 10 cases or more got
