@@ -146,7 +146,7 @@ def _fault(row: RatingRow, samples: Mapping[str, frozenset[str]]) -> str | None:
 
 
 def _is_name(rater: str) -> bool:
-    """The rule of the page: a letter or digit first, so that no name is a formula, then letters, marks, digits, . _ @ -"""
+    """The rule of the page; a letter or digit comes first, so that no name is a formula."""
     kinds = [unicodedata.category(character)[0] for character in rater]
     return (
         len(rater) <= LONGEST_RATER

@@ -16,6 +16,8 @@ CaseKind = Literal["concept", "repeat", "wrong_label"]
 BANDS = ((0.8, "0.8 and above"), (0.6, "0.6 to 0.8"), (0.0, "below 0.6"))  # of confidence: from, name
 CHECK_SHARE = 0.1  # of each sort of check, as a share of the concepts, but at least:
 MINIMUM_CHECKS = 3
+LABEL_TERMS = 3  # best terms of a concept, which its label is about
+FITTING_SHARE = 0.2  # of the items shown that a wrong label may fit by chance
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,9 @@ def build_sample(title: str, draw: Draw, evidence: Mapping[int, Evidence], seed:
     """Lay out the cases: concepts and wrong labels shuffled, and repeats among the second half of them.
 
     A repeat shows a concept from the first places again, so that at least a quarter of the page lies between (less
-    on pages of a few cases). A wrong label is that of the drawn concept whose terms and items overlap least with the
-    evidence shown; where even that one shares a term or the label, the check is left out, as its label might be right.
+    on pages of a few cases). A wrong label is that of the drawn concept whose three best terms fit the evidence shown
+    least: none is among the terms, and they stand in the title or features of a fifth of the items at most. Where
+    there is no such concept, the check is left out, as its label might be right.
 
     Parameters
     ----------
@@ -188,15 +191,23 @@ def build_sample(title: str, draw: Draw, evidence: Mapping[int, Evidence], seed:
 
 
 def _most_different(concept: Concept, donors: Sequence[Concept], evidence: Mapping[int, Evidence]) -> Concept | None:
-    """The donor of another label that shares no term, and the fewest items, with the evidence of `concept`."""
+    """The donor whose best terms fit the evidence of `concept` least; None where even they might fit."""
     shown = evidence[concept.latent_id]
+    shown_terms = {term.casefold() for term in shown.terms}
 
-    def shared(donor: Concept) -> tuple[bool, int]:
-        given = evidence[donor.latent_id]
-        same_words = donor.label.casefold() == concept.label.casefold() or bool(
-            {term.casefold() for term in shown.terms} & {term.casefold() for term in given.terms}
+    def fit(donor: Concept) -> tuple[bool, int]:
+        terms = {term.casefold() for term in evidence[donor.latent_id].terms[:LABEL_TERMS]}
+        fitting = sum(_has_a_term(terms, title, features) for title, features in shown.items)
+        might_be_right = (
+            donor.label.casefold() == concept.label.casefold()
+            or bool(terms & shown_terms)
+            or fitting > FITTING_SHARE * len(shown.items)
         )
-        return same_words, len(set(shown.items) & set(given.items))
+        return might_be_right, fitting
 
-    best = min(donors, key=shared)
-    return None if shared(best)[0] else best
+    best = min(donors, key=fit)
+    return None if fit(best)[0] else best
+
+
+def _has_a_term(terms: set[str], title: str, features: Sequence[str]) -> bool:
+    return any(term in title.casefold() or term in map(str.casefold, features) for term in terms)
