@@ -94,7 +94,7 @@ def read_rows(name: str, content: bytes) -> list[RatingRow]:
                 RatingRow(name, digest, reader.line_num, sample, case_id, rater, rating, as_read[:LONGEST_RECORD])
             )
     except csv.Error as error:
-        raise InputError(f"{name} is no CSV: line {reader.line_num}: {error}", "Save it again as CSV") from None
+        raise InputError(f"{name} is no CSV: line {reader.reader.line_num}: {error}", "Save it again as CSV") from None
     return rows
 
 
