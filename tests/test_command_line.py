@@ -23,7 +23,7 @@ def recsae(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProce
 
 def test_help_names_every_command_and_every_job() -> None:
     assert recsae("--help").returncode == 0
-    for command in ("audit", "run", "sql", "concepts", "versions", "config"):
+    for command in ("audit", "run", "sql", "concepts", "ratings", "versions", "config"):
         assert command in recsae("--help").stdout
     jobs_help = recsae("run", "--help").stdout
     for job in JOBS:
@@ -47,6 +47,9 @@ def test_every_job_of_the_flow_is_a_file_with_its_spark_submit_line() -> None:
         (["run", "encode_latent", "--dt", "2026-11-20"], "invalid choice"),
         (["run", "encode_latents", "--dt", "2026-11-20", "--estimate"], "encode_latents asks no language model"),
         (["config", "--set", "verification.judges=[llm]"], "verification.judges is [terms] or [terms, llm]"),
+        (["ratings"], "the following arguments are required: ACTION"),
+        (["ratings", "import"], "the following arguments are required: FILE"),
+        (["ratings", "export", "--concepts", "0"], "--concepts is 0"),
     ],
 )
 def test_bad_arguments_exit_with_2_and_one_clear_line(arguments: list[str], message: str) -> None:

@@ -165,7 +165,7 @@ def test_a_rater_works_by_keys_and_import_takes_what_the_page_saves(open_page: C
     assert (taken.refused, taken.unrated) == ([], [])
     assert [int(row.rating) for row in taken.accepted] == expected
     assert page.complaints() == []
-    assert set(page.requests()) == {page.file.as_uri(), "data:,"}
+    assert set(page.requests()) - {"data:,"} == {page.file.as_uri()}  # data: the empty icon
 
 
 def test_hostile_text_is_shown_as_text(open_page: Callable[[RatingSample], Page]) -> None:

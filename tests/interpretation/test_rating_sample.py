@@ -77,12 +77,13 @@ def test_repeats_come_late_and_wrong_labels_are_of_concepts_that_do_not_fit() ->
 
 def test_a_label_that_might_be_right_is_never_given_as_a_wrong_one() -> None:
     shown = {
-        1: Evidence(("war",), (("Das Boot", ("War", "Drama")), ("Platoon", ("War",)))),
+        1: Evidence(("war", "Submarine"), (("Das Boot", ("War", "Drama")), ("Platoon", ("War",)))),
         2: Evidence(("drama",), (("Marty", ("Drama",)),)),  # fits one of the two items of 1
-        3: Evidence(("WAR",), (("Glory", ()),)),  # is a term of 1
+        3: Evidence(("SUBMARINE",), (("Glory", ()),)),  # is a term of 1
         4: Evidence(("boot",), (("Boots", ()),)),  # stands in a title of 1
+        5: Evidence(("ballet",), (("Giselle", ()),)),  # has the label of 1
     }
-    draw = draw_concepts([concept(latent) for latent in shown], 4, 1)
+    draw = draw_concepts([concept(latent, label="Label 1" if latent == 5 else "") for latent in shown], 5, 1)
     draw = replace(draw, mislabelled=(draw.rated[[c.latent_id for c in draw.rated].index(1)],))
     kinds = [case.kind for case in build_sample("t", draw, shown, 1).cases]
     assert "wrong_label" not in kinds
