@@ -151,6 +151,7 @@ def test_files_of_raters_become_ratings_and_figures(
     workspace, page, sheet = exported
     sample, cases = cases_of(page)
     says = {case["case"]: honest(workspace)[case["case"]] for case in cases}
+    first, second = [case["case"] for case in cases if key_of(workspace)[case["case"]]["kind"] == "concept"][:2]
     context = workspace.context("ratings")
 
     anna = write_file(tmp_path / "anna.csv", *((sample, case, "anna", rating) for case, rating in says.items()))
@@ -164,9 +165,9 @@ def test_files_of_raters_become_ratings_and_figures(
             writer.writerow(row | {"rater": "bert", "rating": "" if place == 0 else max(1, says[row["case"]] - 1)})
     bad = write_file(
         tmp_path / "bad.csv",
-        (sample, cases[0]["case"], "dora", 5),
-        ("s123456789abcdef", cases[0]["case"], "dora", 3),
-        (sample, cases[1]["case"], "dora", 2),
+        (sample, first, "dora", 5),
+        ("s123456789abcdef", first, "dora", 3),
+        (sample, second, "dora", 2),
     )
     import_ratings(context, [anna, asleep, bert, bad, anna], exact_dt=None)
     printed = capsys.readouterr().out
@@ -176,7 +177,7 @@ def test_files_of_raters_become_ratings_and_figures(
     expected = {("anna", case): rating for case, rating in says.items()}
     expected |= {("asleep", case): 4 for case in says}
     expected |= {("bert", case["case"]): max(1, says[case["case"]] - 1) for case in cases[1:]}
-    expected |= {("dora", cases[1]["case"]): 2}
+    expected |= {("dora", second): 2}
     assert stored(workspace) == expected
     rejects = workspace.rows(tables.RATING_REJECTS)
     assert [(row[0], row[2]) for row in rejects] == [("bad.csv", 2), ("bad.csv", 3)]
@@ -187,12 +188,12 @@ def test_files_of_raters_become_ratings_and_figures(
     assert workspace.rows(tables.RATING_REJECTS) == rejects
     assert numbers == [snapshots(workspace, table) for table in (tables.CONCEPT_RATINGS, tables.RATING_REJECTS)]
 
-    corrected = write_file(tmp_path / "dora.csv", (sample, cases[0]["case"], "dora", 3))
+    corrected = write_file(tmp_path / "dora.csv", (sample, first, "dora", 3))
     capsys.readouterr()
     import_ratings(context, [corrected], exact_dt=None)
     assert "dora: 1 ratings of sample" in capsys.readouterr().out
-    del expected["dora", cases[1]["case"]]
-    assert stored(workspace) == expected | {("dora", cases[0]["case"]): 3}
+    del expected["dora", second]
+    assert stored(workspace) == expected | {("dora", first): 3}
 
     report_ratings(context, exact_dt=None)
     printed = capsys.readouterr().out

@@ -64,6 +64,7 @@ def test_relevance_weighs_strata_by_their_published_concepts() -> None:
     figures = relevance(means, seed=1)
     assert figures["concepts"] == 3
     assert figures["mean_relevance"] == pytest.approx(0.9 * 1.75 + 0.1 * 4.0)
+    assert {type(value) for value in figures.values()} == {float}
     # The stratum of one concept does not vary, the other is 1.5, 1.75 or 2 with 1/4, 1/2, 1/4.
     assert figures["mean_relevance_low"] == pytest.approx(0.9 * 1.5 + 0.4)
     assert figures["mean_relevance_high"] == pytest.approx(0.9 * 2.0 + 0.4)
@@ -118,6 +119,8 @@ LOW_WRONG = {f"w{latent}": 1 for latent in range(5)}
         (dict.fromkeys(GOOD | FIRST | LOW_WRONG, 4), 0.0, 1.0, 0.0),
         (GOOD, None, None, 1.0),
         ({"c0": 4, "c1": 4}, None, None, 1.0),
+        ({"c0": 4, "w0": 4, "w1": 4}, 0.0, None, 1.0),  # too few checks to tell
+        ({"c0": 4, "w0": 4, "w1": 4, "w2": 4}, 0.0, None, 0.0),
         ({"r0": 4, "w0": 1}, 1.0, None, 1.0),  # repeated, but never rated first
     ],
 )

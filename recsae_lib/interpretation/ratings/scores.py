@@ -15,6 +15,7 @@ SCALE = (1, 2, 3, 4)
 RELEVANT = 3  # mean rating from which people call a label right
 LOW = 2  # rating up to which a wrong label is seen through
 TOLERANCE = 1  # between two ratings of the same case
+FEWEST_CHECKS = 3  # of a sort that say something of a rater
 PASSING_SHARE = 0.7  # of the checks of each sort that an attentive rater passes
 STRAIGHT_LINE = 10  # cases from which one and the same rating for all of them is inattentive
 RESAMPLES = 2_000
@@ -111,7 +112,7 @@ def relevance(concepts: pd.DataFrame, seed: int) -> dict[str, float | None]:
     figures |= {"mean_relevance_low": None, "mean_relevance_high": None}
     if strata:
         all_concepts = sum(size for _, size in strata)
-        figures["mean_relevance"] = sum(size * means.mean() for means, size in strata) / all_concepts
+        figures["mean_relevance"] = float(sum(size * means.mean() for means, size in strata) / all_concepts)
         if len(concepts) > 1:
             random = np.random.default_rng(seed)
             resampled = sum(size * random.choice(means, (RESAMPLES, len(means))).mean(axis=1) for means, size in strata)
@@ -154,7 +155,7 @@ def rater_metrics(joined: pd.DataFrame) -> dict[str, dict[str, float | None]]:
       the other raters' ratings; None where no concept is shared.
     - ``wrong_labels_low``: share of the wrong labels rated 1 or 2; ``repeats_close``: share of the repeats rated within
       1 of the first rating; None without such checks.
-    - ``attentive``: 1 where both shares (as far as there are any) are at least 0.7 and not all of 10 cases or more got
+    - ``attentive``: 1 where both shares (each of 3 checks or more) are at least 0.7 and not all of 10 cases or more got
       the same rating, else 0. Chance passes 5 + 5 checks in 7 of 100 cases.
     """
     concepts = joined[joined["kind"] == "concept"].copy()
@@ -169,7 +170,8 @@ def rater_metrics(joined: pd.DataFrame) -> dict[str, dict[str, float | None]]:
         distance = (repeats - first).dropna().abs()
         low = _share(rows.loc[rows["kind"] == "wrong_label", "rating"] <= LOW)
         close = _share(distance <= TOLERANCE)
-        passes = all(share is None or share >= PASSING_SHARE for share in (low, close))
+        checks = ((low, (rows["kind"] == "wrong_label").sum()), (close, len(distance)))
+        passes = all(share is None or number < FEWEST_CHECKS or share >= PASSING_SHARE for share, number in checks)
         figures[str(rater)] = {
             "ratings": float(len(own)),
             "mean": _mean(own["rating"]),
