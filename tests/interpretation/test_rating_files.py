@@ -30,6 +30,8 @@ def read(*lines: str, name: str = "anna.csv") -> list[RatingRow]:
         ("s1,ca,anna,٣", "the rating is not 1, 2, 3 or 4"),
         ("s1,ca,,3", "the rater is missing"),
         ("s1,ca,=cmd,3", "the rater's name is not at most 64 letters, digits, blanks and . _ @ -"),
+        ("s1,ca,-cmd,3", "the rater's name is not at most 64 letters, digits, blanks and . _ @ -"),
+        ("s1,ca,@cmd,3", "the rater's name is not at most 64 letters, digits, blanks and . _ @ -"),
         ("s1,ca,a<b,3", "the rater's name is not at most 64 letters, digits, blanks and . _ @ -"),
         (f"s1,ca,{'a' * 65},3", "the rater's name is not at most 64 letters, digits, blanks and . _ @ -"),
         ("s1", "the case is unknown in this sample"),
