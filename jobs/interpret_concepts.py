@@ -19,7 +19,6 @@ from recsae_lib.interpretation.llm_interpreter import interpret_with_llm
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
 from recsae_lib.job import JobContext, for_each_site, log, main
-from recsae_lib.sae.store import load_sae
 from recsae_lib.warehouse import tables
 
 
@@ -43,15 +42,14 @@ def label(context: JobContext, live: DataFrame, terms: DataFrame) -> tuple[DataF
     if settings.interpreter == "terms":
         rejects = warehouse.spark.createDataFrame([], tables.CONCEPT_REJECTS.schema).drop("dt", "sae_version")
         return interpret_with_terms(live, terms, settings), rejects
-    prompt = load_prompt(Path(settings.prompt))
-    sae = load_sae(context.registry.fetch(context.sae_name, context.sae_version))
+    prompt, latent_items = load_prompt(Path(settings.prompt)), warehouse.read(tables.LATENT_ITEMS)
     return interpret_with_llm(
         context.spark,
         live,
         terms,
-        warehouse.read(tables.LATENT_ITEMS),
+        latent_items,
         warehouse.read_filled(tables.ITEMS),
-        neighbours_of(context.spark, sae.W_dec.detach().numpy(), context.settings.verification.neighbours),
+        neighbours_of(latent_items, context.settings.verification.neighbours),
         settings,
         prompt,
         context.work_folder(),

@@ -30,7 +30,7 @@ from recsae_lib.interpretation.shuffled_labels import dealt_terms
 from recsae_lib.interpretation.units import Units, judge_baseline, release
 from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.sae.encoding import ENCODED_COLUMNS, dimension_batches, dimension_directions, encode_batches
+from recsae_lib.sae.encoding import ENCODED_COLUMNS, dimension_batches, encode_batches
 from recsae_lib.sae.store import load_sae
 from recsae_lib.shipping import ship_folder
 from recsae_lib.warehouse import tables
@@ -108,10 +108,10 @@ def all_units(context: JobContext, representations: DataFrame, items: DataFrame)
     initial = context.registry.fetch(context.sae_name, context.sae_version) / "initial"
     sae = load_sae(initial)
     untrained = representations.mapInArrow(encode_batches(ship_folder(spark, initial)), ENCODED_COLUMNS)
-    yield judge_baseline(spark, "init", untrained, sae.W_dec.detach().numpy(), linked, items, settings)
+    yield judge_baseline("init", untrained, linked, items, settings)
     means, deviations = moments(representations, sae.dimension)
     dimensions = representations.mapInArrow(dimension_batches(means, deviations, sae.k), ENCODED_COLUMNS)
-    yield judge_baseline(spark, "dimension", dimensions, dimension_directions(sae.dimension), linked, items, settings)
+    yield judge_baseline("dimension", dimensions, linked, items, settings)
 
 
 def moments(representations: DataFrame, dimension: int) -> tuple[list[float], list[float]]:

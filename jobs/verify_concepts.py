@@ -27,7 +27,6 @@ from recsae_lib.interpretation.scores import score_concepts, score_shuffled
 from recsae_lib.interpretation.shuffled_labels import deal_labels, dealt_terms
 from recsae_lib.interpretation.verification import Verdicts, verify_units
 from recsae_lib.job import JobContext, for_each_site, log, main
-from recsae_lib.sae.store import load_sae
 from recsae_lib.warehouse import tables
 
 
@@ -38,8 +37,7 @@ def run(context: JobContext) -> None:
     activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
     linked = linked_items(warehouse.read_filled(tables.RECOMMENDATIONS), settings.evidence)
     items, terms = warehouse.read_filled(tables.ITEMS), warehouse.read(tables.CONCEPT_TERMS)
-    sae = load_sae(context.registry.fetch(context.sae_name, context.sae_version))
-    neighbours = neighbours_of(context.spark, sae.W_dec.detach().numpy(), settings.verification.neighbours)
+    neighbours = neighbours_of(warehouse.read(tables.LATENT_ITEMS), settings.verification.neighbours)
     donors = deal_labels(terms, settings.seed)
     verdicts = verify_units(activations, linked, items, terms, neighbours, settings, dealt_terms(terms, donors))
     by_dealt = verdicts.cases.withColumn("judged", F.col("judged_by_dealt"))

@@ -24,7 +24,7 @@ OBSERVATION_STEPS = 2.0**24  # in one observation
 _SUMMED = ("evidence", "observed")
 _OF_TERM = ("evidence_in_all", "observed_in_all", "document_frequency")
 _TERMS = (
-    "latent_id int, term string, kind string, tf double, tfidf double, z_score double, q_value double, "
+    "latent_id int, term string, kind string, tf double, tfidf double, lift double, z_score double, q_value double, "
     "significant boolean, items long, users long, rank int"
 )
 
@@ -60,6 +60,7 @@ def concept_terms(latent_items: DataFrame, items: DataFrame, settings: TermSetti
         p_t      = the same share over all latents together
         tfidf_lt = tf_lt · ln(1 + 1/p_t)                        weighting=class
                    tf_lt · (ln((1+N)/(1+df_t)) + 1)             weighting=catalogue, over all N items of `items`
+        lift_lt  = tf_lt / p_t
 
     For `z_score` and `q_value` see `log_odds` and `p_values`. Both count items, not weights, whose scale means nothing
     and which are sums over the same users (ours):
@@ -90,9 +91,9 @@ def concept_terms(latent_items: DataFrame, items: DataFrame, settings: TermSetti
     Returns
     -------
     DataFrame
-        (latent_id INT, term, kind, tf, tfidf, z_score, q_value DOUBLE, significant BOOLEAN, items LONG, users LONG,
-        rank INT): the `terms_per_latent` terms of the largest tfidf, ties by term, then kind. `items` are the distinct
-        linked items with the term, `users` the largest `users` of one of them.
+        (latent_id INT, term, kind, tf, tfidf, lift, z_score, q_value DOUBLE, significant BOOLEAN, items LONG, users
+        LONG, rank INT): the `terms_per_latent` terms of the largest tfidf, ties by term, then kind. `items` are the
+        distinct linked items with the term, `users` the largest `users` of one of them.
     """
     counted = _count(latent_items, items, settings)
     return (
@@ -181,6 +182,7 @@ def _score_latent(latent: int, rows: pa.Table, settings: TermSettings) -> pa.Rec
     total = LatentCounts(**{name: values[of_all_terms] for name, values in columns.items()})
     tf = counts.evidence / np.maximum(total.evidence, 1)
     tfidf = tf * inverse_frequency(counts, total, settings)
+    lift = tf / (counts.evidence_in_all / np.maximum(total.evidence_in_all, 1))
     z_score = log_odds(counts, total, settings.prior_strength)
     q_value = np.ones_like(tf)
     tested = counts.items >= settings.minimum_items
@@ -188,11 +190,12 @@ def _score_latent(latent: int, rows: pa.Table, settings: TermSettings) -> pa.Rec
         q_value[tested] = false_discovery_control(p_values(counts, total, settings.minimum_items)[tested])
     significant = q_value < settings.significance
     best = _best(tfidf, terms, settings.terms_per_latent)
+    scores = (tf, tfidf, lift, z_score, q_value, significant, counts.items, users)
     return pa.RecordBatch.from_arrays(
         [
             pa.array(np.full(len(best), latent, dtype=np.int32)),
             *terms.take(pa.array(best)).columns,
-            *(pa.array(values[best]) for values in (tf, tfidf, z_score, q_value, significant, counts.items, users)),
+            *(pa.array(values[best]) for values in scores),
             pa.array(np.arange(1, len(best) + 1, dtype=np.int32)),
         ],
         names=[field.split()[0] for field in _TERMS.split(", ")],

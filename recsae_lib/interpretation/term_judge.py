@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.concepts.latent_runs import latent_runs
 
-# Sums are taken over whole multiples of this part of the latent's largest tfidf: their order cannot change a bit.
+# Sums are taken over whole multiples of this part of the latent's largest weight: their order cannot change a bit.
 WEIGHT_STEPS = 2.0**36
 
 _JUDGED = "latent_id int, user_id string, kind string, fires boolean, judged boolean, judged_by_dealt boolean"
@@ -29,10 +29,15 @@ def judge_by_terms(
 
     ::
 
-        score(l, u) = Σ_i Σ_t tfidf_lt n_it / number of linked items       over linked items i of u, terms t of l
+        score(l, u) = Σ_i Σ_t tf_lt ln(lift_lt) n_it / number of linked items     over linked items i of u, terms t of l
 
     A case fires where its score exceeds the threshold of the latent (`best_threshold`). A latent without terms, or
     without cases of both sorts in the construct half, is judged not to fire for anybody.
+
+    tf says how much of the latent a term is, and the logarithm of its lift how much more than elsewhere: their product
+    is the term's part in the divergence of the latent from all latents (Kullback and Leibler 1951). The sum of tfidf
+    that method.md names is led by the terms that all latents have (drama, rock): on MovieLens-100K, latest-small and
+    Last.fm it tells users apart less well.
 
     All kept terms of the latent count, significant or not: many weak ones together tell users apart where none does
     alone, and whether they do is measured on users who had no part in finding them. The division makes users with few
@@ -51,7 +56,7 @@ def judge_by_terms(
     cases : (construct BOOLEAN, latent_id, user_id, kind, fires) of both halves.
     linked : (user_id STRING, item_ids ARRAY<STRING>), one row a user.
     item_terms : (item_id, terms ARRAY<STRUCT<term, kind, occurrences>>), one row an item.
-    concept_terms : (latent_id, term, kind, tfidf).
+    concept_terms : (latent_id, term, kind, tf, lift).
     dealt_terms : as concept_terms, but of another latent; none where not given.
 
     Returns
@@ -74,13 +79,11 @@ def judge_by_terms(
         .join(terms, "item_id", "left")
         .select("latent_id", *of_case, "linked_items", "terms", "numbers")
     )
-    weights = concept_terms.select("latent_id", F.lit(False).alias("dealt"), "kind", "term", "tfidf")
+    weights = _weights(concept_terms, dealt=False)
     if dealt_terms is not None:
-        weights = weights.unionByName(
-            dealt_terms.select("latent_id", F.lit(True).alias("dealt"), "kind", "term", "tfidf")
-        )
+        weights = weights.unionByName(_weights(dealt_terms, dealt=True))
     weights = weights.select(
-        "latent_id", "dealt", F.array(F.xxhash64("kind", "term")).alias("terms"), F.array("tfidf").alias("numbers")
+        "latent_id", "dealt", F.array(F.xxhash64("kind", "term")).alias("terms"), F.array("weight").alias("numbers")
     )
     return (
         weights.unionByName(case_items, allowMissingColumns=True)
@@ -90,12 +93,18 @@ def judge_by_terms(
     )
 
 
+def _weights(concept_terms: DataFrame, dealt: bool) -> DataFrame:
+    # The logarithm of 0 is null in Spark: a term without evidence weighs nothing.
+    weight = F.coalesce(F.col("tf") * F.log("lift"), F.lit(0.0))
+    return concept_terms.select("latent_id", F.lit(dealt).alias("dealt"), "kind", "term", weight.alias("weight"))
+
+
 def judge_cases(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Judge the verify cases of one latent after the other.
 
     Batches come sorted by latent, with columns latent_id, dealt, construct, user_id, kind, fires, linked_items, terms
-    (list of hashes) and numbers. A row without user_id is a term of the latent, or a dealt one, its tfidf in `numbers`;
-    any other is one linked item of a case, its terms with their occurrences in `numbers`.
+    (list of hashes) and numbers. A row without user_id is a term of the latent, or a dealt one, its weight in
+    `numbers`; any other is one linked item of a case, its terms with their occurrences in `numbers`.
     """
     for _, rows in latent_runs(batches):
         table = pa.Table.from_batches(list(rows))
@@ -110,8 +119,8 @@ def judge_cases(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             ("judged", of_latent.filter(pc.invert(of_latent["dealt"]))),
             ("judged_by_dealt", of_latent.filter(of_latent["dealt"])),
         ):
-            _, latent_terms, tfidf = _flat(weights)
-            scores = case_scores(users[item_of_term], terms, occurrences, linked_items, latent_terms, tfidf)
+            _, latent_terms, term_weights = _flat(weights)
+            scores = case_scores(users[item_of_term], terms, occurrences, linked_items, latent_terms, term_weights)
             threshold = best_threshold(fires[construct], scores[construct])
             cases = cases.append_column(column, pa.array(scores > threshold))
         verify = cases.filter(pa.array(~construct))
@@ -131,7 +140,7 @@ def case_scores(
     occurrences: np.ndarray,
     linked_items: np.ndarray,
     latent_terms: np.ndarray,
-    tfidf: np.ndarray,
+    term_weights: np.ndarray,
 ) -> np.ndarray:
     """Score the cases of a latent by the terms that their linked items share with it; equation in `judge_by_terms`.
 
@@ -139,21 +148,21 @@ def case_scores(
     ----------
     cases, terms, occurrences : (R,) of each term of each linked item of a case: the case, the term's hash, n_it.
     linked_items : (C,) number of linked items of each case.
-    latent_terms, tfidf : (T,) hashes and tfidf of the latent's terms.
+    latent_terms, term_weights : (T,) hashes and weights of the latent's terms.
 
     Returns
     -------
     (C,) scores; cases with the same terms have the same score, in whatever order these stand.
     """
     totals = np.zeros(len(linked_items), dtype=np.int64)
-    largest = tfidf.max(initial=0.0)
+    largest = np.abs(term_weights).max(initial=0.0)
     if largest == 0:
         return totals.astype(np.float64)
     order = np.argsort(latent_terms)
     place = np.searchsorted(latent_terms[order], terms)
     place[place == len(order)] = 0
     shared = latent_terms[order][place] == terms
-    steps = np.rint(tfidf[order] / largest * WEIGHT_STEPS).astype(np.int64)
+    steps = np.rint(term_weights[order] / largest * WEIGHT_STEPS).astype(np.int64)
     np.add.at(totals, cases[shared], steps[place[shared]] * occurrences[shared].astype(np.int64))
     scores: np.ndarray = totals / WEIGHT_STEPS * largest / linked_items
     return scores

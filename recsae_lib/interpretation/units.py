@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.evidence import link_latents_to_items
@@ -38,10 +37,8 @@ class Units:
 
 
 def judge_baseline(
-    spark: SparkSession,
     kind: str,
     activations: DataFrame,
-    directions: np.ndarray,
     linked: DataFrame,
     items: DataFrame,
     settings: Settings,
@@ -51,14 +48,13 @@ def judge_baseline(
     Parameters
     ----------
     activations : (user_id, latent_ids, activations) of the units; kept in memory or on disk by Spark until `release`.
-    directions : (units, d), the vector that each unit stands for in the space of representations.
     linked : (user_id, item_ids).
     """
     activations = activations.persist()
     construct = in_construct_half(F.col("user_id"), settings.evidence.salt)
     latent_items = keep(link_latents_to_items(activations.where(construct), linked, settings.evidence.items_per_latent))
     terms = keep(concept_terms(latent_items, items, settings.terms))
-    neighbours = neighbours_of(spark, directions, settings.verification.neighbours)
+    neighbours = neighbours_of(latent_items, settings.verification.neighbours)
     verdicts = verify_units(activations, linked, items, terms, neighbours, settings)
     verdicts.release()
     return Units(kind, activations, latent_items, terms, verdicts.scores, (latent_items, terms))

@@ -81,12 +81,6 @@ def dimension_batches(mean: Sequence[float], deviation: Sequence[float], k: int)
     return encode
 
 
-def dimension_directions(dimension: int) -> np.ndarray:
-    """Direction (2d, d) that each unit of `dimension_batches` stands for: ±1 in its own dimension."""
-    identity = np.eye(dimension, dtype=np.float32)
-    return np.stack([identity, -identity], axis=1).reshape(2 * dimension, dimension)
-
-
 @lru_cache(maxsize=1)
 def _worker_sae(folder: Path, digest: str) -> SparseAutoencoder:
     """Load the weights once a worker process; the digest is part of the key because a folder may be written anew."""

@@ -183,6 +183,7 @@ CONCEPT_TERMS = _derived(
         column("kind", STRING, "word (of item text) or feature (genre, tag, category)"),
         column("tf", DOUBLE, "Share of the term in the evidence of the latent"),
         column("tfidf", DOUBLE, "tf times the inverse frequency of the term"),
+        column("lift", DOUBLE, "tf over the share of the term in the evidence of all latents together"),
         column("z_score", DOUBLE, "Log-odds ratio against all other latents, in standard deviations"),
         column("q_value", DOUBLE, "Binomial p-value after Benjamini-Hochberg over the tested terms; 1 if not tested"),
         column("significant", BOOLEAN, "Whether q_value undercuts the limit of the settings"),

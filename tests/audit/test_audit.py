@@ -13,7 +13,6 @@ from recsae_lib.audit import run_audit
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.units import judge_baseline, release
-from recsae_lib.sae.store import load_sae
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.store import audit_tables
 from tests.planted import FEATURES
@@ -101,12 +100,9 @@ def test_concepts_of_the_planted_data_are_interpretable_and_shuffled_ones_are_no
         [(user, row["latent_ids"], row["activations"]) for user, row in zip(users, activations, strict=True)],
         "user_id string, latent_ids array<int>, activations array<float>",
     )
-    sae = load_sae(context.registry.fetch(context.sae_name, 1))
     units = judge_baseline(
-        context.spark,
         "shuffled",
         shuffled,
-        sae.W_dec.detach().numpy(),
         linked_items(context.warehouse.read_published(tables.RECOMMENDATIONS), context.settings.evidence),
         context.warehouse.read_published(tables.ITEMS),
         context.settings,

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from sklearn.metrics.pairwise import cosine_similarity
 
 from recsae_lib.concepts import neighbours as neighbours_module
-from recsae_lib.concepts.neighbours import nearest_units, neighbours_of
+from recsae_lib.concepts.neighbours import PROFILE_WIDTH, evidence_profiles, nearest_units, neighbours_of
 
 
 def expected(directions: np.ndarray, number: int) -> dict[int, list[int]]:
@@ -30,24 +30,53 @@ def found(directions: np.ndarray, number: int) -> dict[int, list[int]]:
 
 
 def test_rows_with_rank(spark: SparkSession) -> None:
-    directions = np.array([[1, 0], [2, 0.2], [0, 0], [0, 3], [-1, 0]], dtype=np.float32)
-    neighbours = neighbours_of(spark, directions, 2)
+    rows = [(0, "a", 2.0), (0, "b", 2.0), (1, "a", 5.0), (1, "b", 4.0), (3, "b", 1.0), (3, "c", 3.0), (4, "d", 1.0)]
+    neighbours = neighbours_of(spark.createDataFrame(rows, "latent_id int, item_id string, weight double"), 2)
     assert neighbours.dtypes == [("latent_id", "int"), ("neighbour_id", "int"), ("rank", "int")]
     assert sorted(map(tuple, neighbours.collect())) == [
         (0, 1, 1),
         (0, 3, 2),
         (1, 0, 1),
         (1, 3, 2),
-        (3, 0, 2),  # as far as unit 4: the smaller id
-        (3, 1, 1),
+        (3, 0, 1),
+        (3, 1, 2),
+        (4, 0, 1),  # shares nothing with anybody: the smallest ids
         (4, 1, 2),
-        (4, 3, 1),
     ]
 
 
-def test_opposite_signs_of_a_dimension_are_the_last_to_be_neighbours() -> None:
-    directions = np.stack([np.eye(3), -np.eye(3)], axis=1).reshape(6, 3)
-    assert found(directions, 5)[2] == [0, 1, 4, 5, 3]
+def plain_profiles(weights: np.ndarray) -> np.ndarray:
+    """v of the docstring, (units, items), for units that all have evidence."""
+    shares = weights / weights.sum(1, keepdims=True)
+    commonness = shares.sum(0) / shares.sum()
+    return np.divide(shares, np.sqrt(commonness), out=np.zeros_like(shares), where=commonness > 0)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**31), units=st.integers(1, 12), items=st.integers(1, 40))
+def test_profiles_have_the_cosines_of_the_equation_in_whatever_order(seed: int, units: int, items: int) -> None:
+    random = np.random.default_rng(seed)
+    weights = random.random((units, items)) * (random.random((units, items)) < 0.5)
+    weights[:, 0] += 0.1
+    latents, of_item = weights.nonzero()
+    signed = of_item.astype(np.int64) | (of_item.astype(np.int64) % 2 << 32)  # a place of its own for each
+    order = random.permutation(len(latents))
+    profiles = evidence_profiles(latents[order], signed[order], weights[latents, of_item][order])
+    assert profiles.shape == (units, PROFILE_WIDTH)
+    np.testing.assert_allclose(cosine_similarity(profiles), cosine_similarity(plain_profiles(weights)), atol=1e-5)
+    assert evidence_profiles(latents, signed, weights[latents, of_item]).tobytes() == profiles.tobytes()
+
+
+def test_hashing_keeps_cosines_of_many_items(spark: SparkSession) -> None:
+    random = np.random.default_rng(3)
+    weights = random.random((30, 20_000)) * (random.random((30, 20_000)) < 0.01)
+    weights[1] = weights[0] + (random.random(20_000) < 0.002)
+    latents, of_item = weights.nonzero()
+    hashes = random.integers(-(2**63), 2**63, 20_000)[of_item]
+    hashed = cosine_similarity(evidence_profiles(latents, hashes, weights[latents, of_item]))
+    errors = np.abs(hashed - cosine_similarity(plain_profiles(weights)))
+    assert errors.max() < 5 / np.sqrt(PROFILE_WIDTH)
+    assert hashed[0, 1] > 0.5 > np.delete(hashed[0], [0, 1]).max()
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -67,5 +96,6 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_other_unit_gives_no_neighbour(spark: SparkSession) -> None:
-    assert neighbours_of(spark, np.ones((1, 4)), 3).collect() == []
-    assert neighbours_of(spark, np.zeros((5, 4)), 3).collect() == []
+    columns = "latent_id int, item_id string, weight double"
+    assert neighbours_of(spark.createDataFrame([(2, "a", 1.0)], columns), 3).collect() == []
+    assert neighbours_of(spark.createDataFrame([], columns), 3).collect() == []

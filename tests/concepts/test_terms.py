@@ -106,8 +106,8 @@ def expected_terms(links: list[Link], items: list[Item], settings: TermSettings)
             tail = beta.cdf(pi, y, n[latent] - y + 1)
             p_values.append(min(1.0, tail / binom.sf(settings.minimum_items - 1, number[latent], pi)))
             users = support[latent][term]
-            rows.append([tf, tf * idf, z, len(users), max(users)])
-        tested = [k for k, row in enumerate(rows) if row[3] >= settings.minimum_items]
+            rows.append([tf, tf * idf, tf / p, z, len(users), max(users)])
+        tested = [k for k, row in enumerate(rows) if row[4] >= settings.minimum_items]
         q_values = dict.fromkeys(range(len(rows)), 1.0)
         q_values.update(zip(tested, false_discovery_control([p_values[k] for k in tested]), strict=True))
         order = sorted(range(len(names)), key=lambda k: (-round(rows[k][1], 12), names[k]))
@@ -137,6 +137,7 @@ def test_terms_are_those_of_a_plain_computation(spark: SparkSession, changed: di
         (row["latent_id"], row["term"], row["kind"]): (
             row["tf"],
             row["tfidf"],
+            row["lift"],
             row["z_score"],
             row["items"],
             row["users"],
@@ -157,7 +158,7 @@ def test_columns_are_those_of_the_table(spark: SparkSession) -> None:
     declared = {field.name: field.dataType for field in CONCEPT_TERMS.schema if field.name not in ("dt", "sae_version")}
     assert {field.name: field.dataType for field in terms.schema} == declared
     assert [tuple(row) for row in terms.collect()] == [
-        (0, "star", "word", 1.0, pytest.approx(math.log(2)), 0.0, 1.0, False, 1, 2, 1)
+        (0, "star", "word", 1.0, pytest.approx(math.log(2)), 1.0, 0.0, 1.0, False, 1, 2, 1)
     ]
 
 
@@ -233,7 +234,7 @@ def test_the_scale_of_activations_changes_nothing(spark: SparkSession) -> None:
     scaled = [(latent, item, 1000 * weight, users, rank) for latent, item, weight, users, rank in links]
     rows, again = compute(spark, links, items), compute(spark, scaled, items)
     assert [row["term"] for row in rows] == [row["term"] for row in again]
-    for name in ("tf", "tfidf", "z_score", "q_value"):
+    for name in ("tf", "tfidf", "lift", "z_score", "q_value"):
         np.testing.assert_allclose([row[name] for row in again], [row[name] for row in rows], rtol=1e-6)
 
 

@@ -63,7 +63,7 @@ class World:
         self.terms = concept_terms(latent_items, self.items, SETTINGS.terms).cache()
         live = self.terms.select("latent_id").distinct()
         self.labels = interpret_with_terms(live, self.terms, SETTINGS.interpretation).cache()
-        self.neighbours = neighbours_of(spark, random.normal(size=(len(FEATURES), 8)), 5)
+        self.neighbours = neighbours_of(latent_items, 5)
 
 
 def oracle(request: Any) -> str:

@@ -55,8 +55,8 @@ def frames(spark: SparkSession) -> tuple[DataFrame, DataFrame, DataFrame]:
         .groupBy("item_id")
         .agg(F.collect_list(F.struct("term", "kind", "occurrences")).alias("terms")),
         spark.createDataFrame(
-            CONCEPT_TERMS, "latent_id int, term string, kind string, tfidf double, significant boolean"
-        ),
+            CONCEPT_TERMS, "latent_id int, term string, kind string, tf double, significant boolean"
+        ).withColumn("lift", F.lit(math.e)),
     )
 
 
@@ -91,15 +91,15 @@ def test_scores_agree_with_the_equation_in_whatever_order(seed: int, pairs: int,
     random = np.random.default_rng(seed)
     cases, terms = random.integers(0, 5, pairs), random.integers(-9, 9, pairs)
     occurrences, linked_items = random.integers(1, 6, pairs).astype(float), random.integers(1, 9, 5)
-    latent_terms, tfidf = random.permutation(np.arange(-9, 9))[:of_latent], random.random(of_latent)
-    scores = case_scores(cases, terms, occurrences, linked_items, latent_terms, tfidf)
-    weight = dict(zip(latent_terms.tolist(), tfidf.tolist(), strict=True))
+    latent_terms, weights = random.permutation(np.arange(-9, 9))[:of_latent], random.normal(size=of_latent)
+    scores = case_scores(cases, terms, occurrences, linked_items, latent_terms, weights)
+    by_term = dict(zip(latent_terms.tolist(), weights.tolist(), strict=True))
     expected = np.zeros(5)
     for case, term, number in zip(cases, terms.tolist(), occurrences, strict=True):
-        expected[case] += weight.get(term, 0.0) * number
+        expected[case] += by_term.get(term, 0.0) * number
     assert scores == pytest.approx(expected / linked_items, rel=1e-9, abs=1e-9)
     order, own = random.permutation(pairs), random.permutation(of_latent)
-    again = case_scores(cases[order], terms[order], occurrences[order], linked_items, latent_terms[own], tfidf[own])
+    again = case_scores(cases[order], terms[order], occurrences[order], linked_items, latent_terms[own], weights[own])
     assert again.tolist() == scores.tolist()
 
 

@@ -19,21 +19,19 @@ from recsae_lib.warehouse.tables import CONCEPT_SCORES, VERIFICATION_CASES
 
 pytestmark = pytest.mark.integration
 
-FEATURES = ("comedy", "horror", "western", "musical", "crime", "war")
-LATENTS_A_FEATURE = 10
-USERS = 420
+FEATURES = [f"genre{number}" for number in range(24)]
+USERS = 960
 SETTINGS = Settings()
 
 
 @dataclass
 class World:
-    """Users who like one feature each; every latent fires for half of the users of one feature."""
+    """Users who like one feature each; latent n fires for those of feature n, and for some others."""
 
     spark: SparkSession
     fired: list[dict[int, float]]
     linked: DataFrame
     items: DataFrame
-    directions: np.ndarray
 
     def activations(self, of_user: np.ndarray) -> DataFrame:
         """Give user n the activations made for user `of_user[n]`."""
@@ -45,20 +43,19 @@ class World:
         construct = in_construct_half(F.col("user_id"), SETTINGS.evidence.salt)
         latent_items = link_latents_to_items(activations.where(construct), self.linked, 100).cache()
         terms = concept_terms(latent_items, self.items, SETTINGS.terms).cache()
-        neighbours = neighbours_of(self.spark, self.directions, SETTINGS.verification.neighbours)
+        neighbours = neighbours_of(latent_items, SETTINGS.verification.neighbours)
         return verify_units(activations, self.linked, self.items, terms, neighbours, SETTINGS)
 
 
 @pytest.fixture(scope="module")
 def world(spark: SparkSession) -> World:
     random = np.random.default_rng(8)
-    latents = LATENTS_A_FEATURE * len(FEATURES)
     likes = np.arange(USERS) % len(FEATURES)
     fired = [
         {
-            int(latent): float(1 + random.random())
-            for latent in range(latents)
-            if latent % len(FEATURES) == liked and random.random() < 0.5
+            latent: float(1 + random.random())
+            for latent in range(len(FEATURES))
+            if latent == liked or random.random() < 0.004
         }
         for liked in likes
     ]
@@ -76,7 +73,6 @@ def world(spark: SparkSession) -> World:
             [(item, "", text, features) for item, text, features in catalogue],
             "item_id string, title string, text string, features array<string>",
         ).cache(),
-        random.normal(size=(latents, 8)),
     )
 
 
@@ -88,11 +84,10 @@ def planted(world: World) -> Verdicts:
 
 def test_planted_concepts_are_interpretable(planted: Verdicts) -> None:
     scores = {row["latent_id"]: row for row in planted.scores.collect()}
-    latents = LATENTS_A_FEATURE * len(FEATURES)
-    assert sorted(scores) == list(range(latents))
+    assert sorted(scores) == list(range(len(FEATURES)))
     assert np.mean([row["interpretable"] for row in scores.values()]) > 0.9
     named = {latent: row["best_feature"] for latent, row in scores.items()}
-    assert sum(named[latent] == FEATURES[latent % len(FEATURES)] for latent in named) > 0.9 * latents
+    assert sum(named[latent] == FEATURES[latent] for latent in named) > 0.8 * len(FEATURES)
     assert min(row["best_feature_auc"] for row in scores.values() if row["best_feature"]) > 0.6
     from_the_job = ("dt", "sae_version", "llm_model", "prompt_version")
     for frame, table in ((planted.scores, CONCEPT_SCORES), (planted.cases.drop("judged_by_dealt"), VERIFICATION_CASES)):
@@ -109,7 +104,7 @@ def test_only_the_verify_half_judges(planted: Verdicts) -> None:
 
 def test_activations_dealt_out_anew_are_not_interpretable(world: World) -> None:
     scores = world.verify(np.random.default_rng(1).permutation(USERS)).scores.collect()
-    assert len(scores) == LATENTS_A_FEATURE * len(FEATURES)
+    assert len(scores) == len(FEATURES)
     assert np.mean([row["interpretable"] for row in scores]) <= 0.05
     assert np.mean([row["best_feature"] is not None for row in scores]) <= 0.1
     judged = [row["confidence"] for row in scores if row["confidence"] is not None]

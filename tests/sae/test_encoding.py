@@ -9,7 +9,7 @@ import torch
 
 from recsae_lib.errors import InputError
 from recsae_lib.sae import encoding
-from recsae_lib.sae.encoding import dimension_batches, dimension_directions, encode_batches
+from recsae_lib.sae.encoding import dimension_batches, encode_batches
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae
 
@@ -137,8 +137,3 @@ def test_raw_dimensions_are_units_one_for_each_sign() -> None:
 def test_more_units_asked_for_than_there_are() -> None:
     (encoded,) = dimension_batches([0.0, 0.0], [1.0, 1.0], k=8)(iter([lists([[1.0, -3.0]])]))
     assert encoded.column(1).to_pylist() == [[3, 0]]
-
-
-def test_directions_of_raw_dimensions() -> None:
-    assert dimension_directions(2).tolist() == [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
-    assert dimension_directions(2).dtype == np.float32
