@@ -10,9 +10,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from pyspark.sql import SparkSession
 
+from recsae_lib import cli
 from recsae_lib.config import load_settings
 from recsae_lib.job import JobContext
 from recsae_lib.warehouse.store import Warehouse
@@ -29,6 +31,17 @@ PLANTED_SETTINGS: dict[str, Any] = {
     "recommender": {"dimension": 16, "sasrec": {"inner_dimension": 16, "dropout": 0.1, "epochs": 30}},
     "recommendations": {"top_n": 10, "context_items": 10},
     "sae": {"expansion_factor": 2, "k": 2, "batch_size": 256, "epochs": 30, "learning_rate": 0.002},
+}
+
+# What suits the Spark of a test, whose queries are tiny: a list of rows is one task, and what is run once is not worth
+# optimising.
+TINY_QUERIES = {
+    "spark.driver.memory": "1g",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.default.parallelism": "1",
+    "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="
+    f"{REPOSITORY / 'conf' / 'spark' / 'log4j2.properties'}",
 }
 
 
@@ -63,9 +76,23 @@ class Workspace:
         """Run the whole audit."""
         return self.recsae("audit", "--conf", "conf/planted.yaml", "--dt", DT.isoformat())
 
+    def recsae_here(self, *arguments: str) -> int:
+        """Run the command `recsae` in the tests' process and warm Spark session; returns its exit code."""
+        settings = [argument for setting in self._here for argument in ("--set", setting)]
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*arguments, *settings])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
     def context(self, job: str, *overrides: str, dt: date = DT) -> JobContext:
         """Return the context of a job that runs in the tests' process, on the same warehouse, registry and files."""
-        here = [
+        settings = load_settings(None, self.folder / "conf" / "planted.yaml", [*self._here, *overrides])
+        return JobContext(job, settings, dt)
+
+    @property
+    def _here(self) -> list[str]:
+        """Settings by which what runs in the tests' process finds this folder and its warehouse."""
+        return [
             f"catalog={self.catalog}",
             f"paths.var={self.folder}/var",
             f"paths.bulk={self.folder}/var/bulk",
@@ -74,8 +101,6 @@ class Workspace:
             f"dataset.interactions={self.folder}/data/interactions.csv",
             f"dataset.items={self.folder}/data/items.csv",
         ]
-        settings = load_settings(None, self.folder / "conf" / "planted.yaml", [*here, *overrides])
-        return JobContext(job, settings, dt)
 
     def warehouse(self, dt: date = DT) -> Warehouse:
         """Return the tables as the audit of `dt` sees them."""

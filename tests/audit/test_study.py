@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -37,8 +36,9 @@ def write_study(workspace: Workspace, **changes: Any) -> None:
     (workspace.folder / "conf" / "trial.yaml").write_text(content, encoding="utf-8")
 
 
-def compare(workspace: Workspace) -> CompletedProcess[str]:
-    return workspace.recsae("compare", "--conf", "conf/trial.yaml", "--dt", DT.isoformat())
+def compare(workspace: Workspace) -> int:
+    conf = workspace.folder / "conf" / "trial.yaml"
+    return workspace.recsae_here("compare", "--conf", str(conf), "--dt", DT.isoformat())
 
 
 def rows_of(workspace: Workspace) -> list[tuple[Any, ...]]:
@@ -48,24 +48,24 @@ def rows_of(workspace: Workspace) -> list[tuple[Any, ...]]:
 
 @pytest.mark.integration
 def test_a_study_is_run_compared_and_not_run_again(
-    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workspace = open_workspace(spark, tmp_path_factory.mktemp("study"), "study")
+    workspace = open_workspace(spark, tmp_path / "study", "study")
     absent = {"kind": "module", "module": {"factory": "no_such_package:build", "item_embeddings": "items.weight"}}
     impossible = {"planted": {"bpr_mf": {"recommender": absent}}}
     write_study(workspace, pairs=impossible)
-    first = compare(workspace)
-    assert first.returncode == 3, first.stderr
-    assert "refused: bpr_mf on planted" in first.stderr
-    assert "no_such_package:build cannot be imported" in first.stderr
+    assert compare(workspace) == 3
+    assert "refused: bpr_mf on planted" in capsys.readouterr().err
+    assert "no_such_package:build cannot be imported" in caplog.text
     assert {row[2] for row in rows_of(workspace)} == {"deep"}
 
     write_study(workspace)
-    second = compare(workspace)
-    assert second.returncode == 0, second.stderr
-    assert "planted: 1 of 2 audits are done" in second.stderr
-    assert "compare: bpr_mf on planted" in second.stderr
-    assert "compare: deep on planted" not in second.stderr
+    caplog.clear()
+    assert compare(workspace) == 0
+    shown = capsys.readouterr().out
+    assert "planted: 1 of 2 audits are done" in caplog.text
+    assert "compare: bpr_mf on planted" in caplog.text
+    assert "compare: deep on planted" not in caplog.text
     table = rows_of(workspace)
     assert {row[2:4] for row in table} == {("bpr_mf", "last"), ("deep", "last"), ("deep", "blocks.0")}
     values = {row[2:6]: row[6] for row in table}
@@ -88,13 +88,13 @@ def test_a_study_is_run_compared_and_not_run_again(
         values["deep", "blocks.0", "sae", "fvu"]
     )
 
-    third = compare(workspace)
-    assert third.returncode == 0, third.stderr
-    assert "planted: 2 of 2 audits are done" in third.stderr
-    assert "started for" not in third.stderr
-    assert third.stdout == second.stdout
+    caplog.clear()
+    assert compare(workspace) == 0
+    assert "planted: 2 of 2 audits are done" in caplog.text
+    assert "started for" not in caplog.text
+    assert capsys.readouterr().out == shown
     assert rows_of(workspace) == table
-    assert "deep, site blocks.0" in third.stdout
+    assert "deep, site blocks.0" in shown
 
 
 def study_file(tmp_path: Path, content: Any) -> Path:

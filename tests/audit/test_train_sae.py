@@ -10,11 +10,16 @@ import sys
 from pathlib import Path
 
 import mlflow
+import pyarrow.parquet as pq
 import pytest
 import torch
 from mlflow import MlflowClient
 
+from jobs import train_sae
+from recsae_lib.errors import InputError
+from recsae_lib.job import execute
 from recsae_lib.registry import Registry
+from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.sae.store import load_sae
 from tests.workspace import DT, REPOSITORY, Workspace
 
@@ -40,7 +45,14 @@ def registry(workspace: Workspace) -> Registry:
 
 
 def train(workspace: Workspace, *overrides: str) -> int:
-    """Run the job; returns the candidate's version."""
+    """Run the job in the tests' process; returns the candidate's version."""
+    context = workspace.context("train_sae", *overrides)
+    execute(context, train_sae.run)
+    return context.sae_version
+
+
+def train_apart(workspace: Workspace, *overrides: str) -> int:
+    """Run the job in a process of its own, as the one that is stopped; returns the candidate's version."""
     sets = [argument for override in overrides for argument in ("--set", override)]
     answer = workspace.recsae("run", "train_sae", *ARGUMENTS, *sets)
     assert answer.returncode == 0, answer.stderr
@@ -64,13 +76,13 @@ def test_stopped_by_a_signal_it_says_so_and_goes_on_to_the_same_weights(copy: Wo
     (killed,) = client.search_runs(
         [client.get_experiment_by_name(NAME).experiment_id], "attributes.status = 'KILLED' and tags.job = 'train_sae'"
     )
-    resumed = train(copy, *longer)
+    resumed = train_apart(copy, *longer)
     assert resumed > before[0].number
     assert len(client.get_metric_history(registry(copy).versions(NAME)[0].run_id, "epoch_fvu")) > len(
         client.get_metric_history(killed.info.run_id, "epoch_fvu")
     )
     # A version is known by the digest of its weights: training once more without a stop gives the same one.
-    assert train(copy, *longer) == resumed
+    assert train_apart(copy, *longer) == resumed
     assert len(registry(copy).versions(NAME)) == len(before) + 1
 
 
@@ -88,11 +100,17 @@ def test_processes_train_one_sae_together(copy: Workspace) -> None:
 
 
 def test_more_processes_than_row_groups_are_refused(copy: Workspace) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "6"]
+    bulk = str(copy.folder / "var" / "bulk")
+    training = Path(RepresentationSet(bulk, "recommender-planted", 1, "last", "training", DT).path)
+    first, *others = sorted(training.glob("*.parquet"))
+    pq.write_table(pq.ParquetFile(first).read(), first)
+    for other in others:
+        other.unlink()
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     job = [str(REPOSITORY / "jobs" / "train_sae.py"), *ARGUMENTS]
     answer = subprocess.run([*command, *job], cwd=copy.folder, capture_output=True, text=True, check=False)
     assert answer.returncode != 0
-    assert "too few for 6 training processes" in answer.stderr
+    assert "too few for 2 training processes" in answer.stderr
     assert "representations.minimum_row_groups" in answer.stderr
 
 
@@ -140,8 +158,5 @@ def test_latents_of_a_warm_start_keep_their_places(copy: Workspace) -> None:
     )
     assert torch.cosine_similarity(before, warm_directions).mean() > 0.9
     assert torch.cosine_similarity(before, cold_directions).mean() < 0.5
-    refused = copy.recsae(
-        "run", "train_sae", *ARGUMENTS, "--set", "sae.start=champion", "--set", "sae.expansion_factor=3"
-    )
-    assert refused.returncode == 2
-    assert "sae.start to random" in refused.stderr
+    with pytest.raises(InputError, match=r"sae\.start to random"):
+        train(copy, "sae.start=champion", "sae.expansion_factor=3")
