@@ -16,6 +16,7 @@ from pyspark import StorageLevel
 
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
+from recsae_lib.frames import free, keep
 from recsae_lib.job import JobContext, log, main
 from recsae_lib.recommenders.external import External
 from recsae_lib.recommenders.inputs import model_inputs
@@ -25,6 +26,7 @@ from recsae_lib.representations.extract import count_unknown, extract, site_colu
 from recsae_lib.representations.item_embeddings import item_embeddings
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.write import write_representations, write_sets
+from recsae_lib.side_by_side import side_by_side
 from recsae_lib.warehouse import tables
 
 
@@ -36,12 +38,13 @@ def run(context: JobContext) -> None:
     settings, factory = context.settings.representations, context.settings.recommender.factory
     folder = context.registry.fetch(context.recommender_name, context.model_version)
     interactions = context.warehouse.read_filled(tables.INTERACTIONS)
-    histories = model_inputs(interactions, folder).persist(StorageLevel.DISK_ONLY)
+    histories = keep(model_inputs(interactions, folder))
     if unknown := count_unknown(histories, folder):
         log.warning("extract_representations: %s users are unknown to the model and left out", f"{unknown:,}")
-    for rows in get_args(RowKind):
+
+    def write(rows: RowKind) -> None:
         if not (sites := sites_of(rows, settings)):
-            continue
+            return
         sets = {site_column(site): _set_of(context, rows, site) for site in sites}
         written = write_sets(
             extract(histories, folder, rows, settings, context.settings.seed, factory),
@@ -59,8 +62,10 @@ def run(context: JobContext) -> None:
                 written[column].bytes / 2**20,
                 written[column].row_groups,
             )
+
+    side_by_side(write, get_args(RowKind))
     _write_item_embeddings(context, folder)
-    histories.unpersist()
+    free(histories)
 
 
 def _land_own(context: JobContext) -> None:

@@ -11,7 +11,8 @@ judge as the SAE. All kinds are compared by the term scorer; of judge llm the me
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable
 from functools import reduce
 
 import pandas as pd
@@ -33,6 +34,7 @@ from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.sae.encoding import ENCODED_COLUMNS, dimension_batches, encode_batches
 from recsae_lib.sae.store import load_sae
 from recsae_lib.shipping import ship_folder
+from recsae_lib.side_by_side import side_by_side
 from recsae_lib.warehouse import tables
 
 Metrics = dict[tuple[str, str], float | None]
@@ -40,7 +42,7 @@ Metrics = dict[tuple[str, str], float | None]
 
 @for_each_site
 def run(context: JobContext) -> None:
-    """Measure one kind of units after the other; write concept_coverage, then audit_metrics."""
+    """Measure all kinds of units side by side; write concept_coverage, then audit_metrics."""
     warehouse, settings = context.warehouse, context.settings
     items = warehouse.read_filled(tables.ITEMS).cache()
     last = RepresentationSet.of(
@@ -49,9 +51,8 @@ def run(context: JobContext) -> None:
     representations = context.spark.read.parquet(last.require()).select("user_id", "representation")
     embeddings = context.spark.read.parquet(last.item_embeddings())
 
-    coverage: list[DataFrame] = []
-    metrics = {**recorded_metrics(context), **data_metrics(context), **llm_metrics(context)}
-    for units in all_units(context, representations, items):
+    def measure(units_of: Callable[[], Units]) -> tuple[DataFrame, Metrics]:
+        units = units_of()
         rows = concept_coverage(
             units.scores,
             units.concept_terms,
@@ -61,7 +62,6 @@ def run(context: JobContext) -> None:
             settings.coverage,
             settings.verification,
         )
-        coverage.append(rows.withColumn("unit_kind", F.lit(units.kind)))
         measured = verdict_metrics(units.scores, context)
         if units.kind != "shuffled":  # whatever its label, a latent has the same users and items
             measured.update(association_metrics(units.scores))
@@ -76,7 +76,6 @@ def run(context: JobContext) -> None:
                     settings.coverage.coherence_cases,
                 )
             )
-        metrics.update({(units.kind, name): value for name, value in measured.items()})
         log.info(
             "measure_coverage: %s: %.0f live units, %.0f interpretable, %.2f expected by chance",
             units.kind,
@@ -86,6 +85,13 @@ def run(context: JobContext) -> None:
             ),
         )
         release(units)
+        return rows.withColumn("unit_kind", F.lit(units.kind)), {
+            (units.kind, n): value for n, value in measured.items()
+        }
+
+    coverage, measured = zip(*side_by_side(measure, all_units(context, representations, items)), strict=True)
+    recorded = {**recorded_metrics(context), **data_metrics(context), **llm_metrics(context)}
+    metrics = {**recorded, **reduce(operator.or_, measured)}
     version = F.lit(context.sae_version)
     warehouse.replace(
         tables.CONCEPT_COVERAGE, reduce(DataFrame.unionByName, coverage).withColumn("sae_version", version)
@@ -95,23 +101,34 @@ def run(context: JobContext) -> None:
     warehouse.replace(tables.AUDIT_METRICS, values.withColumn("sae_version", version))
 
 
-def all_units(context: JobContext, representations: DataFrame, items: DataFrame) -> Iterator[Units]:
-    """Yield the SAE's latents as they stand in the tables, with their own terms and with those of others, then each
-    baseline when its turn comes.
+def all_units(context: JobContext, representations: DataFrame, items: DataFrame) -> list[Callable[[], Units]]:
+    """Return what makes the units of each kind: the SAE's latents as they stand in the tables, with their own terms and
+    with those of others, and both baselines.
     """
     warehouse, settings, spark = context.warehouse, context.settings, context.spark
     activations, latent_items = warehouse.read_filled(tables.LATENT_ACTIVATIONS), warehouse.read(tables.LATENT_ITEMS)
     terms, shuffled = warehouse.read(tables.CONCEPT_TERMS), warehouse.read(tables.SHUFFLED_SCORES)
-    yield Units("sae", activations, latent_items, terms, warehouse.read(tables.CONCEPT_SCORES).where("judge = 'terms'"))
-    yield Units("shuffled", activations, latent_items, dealt_terms(terms, shuffled), shuffled)
     linked = linked_items(warehouse.read_filled(tables.RECOMMENDATIONS), settings.evidence)
     initial = context.registry.fetch(context.sae_name, context.sae_version) / "initial"
     sae = load_sae(initial)
-    untrained = representations.mapInArrow(encode_batches(ship_folder(spark, initial)), ENCODED_COLUMNS)
-    yield judge_baseline("init", untrained, linked, items, settings)
-    means, deviations = moments(representations, sae.dimension)
-    dimensions = representations.mapInArrow(dimension_batches(means, deviations, sae.k), ENCODED_COLUMNS)
-    yield judge_baseline("dimension", dimensions, linked, items, settings)
+
+    def latents() -> Units:
+        scores = warehouse.read(tables.CONCEPT_SCORES).where("judge = 'terms'")
+        return Units("sae", activations, latent_items, terms, scores)
+
+    def with_terms_of_others() -> Units:
+        return Units("shuffled", activations, latent_items, dealt_terms(terms, shuffled), shuffled)
+
+    def untrained() -> Units:
+        encoded = representations.mapInArrow(encode_batches(ship_folder(spark, initial)), ENCODED_COLUMNS)
+        return judge_baseline("init", encoded, linked, items, settings)
+
+    def dimensions() -> Units:
+        means, deviations = moments(representations, sae.dimension)
+        encoded = representations.mapInArrow(dimension_batches(means, deviations, sae.k), ENCODED_COLUMNS)
+        return judge_baseline("dimension", encoded, linked, items, settings)
+
+    return [latents, with_terms_of_others, untrained, dimensions]
 
 
 def moments(representations: DataFrame, dimension: int) -> tuple[list[float], list[float]]:

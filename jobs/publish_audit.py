@@ -18,6 +18,7 @@ from recsae_lib.concepts.publication import build_concepts
 from recsae_lib.errors import CheckError
 from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.run_record import RunRecord
+from recsae_lib.side_by_side import side_by_side
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.checks import CheckResult, SaeShape, run_checks
 from recsae_lib.warehouse.store import audit_tables
@@ -25,7 +26,7 @@ from recsae_lib.warehouse.store import audit_tables
 
 @for_each_site
 def run(context: JobContext) -> None:
-    """Check first; publish table by table; the audits row comes last and commits."""
+    """Check first; publish all tables; the audits row comes last and commits."""
     warehouse, record = context.warehouse, RunRecord.open(context.settings, context.dt)
     concepts = build_concepts(
         warehouse.read_filled(tables.LATENT_ACTIVATIONS),
@@ -45,10 +46,8 @@ def run(context: JobContext) -> None:
             f"The audit of {context.dt} is not published: {'; '.join(result.line() for result in failed)}. "
             f"Its tables stay on the branch {warehouse.branch}; main keeps the last good audit."
         )
-    for table in audit_tables():
-        warehouse.publish(table)
-    for table in audit_tables():
-        warehouse.drop_branch(table)
+    side_by_side(warehouse.publish, audit_tables())
+    side_by_side(warehouse.drop_branch, audit_tables())
     context.registry.set_alias(context.sae_name, "champion", context.sae_version)
     commit(context, record, shape, "published")
     log.info("publish_audit: published as SAE version %s, alias champion", context.sae_version)

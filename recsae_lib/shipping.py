@@ -6,9 +6,12 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
+
+LINKING = Lock()  # two threads may ship the same folder
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,10 @@ def ship_folder(spark: SparkSession, folder: Path) -> ShippedFolder:
     files = []
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         link = links / f"{_sha256(file)}-{file.name}"
-        if not link.exists():
-            link.unlink(missing_ok=True)  # its target was removed
-            link.symlink_to(file.resolve())
+        with LINKING:
+            if not link.exists():
+                link.unlink(missing_ok=True)  # its target was removed
+                link.symlink_to(file.resolve())
         spark.sparkContext.addFile(link.as_uri())
         files.append((file.name, link.name))
     return ShippedFolder(tuple(files))

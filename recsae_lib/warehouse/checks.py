@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from itertools import chain
 from typing import Literal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.config import CheckSettings
+from recsae_lib.side_by_side import side_by_side
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.tables import Table
 
@@ -89,13 +91,13 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
     shape : what the rows must agree with.
     settings : limits.
     """
-    results: list[CheckResult] = []
-    for table in tables.TABLES.values():
-        if table.name != "audits":
-            results += check_rows(table, read(table), shape)
-    results += check_counts(read)
-    results += check_metrics(read(tables.AUDIT_METRICS), settings)
-    return results
+    of_audit = [table for table in tables.TABLES.values() if table.name != "audits"]
+    results = [
+        *side_by_side(lambda table: check_rows(table, read(table), shape), of_audit),
+        check_counts(read),
+        check_metrics(read(tables.AUDIT_METRICS), settings),
+    ]
+    return list(chain.from_iterable(results))
 
 
 def check_rows(table: Table, rows: DataFrame, shape: SaeShape) -> list[CheckResult]:
