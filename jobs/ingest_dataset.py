@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from recsae_lib.datasets.reading import read_dataset, require_described_items
 from recsae_lib.errors import InputError
 from recsae_lib.job import JobContext, log, main
+from recsae_lib.side_by_side import side_by_side
 from recsae_lib.warehouse import tables
 
 
@@ -28,13 +29,15 @@ def run(context: JobContext) -> None:
             "The raw data holds no valid interaction", "Check dataset.format, and dataset.columns for your own tables"
         )
     warehouse = context.warehouse
-    counts = {
-        "interactions": warehouse.replace(tables.INTERACTIONS, dataset.interactions),
-        "items": warehouse.replace(tables.ITEMS, dataset.items),
-        "rejects": warehouse.replace(tables.REJECTS, dataset.rejects),
-    }
-    log.info("ingest_dataset: %s", ", ".join(f"{count:,} {name}" for name, count in counts.items()))
-    if counts["rejects"]:
+    written = [
+        (tables.INTERACTIONS, dataset.interactions),
+        (tables.ITEMS, dataset.items),
+        (tables.REJECTS, dataset.rejects),
+    ]
+    counts = side_by_side(lambda of_table: warehouse.replace(*of_table), written)
+    named = [f"{count:,} {table.name}" for (table, _), count in zip(written, counts, strict=True)]
+    log.info("ingest_dataset: %s", ", ".join(named))
+    if counts[-1]:
         reasons = warehouse.read(tables.REJECTS).groupBy("reason").count().orderBy(F.desc("count"), "reason").limit(5)
         for row in reasons.collect():
             log.warning("ingest_dataset: %s rows rejected: %s", f"{row['count']:,}", row["reason"])

@@ -27,6 +27,7 @@ from recsae_lib.datasets.own_tables import read_own_tables
 from recsae_lib.datasets.recbole import read_recbole
 from recsae_lib.datasets.yelp import read_yelp
 from recsae_lib.errors import InputError
+from recsae_lib.side_by_side import side_by_side
 
 log = logging.getLogger("recsae")
 
@@ -71,8 +72,7 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
     InputError : a file, table or column is missing, a file cannot be read, or its header differs.
     """
     interactions, items = _read(spark, settings, cache)
-    interactions.refuse_missing_headers()
-    items.refuse_missing_headers()
+    side_by_side(Judged.refuse_missing_headers, [interactions, items])  # reads and judges all rows of both
     kept = interactions.accepted
     count, returning = interactions.count_accepted()
     log.info("%s interactions accepted, %s of them of a user with an item again", f"{count:,}", f"{returning:,}")
