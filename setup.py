@@ -22,7 +22,7 @@ setup(
         "mlflow>=3.1,<4",
         "matplotlib>=3.7",
         "boto3>=1.34",
-        "openai>=1.50",
+        "openai[aiohttp]>=3.50",
         "pydantic>=2.6,<3",
         "pyyaml>=6.0",
         "safetensors>=0.4.3",

@@ -1,61 +1,118 @@
 """Give each live latent a label and a description: from its own terms, or by a language model.
 
 spark-submit --properties-file conf/spark/local.conf jobs/interpret_concepts.py --dt 2026-11-20
-recsae run interpret_concepts --dt 2026-11-20
+recsae run interpret_concepts --dt 2026-11-20 [--step submit|collect]
 
-With interpreter openai the answers are kept under var/work: an interrupted run asks only what has no answer yet, and
-an answer that does not fit the schema lands in concept_rejects while the latent keeps the label of its terms.
+With interpreter openai every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
+once, on whatever date and for whatever SAE, is not asked again. An answer that does not fit the schema lands in
+concept_rejects while the latent keeps the label of its terms. `--step submit` sends the requests, `--step collect`
+fetches the answers and writes the labels, with exit code 5 while some are still being worked on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.neighbours import neighbours_of
-from recsae_lib.interpretation.llm_interpreter import interpret_with_llm
+from recsae_lib.interpretation.ledger import Ledger
+from recsae_lib.interpretation.llm_interpreter import read_labels, read_records, write_interpretation_requests
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
+from recsae_lib.interpretation.transports import collect, submit
 from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.tables import Table
+
+HAS_STEPS = True
 
 
-@for_each_site
 def run(context: JobContext) -> None:
-    """Label every live latent; write labels, then refused answers (none without a language model)."""
-    warehouse = context.warehouse
-    activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
-    live = activations.select(F.explode("latent_ids").alias("latent_id")).distinct()
-    terms = warehouse.read(tables.CONCEPT_TERMS)
-    labels, rejects = label(context, live, terms)
-    version = F.lit(context.sae_version)
-    count = warehouse.replace(tables.CONCEPT_LABELS, labels.withColumn("sae_version", version))
-    refused = warehouse.replace(tables.CONCEPT_REJECTS, rejects.withColumn("sae_version", version))
-    log.info("interpret_concepts: %s labels, %s refused answers", f"{count:,}", f"{refused:,}")
+    """Label every live latent; the requests of all sites are sent before any is waited for."""
+    if context.step != "collect" and context.settings.interpretation.interpreter == "openai":
+        for_each_site(submit_requests)(context)
+    if context.step != "submit":
+        for_each_site(write_labels)(context)
 
 
-def label(context: JobContext, live: DataFrame, terms: DataFrame) -> tuple[DataFrame, DataFrame]:
-    """Return (labels, rejects) from the interpreter of the settings."""
+def submit_requests(context: JobContext) -> None:
+    """Write and send the requests; the table of requests records them before anything is sent."""
     warehouse, settings = context.warehouse, context.settings.interpretation
-    if settings.interpreter == "terms":
-        rejects = warehouse.spark.createDataFrame([], tables.CONCEPT_REJECTS.schema).drop("dt", "sae_version")
-        return interpret_with_terms(live, terms, settings), rejects
-    prompt, latent_items = load_prompt(Path(settings.prompt)), warehouse.read(tables.LATENT_ITEMS)
-    return interpret_with_llm(
-        context.spark,
-        live,
-        terms,
+    latent_items = warehouse.read(tables.LATENT_ITEMS)
+    write_interpretation_requests(
+        requests_path(context),
+        live_latents(context),
+        warehouse.read(tables.CONCEPT_TERMS),
         latent_items,
         warehouse.read_filled(tables.ITEMS),
         neighbours_of(latent_items, context.settings.verification.neighbours),
         settings,
-        prompt,
-        context.work_folder(),
-        lambda done, of_all: log.info("interpret_concepts: %s of %s answers", done, of_all),
+        load_prompt(Path(settings.prompt)),
     )
+    with open_ledger(context) as ledger:
+        ledger.intend(settings.transport)
+        write(context, tables.INTERPRETATION_REQUESTS, read_records(context.spark, ledger))
+        with recorded(context, ledger):
+            submit(ledger, settings, log_progress)
+
+
+def write_labels(context: JobContext) -> None:
+    """Write labels, refused answers (none without a language model), and what the requests cost."""
+    settings, spark = context.settings.interpretation, context.spark
+    live, terms = live_latents(context), context.warehouse.read(tables.CONCEPT_TERMS)
+    if settings.interpreter == "terms":
+        labels = interpret_with_terms(live, terms, settings)
+        rejects = spark.createDataFrame([], tables.CONCEPT_REJECTS.schema).drop("dt", "sae_version")
+        write(context, tables.INTERPRETATION_REQUESTS, read_records(spark, None))
+    else:
+        with open_ledger(context) as ledger:
+            with recorded(context, ledger):
+                collect(ledger, settings, log_progress, wait=context.step is None)
+            labels, rejects = read_labels(spark, ledger, live, terms, settings)
+    counts = write(context, tables.CONCEPT_LABELS, labels), write(context, tables.CONCEPT_REJECTS, rejects)
+    log.info("interpret_concepts: %s labels, %s refused answers", *(f"{count:,}" for count in counts))
+
+
+def live_latents(context: JobContext) -> DataFrame:
+    """The latents that fire for anybody, one row each."""
+    activations = context.warehouse.read_filled(tables.LATENT_ACTIVATIONS)
+    return activations.select(F.explode("latent_ids").alias("latent_id")).distinct()
+
+
+def open_ledger(context: JobContext) -> AbstractContextManager[Ledger]:
+    """The ledger on the requests of this date and SAE."""
+    payer = f"{context.dt} {context.job}"
+    return Ledger.open(context.ledger_path(), payer, requests_path(context), context.settings.interpretation.openai)
+
+
+@contextmanager
+def recorded(context: JobContext, ledger: Ledger) -> Iterator[None]:
+    """Write what the ledger knows into the table of requests at the end, however it comes."""
+    try:
+        yield
+    finally:
+        write(context, tables.INTERPRETATION_REQUESTS, read_records(context.spark, ledger))
+
+
+def requests_path(context: JobContext) -> Path:
+    """Requests of this date; of each SAE version its own, so that no answer lands with another's latents."""
+    return context.work_folder() / f"requests_of_sae_{context.sae_version}.jsonl"
+
+
+def write(context: JobContext, table: Table, rows: DataFrame) -> int:
+    """Replace this audit's part of a table; returns its number of rows."""
+    return context.warehouse.replace(table, rows.withColumn("sae_version", F.lit(context.sae_version)))
+
+
+def log_progress(done: int, total: int) -> None:
+    """Say how many requests are done, some twenty times a run."""
+    if done == total or done % max(1, total // 20) == 0:
+        log.info("interpret_concepts: %s of %s requests done", f"{done:,}", f"{total:,}")
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__, run, has_steps=HAS_STEPS)

@@ -20,6 +20,7 @@ from recsae_lib.job import (
     JobContext,
     add_common_arguments,
     add_estimate_argument,
+    add_step_argument,
     base_settings,
     execute,
     guarded,
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "run one job", _run, dt_required=True)
     run.add_argument("job", choices=JOBS, metavar="JOB", help=", ".join(JOBS))
     add_estimate_argument(run)
+    add_step_argument(run)
 
     sql = _command(commands, "sql", "query the published tables", _sql)
     sql.add_argument("query", help='for example "SELECT label, confidence FROM concepts ORDER BY confidence DESC"')
@@ -155,7 +157,11 @@ def _run(arguments: argparse.Namespace) -> None:
     job = importlib.import_module(f"jobs.{arguments.job}")
     if arguments.estimate and not hasattr(job, "estimate"):
         raise InputError(f"{arguments.job} asks no language model", "Run it without --estimate")
-    execute(_context(arguments, arguments.job), job.estimate if arguments.estimate else job.run)
+    if arguments.step is not None and not getattr(job, "HAS_STEPS", False):
+        raise InputError(f"{arguments.job} has no steps", "Leave --step out")
+    context = _context(arguments, arguments.job)
+    context.step = arguments.step
+    execute(context, job.estimate if arguments.estimate else job.run)
 
 
 def _sql(arguments: argparse.Namespace) -> None:

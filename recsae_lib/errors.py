@@ -24,3 +24,7 @@ class CheckError(Exception):
 
 class StoppedError(Exception):
     """A signal ended the job between two steps: its state is saved, and starting it again goes on. Exit code 4."""
+
+
+class UnfinishedError(Exception):
+    """What was submitted is still being worked on elsewhere: look again later. Exit code 5."""

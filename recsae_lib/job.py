@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
-from recsae_lib.errors import CheckError, InputError, StoppedError
+from recsae_lib.errors import CheckError, InputError, StoppedError, UnfinishedError
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
     from pyspark.sql import SparkSession
@@ -30,7 +30,10 @@ if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wai
     from recsae_lib.warehouse.store import Warehouse
 
 BASE_SETTINGS = Path("conf/base.yaml")
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED = 1, 2, 3, 4
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED, EXIT_UNFINISHED = 1, 2, 3, 4, 5
+
+Step = Literal["submit", "collect"]
+STEPS: tuple[Step, ...] = ("submit", "collect")
 
 log = logging.getLogger("recsae")
 
@@ -46,6 +49,7 @@ class JobContext:
     dt : date of the audit.
     site : probing site that is audited.
     spark_overrides : Spark properties that win over the properties file (tests).
+    step : the half of the job to run, of a job that hands work to a server; None for both, waiting in between.
     """
 
     job: str
@@ -53,6 +57,7 @@ class JobContext:
     dt: date
     site: str = DEFAULT_SITE
     spark_overrides: dict[str, str] = field(default_factory=dict)
+    step: Step | None = None
 
     @cached_property
     def _shared(self) -> dict[str, Any]:
@@ -124,13 +129,17 @@ class JobContext:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def ledger_path(self) -> Path:
+        """File of the ledger of requests to language models, the same for all dates and SAE versions of this site."""
+        return Path(self.settings.paths.var) / "llm" / f"{self.namespaces['audit']}.sqlite"
+
     def for_job(self, job: str) -> JobContext:
         """Return the context of another job of the same audit; an open session and registry are shared."""
         return self._sharing(JobContext(job, self.settings, self.dt, self.site, self.spark_overrides))
 
     def at_site(self, site: str) -> JobContext:
         """Return the context of the same job at another probing site."""
-        return self._sharing(JobContext(self.job, self.settings, self.dt, site, self.spark_overrides))
+        return self._sharing(JobContext(self.job, self.settings, self.dt, site, self.spark_overrides, self.step))
 
     def with_settings(self, settings: Settings) -> JobContext:
         """Return the context of the same job under other settings, with the same Spark properties and MLflow."""
@@ -158,6 +167,16 @@ def add_estimate_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--estimate``, of jobs that ask a language model."""
     parser.add_argument(
         "--estimate", action="store_true", help="only print what would be asked of a language model, and its cost"
+    )
+
+
+def add_step_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--step``, which jobs take that hand work to a server and fetch it later."""
+    parser.add_argument(
+        "--step",
+        choices=STEPS,
+        help="submit: send the requests and end; collect: fetch what is answered, exit code 5 while some is not; "
+        "without it: both, waiting in between",
     )
 
 
@@ -194,13 +213,20 @@ def for_each_site(run: Callable[[JobContext], None]) -> Callable[[JobContext], N
     return run_sites
 
 
-def main(file: str, run: Callable[[JobContext], None], estimate: Callable[[JobContext], None] | None = None) -> None:
+def main(
+    file: str,
+    run: Callable[[JobContext], None],
+    estimate: Callable[[JobContext], None] | None = None,
+    has_steps: bool = False,
+) -> None:
     """Entry of a job file: parse arguments, run, and exit with the code that `guarded` gives.
 
     Parameters
     ----------
-    run : the job.
+    file : the job file.
+    run : does the work.
     estimate : prints what the job would ask and cost; what ``--estimate`` calls instead, of a job that has it.
+    has_steps : whether the job takes ``--step``.
     """
     module = sys.modules["__main__"]
     parser = argparse.ArgumentParser(
@@ -209,18 +235,21 @@ def main(file: str, run: Callable[[JobContext], None], estimate: Callable[[JobCo
     add_common_arguments(parser)
     if estimate is not None:
         add_estimate_argument(parser)
+    if has_steps:
+        add_step_argument(parser)
     arguments = parser.parse_args()
     action = estimate if estimate is not None and arguments.estimate else run
-    sys.exit(
-        guarded(
-            lambda: execute(JobContext(Path(file).stem, settings_of(arguments), arguments.dt), action),
-            arguments.traceback,
-        )
-    )
+    step = arguments.step if has_steps else None
+
+    def run_job() -> float:
+        return execute(JobContext(Path(file).stem, settings_of(arguments), arguments.dt, step=step), action)
+
+    sys.exit(guarded(run_job, arguments.traceback))
 
 
 def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
-    """Run `action`; return 0, 1 (a fault of the program), 2 (bad input), 3 (a check failed) or 4 (stopped by a signal).
+    """Run `action`; return 0, 1 (a fault of the program), 2 (bad input), 3 (a check failed), 4 (stopped by a signal) or
+    5 (not finished yet).
 
     What it raises becomes one line on standard error.
     """
@@ -234,6 +263,9 @@ def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
     except StoppedError as stopped:
         print(f"recsae: {stopped}; its state is saved, start again to go on", file=sys.stderr)
         return EXIT_STOPPED
+    except UnfinishedError as unfinished:
+        print(f"recsae: not finished yet: {unfinished}; collect again later", file=sys.stderr)
+        return EXIT_UNFINISHED
     except KeyboardInterrupt:
         print("recsae: interrupted; what was finished stays, start again to go on", file=sys.stderr)
         return EXIT_FAILED

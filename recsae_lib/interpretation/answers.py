@@ -85,20 +85,24 @@ class ReadJson:
     text: str
 
 
-def read_answer(answer: JsonObject | None, shown_features: Iterable[str]) -> ConceptAnswer | RefusedAnswer:
+def read_answer(
+    answer: JsonObject | None, shown_features: Iterable[str], shown_text: str
+) -> ConceptAnswer | RefusedAnswer:
     """Turn one line of an answers file into a label or a refusal.
 
     Refused are failed requests, refusals of the model, answers that are empty, cut off, longer than 10,000 characters,
-    no JSON, or not of `ANSWER_SCHEMA`. Control characters become blanks. Features that the request did not show are
-    dropped; the others get the spelling in which they were shown.
+    no JSON, not of `ANSWER_SCHEMA`, or in the wrong language as far as the script tells: a label without a letter of
+    any script that the request is written in. Control characters become blanks. Features that the request did not
+    show are dropped; the others get the spelling in which they were shown.
 
     Parameters
     ----------
     answer : the line, None where the request has none.
     shown_features : item features in the evidence of the request.
+    shown_text : prompt and evidence of the request.
     """
     content = read_json(answer, ANSWER_SCHEMA)
-    return content if isinstance(content, RefusedAnswer) else _read_concept(content, shown_features)
+    return content if isinstance(content, RefusedAnswer) else _read_concept(content, shown_features, shown_text)
 
 
 def read_json(answer: JsonObject | None, schema: JsonObject, longest: int = LONGEST_ANSWER) -> ReadJson | RefusedAnswer:
@@ -161,14 +165,23 @@ def _checked(text: str, schema: JsonObject) -> ReadJson | RefusedAnswer:
     return ReadJson(value, _encodable(text))
 
 
-def _read_concept(content: ReadJson, shown: Iterable[str]) -> ConceptAnswer | RefusedAnswer:
+def _read_concept(content: ReadJson, shown: Iterable[str], shown_text: str) -> ConceptAnswer | RefusedAnswer:
     concept = content.value
     label, description = _clean(concept["label"]), _clean(concept["description"])
     if not label or not description:
         return RefusedAnswer("the label or description is blank", content.text)
+    if (scripts := _scripts(label)) and not scripts & _scripts(shown_text):
+        return RefusedAnswer(f"the label is in another script: {', '.join(sorted(scripts))}", content.text)
     spellings = {feature.strip().casefold(): feature for feature in shown}
     named = (spellings.get(_clean(feature).casefold()) for feature in concept["features"])
     return ConceptAnswer(label, description, tuple(dict.fromkeys(feature for feature in named if feature is not None)))
+
+
+def _scripts(text: str) -> set[str]:
+    # The first word of a letter's Unicode name is its script; Japanese writes in three of them.
+    letters = filter(str.isalpha, set(unicodedata.normalize("NFKC", text)))
+    names = (unicodedata.name(letter, "UNKNOWN").split(maxsplit=1)[0].partition("-")[0] for letter in letters)
+    return {"CJK" if name in ("HIRAGANA", "KATAKANA") else name for name in names}
 
 
 def _clean(text: str) -> str:

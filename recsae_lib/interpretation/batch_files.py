@@ -1,35 +1,22 @@
-"""Requests and answers as files: one JSON object a line, in the format of the OpenAI Batch API.
+"""Requests and answers as data: one JSON object a line, in the format of the OpenAI Batch API.
 
 A request is ``{"custom_id", "method", "url", "body"}``. An answer is ``{"custom_id", "response": {"status_code",
 "body"}, "error": null}``, or ``{"custom_id", "response": null, "error": {"code", "message"}}`` where none came.
+The custom_id ends in the digest of the body, after its last hyphen.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from recsae_lib.errors import InputError
+from typing import Any
 
 JsonObject = dict[str, Any]
 
-
-@dataclass(frozen=True)
-class LandedAnswer:
-    """Where the answer to one request stands.
-
-    Parameters
-    ----------
-    offset : byte at which its line starts.
-    succeeded : whether the server answered (paid work, not to be asked again), rather than failed.
-    """
-
-    offset: int
-    succeeded: bool
+BYTES_PER_TOKEN = 3  # English has about 4 bytes of UTF-8 a token: estimates err on the side of too many
 
 
 def encode_line(record: JsonObject) -> bytes:
@@ -53,49 +40,17 @@ def read_requests(path: Path) -> Iterator[JsonObject]:
             yield json.loads(line)
 
 
-def drop_unfinished_line(path: Path) -> None:
-    """Cut off the last line of an answers file where a killed process left it without its end."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        finished = sum(len(line) for line in file if line.endswith(b"\n"))
-        file.truncate(finished)
+def digest_of(custom_id: str) -> str:
+    """What identifies the content of a request: two with the same digest are the same question."""
+    return custom_id.rpartition("-")[2]
 
 
-def index_answers(path: Path) -> dict[str, LandedAnswer]:
-    """Find the answer to each custom_id: the successful one where there is one, else the latest failure.
-
-    Raises
-    ------
-    InputError : a line is no answer; the file was written or altered by something else.
-    """
-    landed: dict[str, LandedAnswer] = {}
-    if not path.exists():
-        return landed
-    offset = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                answer = json.loads(line)
-                custom_id, succeeded = str(answer["custom_id"]), _succeeded(answer)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                raise InputError(
-                    f"Line {number} of the answers file {path} is no answer",
-                    "Remove that line; its request is then asked again",
-                ) from None
-            if succeeded or custom_id not in landed or not landed[custom_id].succeeded:
-                landed[custom_id] = LandedAnswer(offset, succeeded)
-            offset += len(line)
-    return landed
+def estimate_prompt_tokens(body: JsonObject) -> int:
+    """How many tokens the messages of a request have: their bytes in UTF-8 by three, rounded up."""
+    return math.ceil(sum(len(message["content"].encode()) for message in body["messages"]) / BYTES_PER_TOKEN)
 
 
-def read_answer_at(file: BinaryIO, landed: LandedAnswer) -> JsonObject:
-    """Read one answer of an open answers file."""
-    file.seek(landed.offset)
-    answer: JsonObject = json.loads(file.readline())
-    return answer
-
-
-def _succeeded(answer: JsonObject) -> bool:
+def succeeded(answer: JsonObject) -> bool:
+    """Whether the server did the (paid) work, rather than fail."""
     response = answer.get("response")
-    return not answer.get("error") and response is not None and response.get("status_code") == 200
+    return not answer.get("error") and isinstance(response, dict) and response.get("status_code") == 200

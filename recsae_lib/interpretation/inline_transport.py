@@ -1,201 +1,257 @@
 """The `inline` transport: asks an OpenAI-compatible server one request at a time, many at once.
 
-Each answer is on disk before the next request of its worker is sent, so that what was paid for is never asked again.
+Each answer is in the ledger, through fsync, before the next request of its worker is sent. What a server was working on
+when the job was killed cannot be known: those requests (at most `concurrency` of them) are asked again, under the same
+``Idempotency-Key``, so that a server which honours that header does not charge twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import urlsplit
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, Timeout
+import httpx2
+from openai import AsyncOpenAI, DefaultAioHttpClient, Omit
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError
-from recsae_lib.interpretation.answers import one_line
-from recsae_lib.interpretation.batch_files import (
-    JsonObject,
-    drop_unfinished_line,
-    encode_line,
-    index_answers,
-    read_requests,
+from recsae_lib.interpretation.batch_files import JsonObject
+from recsae_lib.interpretation.ledger import Ledger
+from recsae_lib.interpretation.llm_server import (
+    CALL_ERRORS,
+    LONGEST_WAIT_SECONDS,
+    Budget,
+    Failure,
+    client_options,
+    failed_answer,
+    failure_of,
+    growing_pause,
+    used_up_seconds,
 )
 
-OPENAI_URL = "https://api.openai.com/v1"
-CONNECT_SECONDS = 10.0
-FEWEST_FAILURES = 5  # in a row, before the server is given up
+FEWEST_FAILURES = 5  # in a row, before the circuit breaker opens
 
-_REFUSALS = {
-    401: "Put a valid key into the environment variable {variable}",
-    403: "Use a key (environment variable {variable}) that may use this model",
-    404: "Check interpretation.openai.base_url and interpretation.openai.model",
+# Building headers is a third of what a call costs, and a server needs none of these.
+_HEADERS: dict[str, str | Omit] = {
+    "Content-Type": "application/json",
+    **dict.fromkeys(("X-Stainless-Retry-Count", "X-Stainless-Read-Timeout", "X-Stainless-Async"), Omit()),
+    **dict.fromkeys((f"X-Stainless-{name}" for name in ("Lang", "Package-Version", "OS", "Arch")), Omit()),
+    **dict.fromkeys(("X-Stainless-Runtime", "X-Stainless-Runtime-Version"), Omit()),
 }
 
 Progress = Callable[[int, int], None]
 
 
-def run_inline(requests_path: Path, answers_path: Path, settings: OpenaiSettings, on_progress: Progress) -> None:
-    """Ask every request that has no successful answer yet; append each answer as it lands.
+def ask_pending(ledger: Ledger, settings: OpenaiSettings, on_progress: Progress) -> None:
+    """Ask every request that the ledger holds for pending; land each answer.
 
     Passing failures (no connection, no answer in time, 408, 409, 429, 5xx) are tried `retries` times more with growing,
-    jittered pauses, or after the pause that the server's Retry-After names. What fails still, lands as an error and is
-    asked again on the next run. Memory does not grow with the size of the files, only with the number of requests.
+    jittered pauses. A pause that the server asks for (Retry-After, rate-limit headers) holds all requests; tries that
+    end with 429 do not count, for up to ten minutes. After as many failures in a row as requests are under way (at
+    least 5) the circuit breaker opens: one request at a time goes out, after ever longer pauses, and if `retries` of
+    them fail too, the job ends. What fails for good lands as a failure and is asked again by the next run. Memory does
+    not grow with the number of requests.
 
     Parameters
     ----------
-    requests_path, answers_path : files in the format of `batch_files`; the second may not be there yet.
-    settings : server, key, model, concurrency and limits.
+    ledger : its requests file says what is needed.
+    settings : server, key, model, concurrency, limits and budget.
     on_progress : called with (requests answered or failed, all requests) at the start and whenever one lands.
 
     Raises
     ------
     InputError : no key for OpenAI's own server; the address is no URL; the server refuses the key, the model or the
-        account's quota; or as many requests in a row as are under way at once (at least 5) failed, or all of them.
-        Answers that have landed are kept.
+        account's quota, or asks to wait for more than ten minutes; the circuit breaker gave up; or the budget is used
+        up. Requests under way are waited for first, and their answers are kept.
     """
-    drop_unfinished_line(answers_path)
-    landed = index_answers(answers_path)
-    answered = {custom_id for custom_id, answer in landed.items() if answer.succeeded}
-    identities = [request["custom_id"] for request in read_requests(requests_path)]
-    tally = _Tally(
-        total=len(identities),
-        done=sum(custom_id in answered for custom_id in identities),
-        failed_before=frozenset(landed) - answered,
-        most_failures=max(settings.concurrency, FEWEST_FAILURES),
-        on_progress=on_progress,
-    )
-    del identities, landed
-    on_progress(tally.done, tally.total)
-    if tally.done == tally.total:
-        return
-    tally.server_answers = tally.done > 0
-    client = _open_client(settings)
-    pending = (request for request in read_requests(requests_path) if request["custom_id"] not in answered)
-    with answers_path.open("ab") as answers:
-        asyncio.run(_ask_all(client, pending, answers, tally, settings))
-    if not tally.server_answers:
-        raise tally.given_up(client)
+    done, total = ledger.progress()
+    on_progress(done, total)
+    if ledger.count("intended"):
+        asyncio.run(_Asking(ledger, settings, done, total, on_progress).run())
 
 
-@dataclass
-class _Tally:
-    """What has landed, and whether the server is still worth asking."""
+class _Asking:
+    """One run: its workers, and what they share."""
 
-    total: int
-    done: int
-    failed_before: frozenset[str]
-    most_failures: int
-    on_progress: Progress
-    server_answers: bool = False
-    failures_in_a_row: int = 0
-    last_failure: str = ""
+    def __init__(self, ledger: Ledger, settings: OpenaiSettings, done: int, total: int, on_progress: Progress) -> None:
+        self.ledger, self.settings, self.done, self.total, self.on_progress = ledger, settings, done, total, on_progress
+        self.pending = ledger.pending()
+        self.budget = Budget(settings, ledger.spending())
+        self.held_back = False
+        self.client = AsyncOpenAI(**client_options(settings), http_client=DefaultAioHttpClient())
+        self.gate = _Gate(max(settings.concurrency, FEWEST_FAILURES), settings.retries)
+        self.landing = _Landing(ledger)
 
-    def count(self, answer: JsonObject) -> None:
-        self.done += 1
-        self.on_progress(self.done, self.total)
-        if answer["error"] is None:
-            self.server_answers, self.failures_in_a_row = True, 0
-        else:
-            self.last_failure = f"{answer['error']['code']}: {answer['error']['message']}"
+    async def run(self) -> None:
+        async with self.client:
+            await asyncio.gather(*(self._ask_one_after_another() for _ in range(self.settings.concurrency)))
+        if self.gate.ending is not None:
+            raise self.gate.ending
+        if self.held_back:
+            raise self.budget.used_up(self.done, self.total)
+
+    async def _ask_one_after_another(self) -> None:
+        for request, failed_before in self.pending:
+            if not self.budget.reserve(request["body"]):
+                self.held_back = True  # others give back what they did not use, and go on with what then fits
+                return
+            answer = await self._ask(request, failed_before)
+            self.budget.settle(request["body"], answer)
+            if answer is None:
+                return
+            await self.landing.land(answer)
+            self.done += 1
+            self.on_progress(self.done, self.total)
+
+    async def _ask(self, request: JsonObject, failed_before: bool) -> JsonObject | None:
+        """Ask until there is an answer or a failure that lasts; None where the job ends before."""
+        custom_id, content, started = request["custom_id"], json.dumps(request["body"]).encode(), time.monotonic()
+        tries = failures = 0
+        while (is_probe := await self.gate.enter()) is not None:
+            outcome = await self._try(custom_id, content)
+            if not isinstance(outcome, Failure):
+                self.gate.leave(is_probe)
+                return outcome
+            failures += 1
             # A request that failed in an earlier run may be at fault itself and says nothing about the server.
-            self.failures_in_a_row += answer["custom_id"] not in self.failed_before
+            if is_probe or not failed_before:
+                self.gate.leave(is_probe, self._given_up(outcome))
+            if outcome.remedy is not None:
+                self.gate.end(outcome.refusal(self.settings))
+                return None
+            patient = outcome.rate_limited and time.monotonic() - started < LONGEST_WAIT_SECONDS
+            tries += not patient
+            if not outcome.passing or tries > self.settings.retries:
+                return failed_answer(custom_id, outcome.code, outcome.message)
+            pause = growing_pause(failures)
+            if outcome.rate_limited or outcome.wait_seconds is not None:
+                self.gate.hold(outcome.wait_seconds or pause)
+            else:
+                await self.gate.sleep(pause)
+        return None
 
-    def given_up(self, client: AsyncOpenAI) -> InputError:
+    async def _try(self, custom_id: str, content: bytes) -> JsonObject | Failure:
+        try:
+            response = await self.client.post(
+                "/chat/completions",
+                cast_to=httpx2.Response,
+                content=content,
+                options={"headers": _headers(custom_id)},
+            )
+            body = json.loads(response.content)
+        except CALL_ERRORS as error:
+            return failure_of(error, self.settings)
+        except (ValueError, RecursionError):
+            return Failure("no_json", "the server's response is no JSON", passing=False)
+        if wait := used_up_seconds(response.headers, len(content) // 3):
+            self.gate.hold(wait)
+        return {"custom_id": custom_id, "response": {"status_code": 200, "body": body}, "error": None}
+
+    def _given_up(self, failure: Failure) -> InputError:
         return InputError(
-            f"The server at {client.base_url} failed every one of the last requests, the last time with "
-            f"{self.last_failure}",
+            f"The server at {self.client.base_url} failed every one of the last requests, the last time with "
+            f"{failure.code}: {failure.message}",
             "Check that it runs at interpretation.openai.base_url and serves interpretation.openai.model, then run "
             "again: answers that have landed are kept",
         )
 
 
-def _open_client(settings: OpenaiSettings) -> AsyncOpenAI:
-    key = os.environ.get(settings.api_key_variable, "").strip()
-    if not key and settings.base_url is None:
-        raise InputError(
-            f"The environment variable {settings.api_key_variable} holds no key for {OPENAI_URL}",
-            "Set it, or set interpretation.openai.base_url to a server that needs none",
-        )
-    address = settings.base_url or OPENAI_URL
-    if not _is_address(address):
-        raise InputError(
-            f"interpretation.openai.base_url is {address!r}, no address of a server",
-            "Write it as http://host:port/v1",
-        )
-    return AsyncOpenAI(
-        api_key=key or "none",
-        base_url=address,
-        max_retries=settings.retries,
-        timeout=Timeout(settings.timeout_seconds, connect=min(CONNECT_SECONDS, settings.timeout_seconds)),
-    )
+def _headers(custom_id: str) -> dict[str, str | Omit]:
+    return {**_HEADERS, "Idempotency-Key": custom_id, "X-Client-Request-Id": custom_id}
 
 
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a bracket that is not closed
-        return False
+@dataclass
+class _Gate:
+    """What every request passes: pauses that the server asked for, and the circuit breaker.
 
+    Parameters
+    ----------
+    most_failures : failures in a row at which the breaker opens.
+    probes : requests that may fail, one at a time, while it is open.
+    ending : why nothing more is sent; None while all is well.
+    """
 
-async def _ask_all(
-    client: AsyncOpenAI, pending: Iterator[JsonObject], answers: BinaryIO, tally: _Tally, settings: OpenaiSettings
-) -> None:
-    async def ask_one_after_another() -> None:
-        for request in pending:
-            answer = await _ask(client, request, settings)
-            answers.write(encode_line(answer))
-            answers.flush()
-            tally.count(answer)
-            if tally.failures_in_a_row >= tally.most_failures:
-                raise tally.given_up(client)
+    most_failures: int
+    probes: int
+    ending: InputError | None = None
+    _failures_in_a_row: int = 0
+    _failed_probes: int = 0
+    _probing: bool = False
+    _not_before: float = 0.0
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _probed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async with client:
-        workers = [asyncio.create_task(ask_one_after_another()) for _ in range(settings.concurrency)]
+    @property
+    def _is_open(self) -> bool:
+        return self._failures_in_a_row >= self.most_failures
+
+    async def enter(self) -> bool | None:
+        """Wait for one's turn: True to go as a probe, False to go, None when nothing more is sent."""
+        while self.ending is None:
+            if (pause := self._not_before - time.monotonic()) > 0:
+                await self.sleep(pause)
+            elif not self._is_open:
+                return False
+            elif not self._probing:
+                self._probing = True
+                self._probed.clear()
+                return True
+            else:
+                await self._probed.wait()
+        return None
+
+    def leave(self, is_probe: bool, failure: InputError | None = None) -> None:
+        """Tell how it went; `failure` ends the job if it is one too many."""
+        if is_probe:
+            self._probing = False
+            self._probed.set()
+        if failure is None:
+            self._failures_in_a_row = self._failed_probes = 0
+            return
+        was_open = self._is_open
+        self._failures_in_a_row += 1
+        self._failed_probes += is_probe
+        if self._is_open and self._failed_probes >= self.probes:
+            self.end(failure)
+        elif is_probe or (self._is_open and not was_open):
+            self.hold(growing_pause(self._failed_probes + 1))
+
+    def hold(self, seconds: float) -> None:
+        """Let nothing be sent for some seconds from now."""
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+    def end(self, reason: InputError) -> None:
+        """Let nothing be sent any more; the first reason counts."""
+        self.ending = self.ending or reason
+        self._ended.set()
+        self._probed.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, but not beyond the end."""
         try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.wait_for(self._ended.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
 
 
-async def _ask(client: AsyncOpenAI, request: JsonObject, settings: OpenaiSettings) -> JsonObject:
-    custom_id = request["custom_id"]
-    try:
-        response = await client.chat.completions.with_raw_response.create(
-            **request["body"], extra_headers={"X-Client-Request-Id": custom_id}
-        )
-        body = json.loads(response.http_response.content)
-    except APITimeoutError:
-        return _failure(custom_id, "timeout", f"no answer within {settings.timeout_seconds:g} seconds")
-    except APIConnectionError as error:
-        return _failure(custom_id, "connection", repr(error.__cause__))
-    except APIStatusError as error:
-        _stop_if_refused(error, client, settings)
-        return _failure(custom_id, f"http_{error.status_code}", error.message)
-    except (ValueError, RecursionError):
-        return _failure(custom_id, "no_json", "the server's response is no JSON")
-    return {"custom_id": custom_id, "response": {"status_code": 200, "body": body}, "error": None}
+class _Landing:
+    """Writes answers to the ledger; those that arrive while one commit is under way share the next."""
 
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting: list[tuple[JsonObject, asyncio.Future[None]]] = []
+        self._writing = asyncio.Lock()
 
-def _stop_if_refused(error: APIStatusError, client: AsyncOpenAI, settings: OpenaiSettings) -> None:
-    remedy = _REFUSALS.get(error.status_code)
-    if error.code == "insufficient_quota":
-        remedy = "Add credit to the account of the key in the environment variable {variable}"
-    if remedy is not None:
-        raise InputError(
-            f"The server at {client.base_url} refuses model {settings.model} with HTTP {error.status_code}: "
-            f"{one_line(error.message)}",
-            remedy.format(variable=settings.api_key_variable),
-        ) from None
-
-
-def _failure(custom_id: str, code: str, message: str) -> JsonObject:
-    return {"custom_id": custom_id, "response": None, "error": {"code": code, "message": one_line(message)}}
+    async def land(self, answer: JsonObject) -> None:
+        """Return when the answer is on disk. (A commit that fails ends the job: `gather` raises its error.)"""
+        landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((answer, landed))
+        async with self._writing:
+            if not landed.done():
+                together, self._waiting = self._waiting, []
+                await asyncio.to_thread(self._ledger.land, [waiting for waiting, _ in together])
+                for _, future in together:
+                    future.set_result(None)

@@ -16,7 +16,7 @@ class Prompt:
     Parameters
     ----------
     text : the file as it is, byte for byte.
-    version : first 16 hex digits of the SHA-256 of the file.
+    version : see `version_of`.
     """
 
     text: str
@@ -39,4 +39,9 @@ def load_prompt(path: Path) -> Prompt:
         raise InputError(f"The prompt file {path} is not UTF-8 text", "Save it as UTF-8") from None
     if not text.strip():
         raise InputError(f"The prompt file {path} is empty", "Write the instructions into it")
-    return Prompt(text, hashlib.sha256(content).hexdigest()[:16])
+    return Prompt(text, version_of(text))
+
+
+def version_of(text: str) -> str:
+    """First 16 hex digits of the SHA-256 of a prompt file."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

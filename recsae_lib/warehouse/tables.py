@@ -242,6 +242,30 @@ _VERDICT_COLUMNS = [
     column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
 ]
 
+def requests_of(name: str, owner: str, about: str) -> Table:
+    """Declare the table of the requests that one job makes to a language model."""
+    return _derived(
+        name,
+        f"One request to a language model {about}, as the job's ledger of requests knows it",
+        owner,
+        [
+            SAE_VERSION,
+            LATENT_ID,
+            column("request_id", STRING, "Identity of the request by content, and of the latent that it is about"),
+            column("transport", STRING, "inline or batch"),
+            column("batch_id", STRING, "The server's batch that it went with", nullable=True),
+            column("state", STRING, "intended, submitted, answered or failed"),
+            column("reused", BOOLEAN, "Whether it costs this audit nothing: another date or row paid for the same"),
+            column("prompt_tokens", LONG, "Tokens of the prompt as the server counts; null if not told", nullable=True),
+            column("completion_tokens", LONG, "Tokens of the answer as the server counts", nullable=True),
+            column("cost", DOUBLE, "Price of those tokens by the settings; null without prices", nullable=True),
+        ],
+        ("latent_id",),
+    )
+
+
+INTERPRETATION_REQUESTS = requests_of("interpretation_requests", "interpret_concepts", "about the name of one latent")
+
 VERIFICATION_CASES = _derived(
     "verification_cases",
     "One held-out user on whom the description of one latent was tried",
@@ -493,6 +517,7 @@ TABLES: dict[str, Table] = {
         CONCEPT_TERMS,
         CONCEPT_LABELS,
         CONCEPT_REJECTS,
+        INTERPRETATION_REQUESTS,
         VERIFICATION_CASES,
         CONCEPT_SCORES,
         SHUFFLED_SCORES,

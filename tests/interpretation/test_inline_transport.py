@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -10,38 +9,47 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import InterpretationSettings, OpenaiSettings
 from recsae_lib.errors import InputError
-from recsae_lib.interpretation.batch_files import encode_line, index_answers, write_requests
-from recsae_lib.interpretation.inline_transport import run_inline
+from recsae_lib.interpretation.batch_files import write_requests
+from recsae_lib.interpretation.ledger import Ledger
+from recsae_lib.interpretation.transports import submit
 
 
 class Exchange:
-    """The two files of one run."""
+    """The requests file and the ledger of one run."""
 
     def __init__(self, folder: Path, requests: int) -> None:
-        self.requests_path, self.answers_path = folder / "requests.jsonl", folder / "answers.jsonl"
-        self.ids = [f"latent-{latent}-abc" for latent in range(requests)]
+        self.requests_path, self.ledger_path = folder / "requests.jsonl", folder / "ledger.sqlite"
+        self.ids = [f"latent-{latent}-{latent:032x}" for latent in range(requests)]
         self.progress: list[tuple[int, int]] = []
         write_requests(self.requests_path, ({"custom_id": name, "body": body(name)} for name in self.ids))
+
+    def open(self, settings: OpenaiSettings) -> AbstractContextManager[Ledger]:
+        return Ledger.open(self.ledger_path, "2026-11-20 tests", self.requests_path, settings)
 
     def run(self, url: str | None, **changes: Any) -> dict[str, dict[str, Any]]:
         settings = OpenaiSettings(
             **{"base_url": url, "model": "small", "concurrency": 1, "retries": 0, "timeout_seconds": 20.0} | changes
         )
-        run_inline(
-            self.requests_path, self.answers_path, settings, lambda done, total: self.progress.append((done, total))
-        )
+        with self.open(settings) as ledger:
+            ledger.intend("inline")
+            submit(
+                ledger,
+                InterpretationSettings(openai=settings),
+                lambda done, total: self.progress.append((done, total)),
+            )
         return self.answers()
 
     def answers(self) -> dict[str, dict[str, Any]]:
-        lines = [json.loads(line) for line in self.answers_path.read_text().splitlines()]
-        return {line["custom_id"]: line for line in lines}
+        with self.open(OpenaiSettings()) as ledger:
+            return {request["custom_id"]: line for request, line in ledger.read_answers() if line is not None}
 
     def failures(self) -> dict[str, str]:
         return {name: line["error"]["code"] for name, line in self.answers().items() if line["error"]}
@@ -171,7 +179,6 @@ def test_a_server_that_dies_is_given_up_and_only_the_rest_is_asked_again(server:
     exchange.run(server.url)
     assert server.asked == dict.fromkeys(exchange.ids[3:], 1)
     assert exchange.failures() == {}
-    assert all(answer.succeeded for answer in index_answers(exchange.answers_path).values())
 
     server.received.clear()
     exchange.run(server.url)
@@ -200,11 +207,13 @@ def test_a_killed_run_leaves_what_was_paid_for(server: Any, exchange: Exchange) 
     server.reply = serve_two
     code = (
         "import sys; from pathlib import Path; from recsae_lib.config import OpenaiSettings;"
-        "from recsae_lib.interpretation.inline_transport import run_inline;"
-        "run_inline(Path(sys.argv[1]), Path(sys.argv[2]),"
-        " OpenaiSettings(base_url=sys.argv[3], model='small', concurrency=1), print)"
+        "from recsae_lib.interpretation.inline_transport import ask_pending;"
+        "from recsae_lib.interpretation.ledger import Ledger;"
+        "settings = OpenaiSettings(base_url=sys.argv[3], model='small', concurrency=1)\n"
+        "with Ledger.open(Path(sys.argv[1]), 'run', Path(sys.argv[2]), settings) as ledger:\n"
+        "    ledger.intend('inline'); ask_pending(ledger, settings, print)"
     )
-    arguments = [str(exchange.requests_path), str(exchange.answers_path), server.url]
+    arguments = [str(exchange.ledger_path), str(exchange.requests_path), server.url]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.DEVNULL, env={**os.environ, "NO_PROXY": "127.0.0.1"}
     )
@@ -219,31 +228,6 @@ def test_a_killed_run_leaves_what_was_paid_for(server: Any, exchange: Exchange) 
     server.reply = lambda _: server.says("fine")
     exchange.run(server.url)
     assert server.asked == dict.fromkeys(exchange.ids[2:], 1)
-
-
-def test_a_line_cut_by_a_kill_is_asked_again_and_the_lines_before_are_kept(server: Any, exchange: Exchange) -> None:
-    exchange.run(server.url)
-    whole = exchange.answers_path.read_bytes()
-    exchange.answers_path.write_bytes(whole[:-20])
-    server.received.clear()
-    exchange.run(server.url)
-    assert server.asked == {exchange.ids[3]: 1}
-    assert exchange.answers_path.read_bytes() == whole
-
-
-def test_what_was_answered_stays_answered_whatever_is_appended(server: Any, exchange: Exchange) -> None:
-    exchange.run(server.url)
-    failure = {"custom_id": exchange.ids[0], "response": None, "error": {"code": "batch_expired", "message": ""}}
-    with exchange.answers_path.open("ab") as answers:
-        answers.write(encode_line(failure))
-    exchange.run(server.url)
-    assert server.asked == dict.fromkeys(exchange.ids, 1)
-
-
-def test_an_altered_answers_file_is_refused_by_line(server: Any, exchange: Exchange) -> None:
-    exchange.answers_path.write_text('{"custom_id": "x", "response": null, "error": {}}\nnonsense\n')
-    with pytest.raises(InputError, match="Line 2 of the answers file"):
-        exchange.run(server.url)
 
 
 def test_as_many_requests_are_under_way_as_the_settings_say(server: Any, tmp_path: Path) -> None:

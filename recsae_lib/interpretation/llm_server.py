@@ -1,0 +1,241 @@
+"""What both transports share: opening the client, what a failure means, how long to wait, and the budget."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx2
+from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError, Timeout
+
+from recsae_lib.config import OpenaiSettings
+from recsae_lib.errors import InputError
+from recsae_lib.interpretation.answers import one_line
+from recsae_lib.interpretation.batch_files import JsonObject, estimate_prompt_tokens, succeeded
+from recsae_lib.interpretation.ledger import Spending, usage_of
+
+OPENAI_URL = "https://api.openai.com/v1"
+CONNECT_SECONDS = 10.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 8.0
+LONGEST_WAIT_SECONDS = 600.0  # that a server may ask for; a job does not sit out a limit of the day
+
+_REFUSALS = {
+    401: "Put a valid key into the environment variable {variable}",
+    403: "Use a key (environment variable {variable}) that may use this model",
+    404: "Check interpretation.openai.base_url and interpretation.openai.model; a server without the Batch API needs "
+    "interpretation.transport=inline",
+}
+_NO_CREDIT = "Add credit to the account of the key in the environment variable {variable}"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def client_options(settings: OpenaiSettings) -> dict[str, Any]:
+    """Arguments of the openai client, which does not retry by itself.
+
+    Raises
+    ------
+    InputError : no key for OpenAI's own server, or the address is no URL.
+    """
+    key = os.environ.get(settings.api_key_variable, "").strip()
+    if not key and settings.base_url is None:
+        raise InputError(
+            f"The environment variable {settings.api_key_variable} holds no key for {OPENAI_URL}",
+            "Set it, or set interpretation.openai.base_url to a server that needs none",
+        )
+    address = settings.base_url or OPENAI_URL
+    if not _is_address(address):
+        raise InputError(
+            f"interpretation.openai.base_url is {address!r}, no address of a server",
+            "Write it as http://host:port/v1",
+        )
+    timeout = Timeout(settings.timeout_seconds, connect=min(CONNECT_SECONDS, settings.timeout_seconds))
+    return {"api_key": key or "none", "base_url": address, "max_retries": 0, "timeout": timeout}
+
+
+CallError = OpenAIError | httpx2.HTTPError | aiohttp.ClientError
+CALL_ERRORS = (OpenAIError, httpx2.HTTPError, aiohttp.ClientError)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a call came to nothing.
+
+    Parameters
+    ----------
+    code, message : as they stand in an answers file.
+    passing : whether the same call may succeed later.
+    wait_seconds : what the server asks to wait; None where it does not say.
+    remedy : what a person has to do before any call can succeed; None where nothing.
+    """
+
+    code: str
+    message: str
+    passing: bool
+    wait_seconds: float | None = None
+    remedy: str | None = None
+
+    @property
+    def rate_limited(self) -> bool:
+        """Whether the server only wants fewer calls."""
+        return self.code == "http_429"
+
+    def refusal(self, settings: OpenaiSettings) -> InputError:
+        """The failure as the end of the job."""
+        return InputError(
+            f"The server at {settings.base_url or OPENAI_URL} refuses model {settings.model} with "
+            f"{self.code.replace('http_', 'HTTP ')}: {self.message}",
+            self.remedy or "Mend what the message says, then run again: answers that have landed are kept",
+        )
+
+
+def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
+    """Say what an error of the client means (408, 409, 429 and 5xx pass, as do lost connections)."""
+    if isinstance(error, APIConnectionError | httpx2.HTTPError | aiohttp.ClientError):
+        cause = _first_cause(error)
+        # The client calls a connection that the server closed a timeout too.
+        lost = isinstance(cause, aiohttp.ClientError) and not isinstance(cause, TimeoutError | asyncio.TimeoutError)
+        if isinstance(error, APITimeoutError | httpx2.TimeoutException) and not lost:
+            return Failure("timeout", f"no answer within {settings.timeout_seconds:g} seconds", passing=True)
+        return Failure("connection", one_line(repr(cause)), passing=True)
+    if not isinstance(error, APIStatusError):
+        return Failure("client", one_line(str(error)), passing=False)
+    wait = _wait_seconds(error.response.headers)
+    if wait is None and error.status_code == 429:
+        wait = used_up_seconds(error.response.headers, 1) or None
+    remedy = _NO_CREDIT if error.code == "insufficient_quota" else _REFUSALS.get(error.status_code)
+    if remedy is None and wait is not None and wait > LONGEST_WAIT_SECONDS:
+        remedy = f"Run again in {wait:.0f} seconds, as the server asks: answers that have landed are kept"
+    return Failure(
+        code=f"http_{error.status_code}",
+        message=one_line(error.message),
+        passing=remedy is None and (error.status_code in (408, 409, 429) or error.status_code >= 500),
+        wait_seconds=wait,
+        remedy=remedy and remedy.format(variable=settings.api_key_variable),
+    )
+
+
+def growing_pause(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: doubling from 0.5 to 8, less up to a half by chance."""
+    longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10))
+    return longest * random.uniform(0.5, 1.0)
+
+
+def used_up_seconds(headers: Mapping[str, str], next_tokens: int) -> float:
+    """How long the server's rate-limit headers want the next request to wait; 0 where the limits leave room for it.
+
+    Read are ``x-ratelimit-remaining-requests``, ``x-ratelimit-remaining-tokens`` and the ``-reset-`` of each, a number
+    of seconds or a duration such as ``6m0s``.
+
+    Parameters
+    ----------
+    next_tokens : size of the next request.
+    """
+    wait = 0.0
+    for kind, needed in (("requests", 1), ("tokens", next_tokens)):
+        remaining = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
+        if remaining is not None and remaining < needed:
+            wait = max(wait, _duration(headers.get(f"x-ratelimit-reset-{kind}") or "") or 0.0)
+    return min(wait, LONGEST_WAIT_SECONDS)
+
+
+class Budget:
+    """What a run may still pay for. What is under way counts with all that it may cost, so that no limit is passed.
+
+    (Estimates of prompts err to the high side, see `estimate_prompt_tokens`; answers are bounded by max_tokens.)
+    """
+
+    def __init__(self, settings: OpenaiSettings, spent: Spending) -> None:
+        self._settings = settings
+        self._limits = (settings.budget_requests, settings.budget_tokens, settings.budget_cost)
+        self._used: list[float] = [spent.requests, spent.tokens, spent.cost]
+
+    def reserve(self, body: JsonObject) -> bool:
+        """Set aside what a request may cost; False, and nothing is set aside, where that would pass a limit."""
+        wanted = self._worst(body)
+        sums = [used + want for used, want in zip(self._used, wanted, strict=True)]
+        if any(limit is not None and total > limit for limit, total in zip(self._limits, sums, strict=True)):
+            return False
+        self._used = sums
+        return True
+
+    def settle(self, body: JsonObject, answer: JsonObject | None) -> None:
+        """Replace what was set aside for a request by what its answer did cost (nothing where it failed)."""
+        self._used = [used - want for used, want in zip(self._used, self._worst(body), strict=True)]
+        if answer is None or not succeeded(answer):
+            return
+        prompt, completion = usage_of(answer)
+        if prompt is None or completion is None:
+            spent = self._worst(body)
+        else:
+            prices = self._settings.prices or (0.0, 0.0)
+            spent = (1.0, float(prompt + completion), prompt * prices[0] + completion * prices[1])
+        self._used = [used + part for used, part in zip(self._used, spent, strict=True)]
+
+    def used_up(self, done: int, total: int) -> InputError:
+        """The end of a job whose budget does not reach for all requests."""
+        names = ("budget_requests", "budget_tokens", "budget_cost")
+        set_limits = [f"{n} = {limit:g}" for n, limit in zip(names, self._limits, strict=True) if limit is not None]
+        return InputError(
+            f"The budget (interpretation.openai: {', '.join(set_limits)}) is used up: {done:,} of {total:,} requests "
+            "are done or under way",
+            "Raise it and run again: answers that have landed are kept",
+        )
+
+    def _worst(self, body: JsonObject) -> tuple[float, float, float]:
+        prompt, completion = estimate_prompt_tokens(body), body["max_tokens"]
+        prices = self._settings.prices or (0.0, 0.0)
+        return 1.0, float(prompt + completion), prompt * prices[0] + completion * prices[1]
+
+
+def failed_answer(custom_id: str, code: str, message: str) -> JsonObject:
+    """The line of an answers file that stands for no answer."""
+    return {"custom_id": custom_id, "response": None, "error": {"code": code, "message": one_line(message)}}
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
+
+
+def _wait_seconds(headers: Mapping[str, str]) -> float | None:
+    milliseconds, text = _number(headers.get("retry-after-ms")), headers.get("retry-after")
+    if milliseconds is not None:
+        return milliseconds / 1e3
+    if text is None:
+        return None
+    if (seconds := _number(text)) is not None:
+        return seconds
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text is not None and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text.strip()) else None
+
+
+def _duration(text: str) -> float | None:
+    if (seconds := _number(text)) is not None:
+        return seconds
+    parts = _DURATION.findall(text)
+    return sum(float(count) * _UNIT_SECONDS[unit] for count, unit in parts) if parts else None

@@ -1,0 +1,78 @@
+"""Submitting requests and collecting their answers, by the transport that the settings name.
+
+A job writes its requests file, opens the ledger on it, and calls `Ledger.intend`, `submit`, and, now or in another
+process hours later, `collect`; then it reads `Ledger.read_answers`. Nothing here knows what the requests are about.
+"""
+
+from __future__ import annotations
+
+import time
+
+from recsae_lib.config import InterpretationSettings
+from recsae_lib.errors import InputError, UnfinishedError
+from recsae_lib.interpretation.batch_transport import BatchTransport
+from recsae_lib.interpretation.inline_transport import Progress, ask_pending
+from recsae_lib.interpretation.ledger import Ledger
+
+
+def submit(ledger: Ledger, settings: InterpretationSettings, on_progress: Progress) -> None:
+    """Send every needed request that nobody has asked yet.
+
+    With transport ``inline`` the answers have landed on return; with ``batch`` they are being worked on.
+
+    Parameters
+    ----------
+    ledger : after `Ledger.intend`.
+    settings : section `interpretation`; `transport` and `openai` are read.
+    on_progress : called with (requests answered or failed, all needed requests).
+
+    Raises
+    ------
+    InputError : see `ask_pending` and `BatchTransport.send`; or all requests have failed.
+    """
+    if ledger.shards("sending"):
+        BatchTransport(ledger, settings.openai).finish_sending()
+    if ledger.count("intended"):
+        if settings.transport == "batch":
+            BatchTransport(ledger, settings.openai).send()
+        else:
+            ask_pending(ledger, settings.openai, on_progress)
+    _refuse_if_nothing_succeeded(ledger, settings)
+
+
+def collect(ledger: Ledger, settings: InterpretationSettings, on_progress: Progress, wait: bool) -> None:
+    """Land what batches hold and send what goes again, until every needed request is answered or has failed.
+
+    Parameters
+    ----------
+    ledger, settings, on_progress : as for `submit`.
+    wait : whether to look again every `batch_poll_seconds`, rather than once.
+
+    Raises
+    ------
+    UnfinishedError : some requests are still being worked on, and `wait` is not set.
+    InputError : as `submit`; or requests were not submitted at all.
+    """
+    if unknown := ledger.count(None):
+        raise InputError(f"{unknown:,} requests were never submitted", "Run the job's step submit first")
+    while True:
+        if ledger.shards("submitted"):
+            BatchTransport(ledger, settings.openai).land()
+        submit(ledger, settings, on_progress)
+        done, total = ledger.progress()
+        on_progress(done, total)
+        if done == total:
+            return
+        if not wait:
+            raise UnfinishedError(f"{total - done:,} of {total:,} requests are still being worked on by the server")
+        time.sleep(settings.openai.batch_poll_seconds)
+
+
+def _refuse_if_nothing_succeeded(ledger: Ledger, settings: InterpretationSettings) -> None:
+    done, total = ledger.progress()
+    if total and done == total and not ledger.count("answered"):
+        raise InputError(
+            f"All {total:,} requests failed, the last with {ledger.last_failure()}",
+            "Check that the server at interpretation.openai.base_url serves interpretation.openai.model, then run "
+            "again: what failed is asked again",
+        )
