@@ -21,6 +21,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
 from typing import TypeVar
@@ -56,18 +57,22 @@ class BatchTransport:
 
     def __init__(self, ledger: Ledger, settings: OpenaiSettings) -> None:
         self.ledger, self.settings = ledger, settings
-        self.client = OpenAI(**client_options(settings))
-        ledger.folder.mkdir(exist_ok=True)
+
+    @cached_property
+    def client(self) -> OpenAI:
+        """The client, opened when there is something to say to the server."""
+        return OpenAI(**client_options(self.settings))
 
     def send(self) -> None:
         """Cut what is pending into shards, and send as many of them as may wait at the server at once.
+
+        (After `finish_sending`.)
 
         Raises
         ------
         InputError : the server refuses or cannot be reached; or the budget does not reach for all (what it reaches for
             is sent first).
         """
-        self.finish_sending()
         budget = Budget(self.settings, self.ledger.spending())
         all_planned = self._plan(budget)
         for shard in self.ledger.shards("planned"):
@@ -101,6 +106,7 @@ class BatchTransport:
 
     def _plan(self, budget: Budget) -> bool:
         """Cut pending requests into shards of files; False where the budget does not reach for all of them."""
+        self.ledger.folder.mkdir(exist_ok=True)
         known = {shard.name for state in UNDER_WAY for shard in self.ledger.shards(state)}
         for path in self.ledger.folder.iterdir():
             if path.stem not in known:  # of a shard that was not recorded, or has been undone
@@ -200,6 +206,7 @@ class BatchTransport:
 
     def _download(self, shard: Shard, file_id: str) -> Path | None:
         # To disk first: a line of the format ends with a line feed alone, and a broken download begins again.
+        self.ledger.folder.mkdir(exist_ok=True)
         path = self._file(shard).with_suffix(".answers")
 
         def download(_: bool) -> Path | None:

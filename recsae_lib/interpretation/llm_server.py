@@ -91,10 +91,11 @@ class Failure:
 
     def refusal(self, settings: OpenaiSettings) -> InputError:
         """The failure as the end of the job."""
+        verb = "fails again and again" if self.passing else f"refuses model {settings.model}"
         return InputError(
-            f"The server at {settings.base_url or OPENAI_URL} refuses model {settings.model} with "
-            f"{self.code.replace('http_', 'HTTP ')}: {self.message}",
-            self.remedy or "Mend what the message says, then run again: answers that have landed are kept",
+            f"The server at {settings.base_url or OPENAI_URL} {verb} with {self.code.replace('http_', 'HTTP ')}: "
+            f"{self.message}",
+            self.remedy or "See to the server, then run again: answers that have landed are kept",
         )
 
 

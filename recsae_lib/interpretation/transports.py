@@ -30,14 +30,7 @@ def submit(ledger: Ledger, settings: InterpretationSettings, on_progress: Progre
     ------
     InputError : see `ask_pending` and `BatchTransport.send`; or all requests have failed.
     """
-    if ledger.shards("sending"):
-        BatchTransport(ledger, settings.openai).finish_sending()
-    if ledger.count("intended"):
-        if settings.transport == "batch":
-            BatchTransport(ledger, settings.openai).send()
-        else:
-            ask_pending(ledger, settings.openai, on_progress)
-    _refuse_if_nothing_succeeded(ledger, settings)
+    _send(BatchTransport(ledger, settings.openai), settings, on_progress)
 
 
 def collect(ledger: Ledger, settings: InterpretationSettings, on_progress: Progress, wait: bool) -> None:
@@ -55,10 +48,10 @@ def collect(ledger: Ledger, settings: InterpretationSettings, on_progress: Progr
     """
     if unknown := ledger.count(None):
         raise InputError(f"{unknown:,} requests were never submitted", "Run the job's step submit first")
+    batches = BatchTransport(ledger, settings.openai)
     while True:
-        if ledger.shards("submitted"):
-            BatchTransport(ledger, settings.openai).land()
-        submit(ledger, settings, on_progress)
+        batches.land()
+        _send(batches, settings, on_progress)
         done, total = ledger.progress()
         on_progress(done, total)
         if done == total:
@@ -68,7 +61,18 @@ def collect(ledger: Ledger, settings: InterpretationSettings, on_progress: Progr
         time.sleep(settings.openai.batch_poll_seconds)
 
 
-def _refuse_if_nothing_succeeded(ledger: Ledger, settings: InterpretationSettings) -> None:
+def _send(batches: BatchTransport, settings: InterpretationSettings, on_progress: Progress) -> None:
+    ledger = batches.ledger
+    batches.finish_sending()
+    if ledger.count("intended"):
+        if settings.transport == "batch":
+            batches.send()
+        else:
+            ask_pending(ledger, settings.openai, on_progress)
+    _refuse_if_nothing_succeeded(ledger)
+
+
+def _refuse_if_nothing_succeeded(ledger: Ledger) -> None:
     done, total = ledger.progress()
     if total and done == total and not ledger.count("answered"):
         raise InputError(

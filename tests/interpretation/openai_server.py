@@ -1,4 +1,4 @@
-"""A loopback server of the OpenAI protocols for files, batches and chat, which charges for what it does and fails at will.
+"""A loopback server of the OpenAI protocols for files, batches and chat: it charges for its work, and fails at will.
 
 It honours Idempotency-Key on chat completions, and on nothing else.
 """
@@ -128,7 +128,6 @@ class OpenaiServer:
                 self._replies[key] = json.dumps(self.completion(key)).encode()
             return 200, self._replies[key]
         if handler.command == "POST" and path == "/v1/files":
-            content = body.partition(b"\r\n\r\n")[2]  # of the first part, or the second: `purpose` is the other one
             parts = body.split(b"--" + handler.headers["Content-Type"].partition("boundary=")[2].encode())
             content = next(part for part in parts if b'filename="' in part).partition(b"\r\n\r\n")[2][:-2]
             file_id = self._add_file(content)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from recsae_lib.interpretation.answers import ConceptAnswer, RefusedAnswer, read_answer, shown_features
 
 SHOWN = ["Sci-Fi", "Horror"]
+SHOWN_TEXT = "Name it. Sci-Fi, Horror"
 GOOD = {"label": "Space horror", "description": "Users who like both.", "features": ["Horror"]}
 
 
@@ -30,20 +31,20 @@ def with_fields(**fields: Any) -> str:
 
 
 def test_an_answer_that_fits_is_a_label() -> None:
-    assert read_answer(completed(json.dumps(GOOD)), SHOWN) == ConceptAnswer(
+    assert read_answer(completed(json.dumps(GOOD)), SHOWN, SHOWN_TEXT) == ConceptAnswer(
         "Space horror", "Users who like both.", ("Horror",)
     )
 
 
 def test_features_that_were_not_shown_are_dropped_and_the_others_spelt_as_shown() -> None:
-    answer = read_answer(completed(with_fields(features=["sci-fi ", "Western", "HORROR", "Sci-Fi"])), SHOWN)
+    answer = read_answer(completed(with_fields(features=["sci-fi ", "Western", "HORROR", "Sci-Fi"])), SHOWN, SHOWN_TEXT)
     assert isinstance(answer, ConceptAnswer)
     assert answer.features == ("Sci-Fi", "Horror")
 
 
 def test_control_characters_leave_a_label() -> None:
     dirty = with_fields(label="Space\x1b[31m\u202e horror\n\x00!", description="Half a pair: \ud800 می\u200cخواهم")
-    answer = read_answer(completed(dirty), SHOWN)
+    answer = read_answer(completed(dirty), SHOWN, SHOWN_TEXT)
     assert isinstance(answer, ConceptAnswer)
     assert answer.label == "Space [31m horror !"
     assert answer.description == "Half a pair: ? می\u200cخواهم"
@@ -71,12 +72,12 @@ def test_control_characters_leave_a_label() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_text(content: str, reason: str) -> None:
-    assert read_answer(completed(content), SHOWN) == RefusedAnswer(reason, content[:10_000])
+    assert read_answer(completed(content), SHOWN, SHOWN_TEXT) == RefusedAnswer(reason, content[:10_000])
 
 
 @pytest.mark.parametrize("content", [None, "", " \n", ["Space"]])
 def test_an_answer_without_text_is_empty(content: Any) -> None:
-    assert read_answer(completed(content), SHOWN) == RefusedAnswer("empty answer", None)
+    assert read_answer(completed(content), SHOWN, SHOWN_TEXT) == RefusedAnswer("empty answer", None)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_an_answer_without_text_is_empty(content: Any) -> None:
     ],
 )
 def test_what_is_no_whole_answer_is_refused(answer: Any, reason: str, text: str | None) -> None:
-    refused = read_answer(answer, SHOWN)
+    refused = read_answer(answer, SHOWN, SHOWN_TEXT)
     assert isinstance(refused, RefusedAnswer)
     assert refused.reason == reason
     assert text is None or refused.answer == text
@@ -101,12 +102,32 @@ def test_what_is_no_whole_answer_is_refused(answer: Any, reason: str, text: str 
 
 def test_a_failed_request_is_refused_with_its_failure() -> None:
     failed = {"custom_id": "a", "response": None, "error": {"code": "timeout", "message": "no answer\nin time"}}
-    assert read_answer(failed, SHOWN) == RefusedAnswer("timeout: no answer in time", None)
+    assert read_answer(failed, SHOWN, SHOWN_TEXT) == RefusedAnswer("timeout: no answer in time", None)
+
+
+@pytest.mark.parametrize(
+    ("label", "script"),
+    [("太空恐怖", "CJK"), ("Космос", "CYRILLIC"), ("さくら", "CJK"), ("공포", "HANGUL")],
+)
+def test_a_label_in_a_script_of_which_the_request_has_no_letter_is_refused(label: str, script: str) -> None:
+    content = with_fields(label=label)
+    refused = RefusedAnswer(f"the label is in another script: {script}", content)
+    assert read_answer(completed(content), SHOWN, SHOWN_TEXT) == refused
+    answer = read_answer(completed(content), SHOWN, f"{SHOWN_TEXT} {label[0]}")
+    assert isinstance(answer, ConceptAnswer)
+    assert answer.label == label
+
+
+@pytest.mark.parametrize("label", ["Caf\u00e9 films", "\uff26ilms", "1984", "R&B 太空", "Sci-Fi → 80s"])
+def test_a_label_with_a_letter_of_the_request_or_with_none_at_all_is_kept(label: str) -> None:
+    answer = read_answer(completed(with_fields(label=label)), SHOWN, SHOWN_TEXT)
+    assert isinstance(answer, ConceptAnswer)
+    assert answer.label == label
 
 
 @given(st.text() | st.from_regex(r'\{"label": ?".*", "description": ?".*", "features": \[".*"\]\}', fullmatch=True))
 def test_no_text_breaks_the_reader_or_passes_its_bounds(content: str) -> None:
-    answer = read_answer(completed(content), SHOWN)
+    answer = read_answer(completed(content), SHOWN, SHOWN_TEXT)
     if isinstance(answer, ConceptAnswer):
         assert 1 <= len(answer.label) <= 80
         assert 1 <= len(answer.description) <= 600

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ import pytest
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.interpretation.answers import ConceptAnswer, read_answer
 from recsae_lib.interpretation.batch_files import write_requests
-from recsae_lib.interpretation.ledger import Ledger
+from recsae_lib.interpretation.ledger import Ledger, RequestRecord
 from tests.interpretation.openai_server import OpenaiServer
 from tests.interpretation.transport_client import KILLED, run_step
 
 SEEDS = 320
 MOST_STARTS = 60
 PROCESSES = get_context("forkserver")
+ONE_AT_A_TIME = threading.Lock()  # starting a process looks at how the others ended, which only one thread may
 PROCESSES.set_forkserver_preload(["tests.interpretation.transport_client"])
 
 
@@ -61,9 +63,19 @@ class Job:
                 **{"base_url": self.server.url, "concurrency": 3, "retries": 3, "timeout_seconds": 0.5},
                 **{"price_per_million_prompt_tokens": 1.0, "price_per_million_completion_tokens": 2.0},
                 "batch_enqueued_tokens": 60,  # three requests
+                "batch_poll_seconds": 0.01,
             },
         }
-        arguments = (step, self.folder, "2026-11-20 job", settings, moment if how == "commit" else None, before)
+        until_done = self.random.random() < 0.7
+        arguments = (
+            step,
+            until_done,
+            self.folder,
+            "2026-11-20 job",
+            settings,
+            moment if how == "commit" else None,
+            before,
+        )
         process = PROCESSES.Process(target=run_step, args=arguments)
         started, first = threading.Event(), self.server.calls
 
@@ -73,15 +85,18 @@ class Job:
                 os.kill(process.pid or 0, signal.SIGKILL)
 
         self.server.on_call = kill_at if how == "call" else lambda number, when: None
-        process.start()
+        with ONE_AT_A_TIME:
+            process.start()
         started.set()
-        process.join()
-        code = process.exitcode
-        process.close()
+        wait([process.sentinel])
+        with ONE_AT_A_TIME:
+            process.join()
+            code = process.exitcode
+            process.close()
         return KILLED if code == -signal.SIGKILL else int(code or 0)
 
-    def check(self) -> None:
-        """Every request has one answer or failure, none was paid for twice, and the books of both sides agree."""
+    def check(self) -> set[str]:
+        """Every request has one answer or failure, none was paid for twice; returns the answered ones."""
         server, openai = self.server, OpenaiSettings()
         assert set(server.charged) <= set(self.ids)
         assert not [name for name, times in server.charged.items() if times > 1], server.charged
@@ -108,25 +123,31 @@ class Job:
         for name in self.ids:
             if records[name].state == "answered":
                 assert outcomes[name] == reasons[server.kinds[name]]
-        assert {name for name in self.ids if records[name].state == "answered"} == set(server.charged)
         assert all(record.reused for record in records.values())
-        assert sum(record.prompt_tokens or 0 for record in records.values()) == server.prompt_tokens
-        assert sum(record.completion_tokens or 0 for record in records.values()) == server.completion_tokens
+        answered = {name for name, record in records.items() if record.state == "answered"}
+        # A server may have done work whose result never came through, and which failed before it was asked again.
+        assert answered <= set(server.charged)
+        if answered == set(server.charged):
+            self._compare_totals(list(records.values()))
+        return answered
+
+    def _compare_totals(self, records: list[RequestRecord]) -> None:
+        server = self.server
+        assert sum(record.prompt_tokens or 0 for record in records) == server.prompt_tokens
+        assert sum(record.completion_tokens or 0 for record in records) == server.completion_tokens
         cost = (server.prompt_tokens + 2 * server.completion_tokens) / 1e6
-        assert sum(record.cost or 0.0 for record in records.values()) == pytest.approx(cost)
+        assert sum(record.cost or 0.0 for record in records) == pytest.approx(cost)
 
 
 def run_seed(folder: Path, seed: int) -> Counter[int]:
     job = Job(folder / str(seed), seed, "inline" if seed % 2 else "batch")
     try:
         job.run(kills=True)
-        job.check()
-        answered = dict(job.server.charged)
+        answered = job.check()
         sent, job.server.faults = job.server.sent.copy(), 0.0
         job.run(kills=False)  # what failed goes again, and nothing else
-        job.check()
-        assert set(job.server.charged) == set(job.ids)
-        assert job.server.sent - sent == Counter(set(job.ids) - set(answered))
+        assert job.check() == set(job.server.charged) == set(job.ids)
+        assert job.server.sent - sent == Counter(set(job.ids) - answered)
     except BaseException as error:
         raise AssertionError(f"seed {seed}: {error}") from error
     finally:
