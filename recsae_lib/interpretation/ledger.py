@@ -127,7 +127,7 @@ class Ledger:
         if not requests_path.is_file():
             raise InputError(f"There are no requests at {requests_path}", "Run the job's step submit first")
         path.parent.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
         try:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = WAL")

@@ -126,7 +126,11 @@ def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
     )
     assert "HTTP 401" in line
     assert "OPENAI_API_KEY" in line
-    assert state(workspace) == before
+    after = state(workspace)
+    intended = workspace.warehouse().read(tables.INTERPRETATION_REQUESTS)
+    assert {row["state"] for row in intended.collect()} == {"intended"}
+    workspace.warehouse().drop_branch(tables.INTERPRETATION_REQUESTS)
+    assert {**after, tables.INTERPRETATION_REQUESTS.name: None} == {**before, tables.INTERPRETATION_REQUESTS.name: None}
 
 
 def test_main_shows_only_audits_whose_checks_passed(audited: Audited) -> None:

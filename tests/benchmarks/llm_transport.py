@@ -32,8 +32,8 @@ CONDITIONS = (
     f"requests of {INLINE_PROMPT:,} characters, {CONCURRENCY} at once, each answer through fsync in the ledger; the "
     "bare loop sends the same bytes with aiohttp and keeps nothing; batch: "
     f"{BATCH_REQUESTS:,} requests of {BATCH_PROMPT:,} characters by the Files and Batches protocols, recorded, "
-    "sharded, uploaded, downloaded and landed; the time that the server takes to receive files and to make answers is in it, "
-    "writing the requests file is not; memory is that of the client alone"
+    "sharded, uploaded, downloaded and landed; the time that the server takes to receive files and to make answers is "
+    "in it, writing the requests file is not; memory is that of the client alone"
 )
 
 _CONTENT = json.dumps({"label": "Space films", "description": "Users who like space. " * 5, "features": ["Sci-Fi"]})
