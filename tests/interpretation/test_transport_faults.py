@@ -98,6 +98,7 @@ class Job:
     def check(self) -> set[str]:
         """Every request has one answer or failure, none was paid for twice; returns the answered ones."""
         server, openai = self.server, OpenaiSettings()
+        server.work_off()
         assert set(server.charged) <= set(self.ids)
         assert not [name for name, times in server.charged.items() if times > 1], server.charged
         outcomes: dict[str, str] = {}
