@@ -102,12 +102,13 @@ class Failure:
 def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
     """Say what an error of the client means (408, 409, 429 and 5xx pass, as do lost connections)."""
     if isinstance(error, APIConnectionError | httpx2.HTTPError | aiohttp.ClientError):
-        cause = _first_cause(error)
-        # The client calls a connection that the server closed a timeout too.
-        lost = isinstance(cause, aiohttp.ClientError) and not isinstance(cause, TimeoutError | asyncio.TimeoutError)
+        causes = _causes(error)
+        # The client calls a connection that was refused, or that the server closed, a timeout too.
+        timed_out = any(isinstance(cause, TimeoutError | asyncio.TimeoutError) for cause in causes)
+        lost = any(isinstance(cause, aiohttp.ClientError) for cause in causes) and not timed_out
         if isinstance(error, APITimeoutError | httpx2.TimeoutException) and not lost:
             return Failure("timeout", f"no answer within {settings.timeout_seconds:g} seconds", passing=True)
-        return Failure("connection", one_line(repr(cause)), passing=True)
+        return Failure("connection", one_line(repr(causes[-1])), passing=True)
     if not isinstance(error, APIStatusError):
         return Failure("client", one_line(str(error)), passing=False)
     wait = _wait_seconds(error.response.headers)
@@ -203,10 +204,8 @@ def failed_answer(custom_id: str, code: str, message: str) -> JsonObject:
     return {"custom_id": custom_id, "response": None, "error": {"code": code, "message": one_line(message)}}
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _causes(error: BaseException) -> list[BaseException]:
+    return [error, *([] if error.__cause__ is None else _causes(error.__cause__))]
 
 
 def _is_address(text: str) -> bool:
