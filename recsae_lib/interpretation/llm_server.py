@@ -21,7 +21,7 @@ from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation.answers import one_line
 from recsae_lib.interpretation.batch_files import JsonObject, estimate_prompt_tokens, succeeded
-from recsae_lib.interpretation.ledger import Spending, usage_of
+from recsae_lib.interpretation.ledger import Ledger, Spending, usage_of
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 10.0
@@ -197,6 +197,18 @@ class Budget:
         prompt, completion = estimate_prompt_tokens(body), body["max_tokens"]
         prices = self._settings.prices or (0.0, 0.0)
         return 1.0, float(prompt + completion), prompt * prices[0] + completion * prices[1]
+
+
+def refuse_if_nothing_succeeded(ledger: Ledger, settings: OpenaiSettings) -> None:
+    """Raise where every request of the ledger's file failed: the server is at fault, and not the requests."""
+    done, total = ledger.progress()
+    if total and done == total and not ledger.count("answered"):
+        raise InputError(
+            f"The server at {settings.base_url or OPENAI_URL} failed all {total:,} requests, the last with "
+            f"{ledger.last_failure()}",
+            "Check that the server at interpretation.openai.base_url serves interpretation.openai.model, then run "
+            "again: what failed is asked again",
+        )
 
 
 def failed_answer(custom_id: str, code: str, message: str) -> JsonObject:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 
-from recsae_lib.config import InterpretationSettings, OpenaiSettings
+from recsae_lib.config import InterpretationSettings
 from recsae_lib.errors import InputError, UnfinishedError
 from recsae_lib.interpretation.batch_transport import BatchTransport
 from recsae_lib.interpretation.inline_transport import Progress, ask_pending
 from recsae_lib.interpretation.ledger import Ledger
-from recsae_lib.interpretation.llm_server import OPENAI_URL
+from recsae_lib.interpretation.llm_server import refuse_if_nothing_succeeded
 
 
 def submit(ledger: Ledger, settings: InterpretationSettings, on_progress: Progress) -> None:
@@ -70,15 +70,4 @@ def _send(batches: BatchTransport, settings: InterpretationSettings, on_progress
             batches.send()
         else:
             ask_pending(ledger, settings.openai, on_progress)
-    _refuse_if_nothing_succeeded(ledger, settings.openai)
-
-
-def _refuse_if_nothing_succeeded(ledger: Ledger, settings: OpenaiSettings) -> None:
-    done, total = ledger.progress()
-    if total and done == total and not ledger.count("answered"):
-        raise InputError(
-            f"The server at {settings.base_url or OPENAI_URL} failed all {total:,} requests, the last with "
-            f"{ledger.last_failure()}",
-            "Check that the server at interpretation.openai.base_url serves interpretation.openai.model, then run "
-            "again: what failed is asked again",
-        )
+    refuse_if_nothing_succeeded(ledger, settings.openai)

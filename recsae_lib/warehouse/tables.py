@@ -242,6 +242,7 @@ _VERDICT_COLUMNS = [
     column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
 ]
 
+
 def requests_of(name: str, owner: str, about: str) -> Table:
     """Declare the table of the requests that one job makes to a language model."""
     return _derived(
