@@ -1,12 +1,13 @@
 """Give each live latent a label and a description: from its own terms, or by a language model.
 
 spark-submit --properties-file conf/spark/local.conf jobs/interpret_concepts.py --dt 2026-11-20
-recsae run interpret_concepts --dt 2026-11-20 [--step submit|collect]
+recsae run interpret_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
 
 With interpreter openai every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
 once, on whatever date and for whatever SAE, is not asked again. An answer that does not fit the schema lands in
 concept_rejects while the latent keeps the label of its terms. `--step submit` sends the requests, `--step collect`
-fetches the answers and writes the labels, with exit code 5 while some are still being worked on.
+fetches the answers and writes the labels, with exit code 5 while some are still being worked on. With --estimate the job
+prints what it would ask and cost, and asks nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.neighbours import neighbours_of
+from recsae_lib.interpretation.batch_files import read_requests
+from recsae_lib.interpretation.estimate import estimate_requests
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.llm_interpreter import read_labels, read_records, write_interpretation_requests
 from recsae_lib.interpretation.prompts import load_prompt
@@ -29,6 +33,7 @@ from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.tables import Table
 
 HAS_STEPS = True
+ANSWER_CHARACTERS = 400  # of a usual answer: a label, two sentences, some features
 
 
 def run(context: JobContext) -> None:
@@ -41,10 +46,21 @@ def run(context: JobContext) -> None:
 
 def submit_requests(context: JobContext) -> None:
     """Write and send the requests; the table of requests records them before anything is sent."""
+    settings = context.settings.interpretation
+    write_requests_of(context, requests_path(context))
+    with open_ledger(context) as ledger:
+        ledger.intend(settings.transport)
+        write(context, tables.INTERPRETATION_REQUESTS, read_records(context.spark, ledger))
+        with recorded(context, ledger):
+            submit(ledger, settings, log_progress)
+
+
+def write_requests_of(context: JobContext, path: Path) -> None:
+    """Write the requests about all live latents into a file."""
     warehouse, settings = context.warehouse, context.settings.interpretation
     latent_items = warehouse.read(tables.LATENT_ITEMS)
     write_interpretation_requests(
-        requests_path(context),
+        path,
         live_latents(context),
         warehouse.read(tables.CONCEPT_TERMS),
         latent_items,
@@ -53,11 +69,6 @@ def submit_requests(context: JobContext) -> None:
         settings,
         load_prompt(Path(settings.prompt)),
     )
-    with open_ledger(context) as ledger:
-        ledger.intend(settings.transport)
-        write(context, tables.INTERPRETATION_REQUESTS, read_records(context.spark, ledger))
-        with recorded(context, ledger):
-            submit(ledger, settings, log_progress)
 
 
 def write_labels(context: JobContext) -> None:
@@ -114,5 +125,20 @@ def log_progress(done: int, total: int) -> None:
         log.info("interpret_concepts: %s of %s requests done", f"{done:,}", f"{total:,}")
 
 
+@for_each_site
+def estimate(context: JobContext) -> None:
+    """Print what the language model would be asked and cost."""
+    settings = context.settings.interpretation
+    if settings.interpreter == "terms":
+        lines = ["interpreter terms asks nobody; --set interpretation.interpreter=openai estimates a language model"]
+    else:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "requests.jsonl"
+            write_requests_of(context, path)
+            asked = estimate_requests(read_requests(path), ANSWER_CHARACTERS)
+        lines = [*asked.lines(settings.openai), "what has been answered before is not asked again"]
+    print("\n".join(f"interpret_concepts: {line}" for line in lines))
+
+
 if __name__ == "__main__":
-    main(__file__, run, has_steps=HAS_STEPS)
+    main(__file__, run, estimate, has_steps=HAS_STEPS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from jobs import measure_coverage, verify_concepts
+from jobs import interpret_concepts, measure_coverage, verify_concepts
 from recsae_lib.audit import run_audit
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.interpretation.prompts import load_prompt
@@ -152,6 +152,10 @@ def test_a_language_model_judges_beside_the_term_scorer(
     before = workspace.rows(tables.CONCEPT_SCORES)
     verify_concepts.estimate(workspace.context("verify_concepts", *overrides))
     estimate = capsys.readouterr().out
+    naming = ["interpretation.interpreter=openai", f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md"]
+    interpret_concepts.estimate(workspace.context("interpret_concepts", *overrides, *naming))
+    named = workspace.warehouse().read(tables.LATENT_ITEMS).select("latent_id").distinct().count()
+    assert f"interpret_concepts: {named} requests to gpt-4o-mini" in capsys.readouterr().out
     assert asked == []
     verify_concepts.run(workspace.context("verify_concepts", *overrides))
     measured = workspace.context("measure_coverage", *overrides)
