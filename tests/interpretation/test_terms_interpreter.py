@@ -17,6 +17,7 @@ TERM = {
     "kind": "word",
     "tf": 0.01,
     "tfidf": 0.1,
+    "lift": 5.0,
     "z_score": 5.0,
     "q_value": 0.01,
     "significant": True,

@@ -81,6 +81,7 @@ def test_rows_that_get_lost_between_jobs_are_found(spark: SparkSession) -> None:
         "latent_activations": [{"latent_ids": [7, 8], "activations": [1.0, 1.0]}],
         "concept_labels": [{}],
         "concept_scores": [{}, {"latent_id": 8}],
+        "shuffled_scores": [{"latent_id": 7}, {"latent_id": 8}, {"latent_id": 10}],
         "concepts": [{}, {"latent_id": 8}, {"latent_id": 9}],
     }
     results = check_counts(lambda table: rows_of(spark, table, *contents[table.name]))
@@ -89,6 +90,7 @@ def test_rows_that_get_lost_between_jobs_are_found(spark: SparkSession) -> None:
         ("latent_activations", 1),
         ("recommendations", 1),
         ("concept_labels", 1),
+        ("shuffled_scores", 1),
         ("concepts", 1),
     }
 
