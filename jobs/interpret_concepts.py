@@ -6,8 +6,8 @@ recsae run interpret_concepts --dt 2026-11-20 [--step submit|collect] [--estimat
 With interpreter openai every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
 once, on whatever date and for whatever SAE, is not asked again. An answer that does not fit the schema lands in
 concept_rejects while the latent keeps the label of its terms. `--step submit` sends the requests, `--step collect`
-fetches the answers and writes the labels, with exit code 5 while some are still being worked on. With --estimate the job
-prints what it would ask and cost, and asks nothing.
+fetches the answers and writes the labels, with exit code 5 while some are still being worked on. With --estimate the
+job prints what it would ask and cost, and asks nothing.
 """
 
 from __future__ import annotations
