@@ -44,10 +44,14 @@ def exported(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> t
 
 def publish_concepts(workspace: Workspace) -> None:
     """Each latent has a term and four items of its own, and the hostile titles."""
-    verdicts = {0.9: (0.9, 0.01, True), 0.7: (0.7, 0.2, False), 0.5: (0.5, 0.9, False)}
+    verdicts = {
+        0.9: (0.9, 0.7, 0.97, 0.01, True),
+        0.7: (0.7, 0.48, 0.85, 0.2, False),
+        0.5: (0.5, 0.3, 0.7, 0.9, False),
+    }
     reach = (None, None, 5, 0.1, 1.0)
     concepts: list[tuple[object, ...]] = [
-        (1, latent, f"latent {latent}", "", [], "terms", "unlabelled", None, None, None, False, *reach)
+        (1, latent, f"latent {latent}", "", [], "terms", "unlabelled", None, None, None, None, None, False, *reach)
         for latent in UNLABELLED
     ]
     for latent, confidence in CONFIDENCES.items():
@@ -63,7 +67,7 @@ def publish_concepts(workspace: Workspace) -> None:
         (
             tables.CONCEPT_TERMS,
             [
-                (1, latent, f"feature {latent}.", "feature", 0.5, 1.0, 5.0, 0.001, rank == 1, 4, 3, rank)
+                (1, latent, f"feature {latent}.", "feature", 0.5, 1.0, 8.0, 5.0, 0.001, rank == 1, 4, 3, rank)
                 for latent in CONFIDENCES
                 for rank in (1, 2)
             ],

@@ -88,7 +88,8 @@ def test_planted_concepts_are_interpretable(planted: Verdicts) -> None:
     assert np.mean([row["interpretable"] for row in scores.values()]) > 0.9
     named = {latent: row["best_feature"] for latent, row in scores.items()}
     assert sum(named[latent] == FEATURES[latent] for latent in named) > 0.8 * len(FEATURES)
-    assert min(row["best_feature_auc"] for row in scores.values() if row["best_feature"]) > 0.6
+    # Among 15 items a user has one of another feature by chance: one in eight is typical of it without liking it.
+    assert min(row["best_feature_auc"] for row in scores.values() if row["best_feature"]) > 0.55
     from_the_job = ("dt", "sae_version", "llm_model", "prompt_version")
     for frame, table in ((planted.scores, CONCEPT_SCORES), (planted.cases.drop("judged_by_dealt"), VERIFICATION_CASES)):
         declared = {field.name: field.dataType for field in table.schema if field.name not in from_the_job}
