@@ -19,8 +19,8 @@ from recsae_lib.warehouse.tables import CONCEPT_SCORES, VERIFICATION_CASES
 
 pytestmark = pytest.mark.integration
 
-FEATURES = [f"genre{number}" for number in range(24)]
-USERS = 960
+FEATURES = [f"genre{number}" for number in range(12)]
+USERS = 840
 SETTINGS = Settings()
 
 
@@ -87,9 +87,8 @@ def test_planted_concepts_are_interpretable(planted: Verdicts) -> None:
     assert sorted(scores) == list(range(len(FEATURES)))
     assert np.mean([row["interpretable"] for row in scores.values()]) > 0.9
     named = {latent: row["best_feature"] for latent, row in scores.items()}
-    assert sum(named[latent] == FEATURES[latent] for latent in named) > 0.8 * len(FEATURES)
-    # Among 15 items a user has one of another feature by chance: one in eight is typical of it without liking it.
-    assert min(row["best_feature_auc"] for row in scores.values() if row["best_feature"]) > 0.55
+    assert sum(named[latent] == FEATURES[latent] for latent in named) > 0.9 * len(FEATURES)
+    assert min(row["best_feature_auc"] for row in scores.values() if row["best_feature"]) > 0.6
     from_the_job = ("dt", "sae_version", "llm_model", "prompt_version")
     for frame, table in ((planted.scores, CONCEPT_SCORES), (planted.cases.drop("judged_by_dealt"), VERIFICATION_CASES)):
         declared = {field.name: field.dataType for field in table.schema if field.name not in from_the_job}
