@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -32,11 +32,15 @@ def run(context: JobContext, step: Step | None) -> int:
 
 
 def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels(
-    audited: tuple[Workspace, CompletedProcess[str]], batches: OpenaiServer, capsys: pytest.CaptureFixture[str]
+    audited: tuple[Workspace, CompletedProcess[str]],
+    batches: OpenaiServer,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     workspace, _ = audited
     context = workspace.context(
         "interpret_concepts",
+        f"paths.var={tmp_path}",  # requests and ledger of its own: other tests of this workspace leave theirs
         "interpretation.interpreter=openai",
         "interpretation.transport=batch",
         f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
@@ -74,7 +78,6 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
     finally:
         for table in (tables.CONCEPT_LABELS, tables.CONCEPT_REJECTS, tables.INTERPRETATION_REQUESTS):
             warehouse.drop_branch(table)
-        shutil.rmtree(context.ledger_path().parent)  # or other tests of this workspace find their answers there
 
 
 def test_a_job_without_steps_refuses_the_argument(audited: tuple[Workspace, CompletedProcess[str]]) -> None:
