@@ -48,7 +48,7 @@ def run(context: JobContext) -> None:
     settings = context.settings
     device = resolve_device(settings.device)
     ranks = Ranks.join(device)
-    loader = _loader(context, ranks)
+    loader = _loader(context, ranks, device)
     start = _champion(context) if settings.sae.start == "champion" else None
     choices = [replace(choice, start=start) for choice in choices_of(settings)]
     parameters = _parameters(context, loader, device, ranks)
@@ -67,7 +67,7 @@ def run(context: JobContext) -> None:
         on_epoch = _teller(runs, choices, fidelity_on)
         with stop_at_signals() as stop:
             trained = train_saes(*training, on_epoch, checkpoint, stop, ranks)
-        whole = loader if ranks.world_size == 1 else _loader(context, Ranks())
+        whole = loader if ranks.world_size == 1 else _loader(context, Ranks(), device)
         ended = [
             _register(context, of_sae, choice, one, whole, fidelity_on)
             for of_sae, choice, one in zip(runs, choices, trained, strict=True)
@@ -118,7 +118,7 @@ def _register(
         "k": str(trained.sae.k),
         "variant": choice.settings.variant,
     }
-    example = next(loader.iterate(0))[:EXAMPLE_ROWS].numpy()
+    example = next(loader.iterate(0))[:EXAMPLE_ROWS].cpu().numpy()
     version = context.registry.register_sae(mlrun, context.sae_name, folder, weights_digest(folder), example, tags)
     log.info(
         "train_sae: version %s: FVU %.4f, L0 %.2f, dead latents %.1f %%, NDCG@10 kept %s",
@@ -172,7 +172,7 @@ def _fidelity_measurer(context: JobContext) -> FidelityOn:
     return measure
 
 
-def _loader(context: JobContext, ranks: Ranks) -> RepresentationLoader:
+def _loader(context: JobContext, ranks: Ranks, device: str) -> RepresentationLoader:
     sae = context.settings.sae
     return RepresentationLoader(
         _set_of(context, "training").require(),
@@ -181,6 +181,7 @@ def _loader(context: JobContext, ranks: Ranks) -> RepresentationLoader:
         sae.loader_workers,
         shard=(ranks.rank, ranks.world_size),
         budget_mib=sae.data_budget_mib,
+        device=device,
     )
 
 

@@ -466,7 +466,7 @@ class SaeSettings(Section):
     data_budget_mib: Annotated[int, Field(ge=0)] = Field(
         1024,
         description="MiB of training rows that a process may keep: rows that fit are read once and shuffled in memory, "
-        "more are read again in every epoch.",
+        "more are read again in every epoch. On a GPU they are kept in its memory if half of what is free holds them.",
     )
 
     @field_validator("prefixes")

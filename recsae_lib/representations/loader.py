@@ -16,6 +16,7 @@ from recsae_lib.representations.row_groups import RowGroups
 DEFAULT_WORKERS = 2  # one fetches or decodes while the other waits for its turn
 BATCH_ROWS = 64, 1024  # least and most of a batch whose size is not given
 SHUFFLE_BYTES = 2**26  # of rows among which a streamed set is shuffled, beside its row groups
+DEVICE_SHARE = 0.5  # of a GPU's free memory that kept rows may take; the rest is for training
 
 
 class RepresentationLoader:
@@ -36,6 +37,7 @@ class RepresentationLoader:
     shard : (rank, world size) of data-parallel training: each process reads row groups of its own, the same in every
         epoch.
     budget_mib : MiB of rows that this process may keep.
+    device : where batches go: on a GPU with room for them, rows that are kept are kept there, in the same order.
 
     Attributes
     ----------
@@ -59,6 +61,7 @@ class RepresentationLoader:
         workers: int | None = None,
         shard: tuple[int, int] = (0, 1),
         budget_mib: float = 1024,
+        device: str = "cpu",
     ) -> None:
         self.folder, self.seed, self.shard = str(folder), seed, shard
         self._row_groups = RowGroups(self.folder)
@@ -71,6 +74,8 @@ class RepresentationLoader:
         self.batch_size = batch_size or min(max(self.rows // 100, least), most)
         self._budget = int(budget_mib * 2**20)
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
+        self._device = device
+        self._kept_on_device: torch.Tensor | None = None
 
     @property
     def fits(self) -> bool:
@@ -79,8 +84,16 @@ class RepresentationLoader:
 
     def iterate(self, epoch: int) -> Iterator[torch.Tensor]:
         """Yield each row of this process exactly once, in (batch, d) batches."""
-        batches = self._from_memory(epoch) if self.fits else self._streamed(epoch)
-        return map(torch.from_numpy, batches)
+        if not self.fits:
+            return map(torch.from_numpy, self._streamed(epoch))
+        rows, by_hash = self._rows_and_order()
+        drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self._seed(epoch) >> 1)).numpy()
+        order = by_hash[drawn]
+        if self._device.startswith("cuda") and (kept := self._on_device(rows)) is not None:
+            places = torch.from_numpy(order).to(self._device)
+            return (kept[part] for part in places.split(self.batch_size))
+        parts = (order[begin : begin + self.batch_size] for begin in range(0, len(order), self.batch_size))
+        return (torch.from_numpy(rows.take(part, axis=0)) for part in parts)
 
     def digest(self) -> str:
         """Identify the rows of the folder, of all processes and whatever their order: SHA-256 (first 16 hex digits) of
@@ -92,12 +105,6 @@ class RepresentationLoader:
         total = sum(int(_hashes(matrix).sum(dtype=np.uint64)) for matrix in matrices) % 2**64
         return hashlib.sha256(f"{self.total_rows} {self.dimension} {total}".encode()).hexdigest()[:16]
 
-    def _from_memory(self, epoch: int) -> Iterator[np.ndarray]:
-        rows, by_hash = self._rows_and_order()
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self._seed(epoch) >> 1)).numpy()
-        for begin in range(0, len(rows), self.batch_size):
-            yield rows.take(by_hash[order[begin : begin + self.batch_size]], axis=0)
-
     def _rows_and_order(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the (rows, d) rows of this process as they lie in its files, and their places by rising hash."""
         if self._kept is None:
@@ -108,6 +115,12 @@ class RepresentationLoader:
                 begin += len(matrix)
             self._kept = rows, np.argsort(_hashes(rows), kind="stable")
         return self._kept
+
+    def _on_device(self, rows: np.ndarray) -> torch.Tensor | None:
+        """Return the rows in the memory of the GPU; None where they would take more than `DEVICE_SHARE` of it."""
+        if self._kept_on_device is None and rows.nbytes <= DEVICE_SHARE * torch.cuda.mem_get_info(self._device)[0]:
+            self._kept_on_device = torch.from_numpy(rows).to(self._device)
+        return self._kept_on_device
 
     def _streamed(self, epoch: int) -> Iterator[np.ndarray]:
         seed = self._seed(epoch)

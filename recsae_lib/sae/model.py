@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from recsae_lib.errors import InputError
 from recsae_lib.sae.block_encoder import BlockEncoder
+from recsae_lib.sae.device_encoder import encode_on_device, pre_activations_at
 
 
 class SparseAutoencoder(torch.nn.Module):
@@ -91,7 +92,7 @@ class SparseAutoencoder(torch.nn.Module):
         """
         refuse_not_finite(x)
         if x.device.type != "cpu" or x.dtype != torch.float32:
-            return top_activations(self.pre_activations(x), self.k, self.threshold)
+            return encode_on_device(x - self.b_dec, self.W_enc, self.b_enc, self.k, self.threshold)
         activations = np.empty((len(x), self.k), dtype=np.float32)
         latent_ids = np.empty((len(x), self.k), dtype=np.int32)
         self.encode_centred(BlockEncoder(self.num_latents), x - self.b_dec, activations, latent_ids)
@@ -128,8 +129,7 @@ class SparseAutoencoder(torch.nn.Module):
 
     def activations_at(self, x: torch.Tensor, activations: torch.Tensor, latent_ids: torch.Tensor) -> torch.Tensor:
         """Compute the active ones of `activations` again, with gradient; (batch, k)."""
-        rows = F.embedding(latent_ids, self.W_enc)
-        differentiable = torch.einsum("nkd,nd->nk", rows, x - self.b_dec) + self.b_enc[latent_ids]
+        differentiable = pre_activations_at(x - self.b_dec, self.W_enc, self.b_enc, latent_ids)
         # Places without an active latent carry id 0, which is none of theirs.
         return differentiable * (activations > 0)
 
@@ -143,29 +143,6 @@ class SparseAutoencoder(torch.nn.Module):
             return SparseAutoencoder(
                 self.W_enc.clone(), biases[0], self.W_dec.clone(), biases[1], self.k, self.threshold * scale
             )
-
-
-def top_activations(
-    pre_activations: torch.Tensor, k: int, threshold: float | torch.Tensor = 0.0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return TopK_k(ReLU(pre_activations)) of (batch, M) as (batch, k) falling activations and int64 ids.
-
-    What does not reach `threshold` is not active. Equal activations stand by id, and of those that tie for the last
-    place the lowest ids are kept; the id is 0 where the activation is zero.
-    """
-    # One more than k shows whether the last place is tied.
-    values, ids = pre_activations.topk(min(k + 1, pre_activations.shape[1]), sorted=True)
-    if values.shape[1] > k:
-        tied = ((values[:, k - 1] == values[:, k]) & (values[:, k] > 0)).nonzero().squeeze(1)
-        values, ids = values[:, :k], ids[:, :k]
-        if len(tied):
-            ordered, order = pre_activations[tied].sort(dim=1, descending=True, stable=True)
-            values = values.index_copy(0, tied, ordered[:, :k])
-            ids = ids.index_copy(0, tied, order[:, :k])
-    values = torch.where(values >= threshold, values, 0).relu()
-    ids, by_id = ids.masked_fill(values == 0, 0).sort(dim=1)
-    values, falling = values.gather(1, by_id).sort(dim=1, descending=True, stable=True)
-    return values, ids.gather(1, falling)
 
 
 def refuse_not_finite(x: torch.Tensor) -> None:

@@ -7,8 +7,9 @@ import math
 import torch
 
 from recsae_lib.config import SaeSettings
-from recsae_lib.sae.losses import StepLoss, auxiliary_k, auxk, fvu, prefix_fvu, prefix_groups
-from recsae_lib.sae.model import SparseAutoencoder, refuse_not_finite, top_activations
+from recsae_lib.sae.device_step import DeviceStep
+from recsae_lib.sae.losses import StepLoss
+from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.optimiser import UnitNormAdam
 from recsae_lib.sae.ranks import ALONE, Ranks
 from recsae_lib.sae.sparse_step import SparseStep
@@ -44,7 +45,7 @@ class TrainingState:
         # BatchTopK: moving mean of the smallest activation that was among the largest of a batch.
         self.threshold = torch.zeros((), dtype=torch.float64, device=device)
         self.dead_after_rows = settings.dead_after_rows or min(rows, LONGEST_DEAD_WINDOW)
-        self._gradients = AutogradStep(sae, settings) if workers is None else SparseStep(sae, settings, workers)
+        self._gradients = DeviceStep(sae, settings) if workers is None else SparseStep(sae, settings, workers)
 
     def dead(self) -> torch.Tensor:
         """Return whether each latent is dead, (M,)."""
@@ -85,48 +86,6 @@ class TrainingState:
         if self.settings.variant == "batch_top_k":
             sae.k, sae.threshold = min(MOST_ACTIVE * sae.k, sae.num_latents), float(self.threshold)
         return sae
-
-
-class AutogradStep:
-    """What `SparseStep` does, on any device; a batch × M matrix is held."""
-
-    def __init__(self, sae: SparseAutoencoder, settings: SaeSettings) -> None:
-        self.sae, self.settings = sae, settings
-        self._group_of = torch.from_numpy(prefix_groups(settings, sae.num_latents)).to(sae.W_dec.device)
-
-    def __call__(self, x: torch.Tensor, dead_ids: torch.Tensor, total_variance: float) -> StepLoss:
-        """As `SparseStep`; activations that tie for the last place of a batch are all kept."""
-        sae, settings = self.sae, self.settings
-        if not len(x):  # another process has rows left
-            for weights in sae.parameters():
-                weights.grad = torch.zeros_like(weights)
-            nothing = x.new_zeros(())
-            return StepLoss(nothing, nothing, nothing, nothing, dead_ids[:0], 0)
-        chosen, latent_ids, lowest = self._choose(x)
-        activations = sae.activations_at(x, chosen, latent_ids)
-        x_hat = sae.decode(activations, latent_ids)
-        unexplained = fvu(x, x_hat, total_variance)
-        loss = prefix_fvu(sae, x, activations, latent_ids, self._group_of, total_variance)
-        k_aux = auxiliary_k(settings, sae.dimension, len(dead_ids))
-        auxiliary = auxk(sae, x, x_hat, dead_ids, total_variance, k_aux)
-        sae.zero_grad()
-        (loss + settings.auxiliary_coefficient * auxiliary).backward()
-        active = chosen > 0
-        l0 = active.sum(1).float().mean()
-        return StepLoss(unexplained.detach(), auxiliary.detach(), l0, lowest, latent_ids[active], len(x))
-
-    @torch.no_grad()
-    def _choose(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        sae = self.sae
-        if self.settings.variant != "batch_top_k":
-            return (*sae.encode(x), torch.zeros((), device=x.device))
-        refuse_not_finite(x)
-        pre_activations = sae.pre_activations(x)
-        largest = pre_activations.flatten().topk(sae.k * len(x)).values
-        active = int((largest > 0).sum())
-        lowest = largest[active - 1] if active else torch.full_like(largest[0], torch.inf)
-        most = max(int((pre_activations >= lowest).sum(1).max()), 1)
-        return (*top_activations(pre_activations, most, lowest), lowest if active else torch.zeros_like(lowest))
 
 
 def default_learning_rate(num_latents: int) -> float:

@@ -96,6 +96,19 @@ def test_order_follows_from_seed_and_epoch_alone(folder: Path, mode: str) -> Non
     assert order(RepresentationLoader(folder, 64, seed=4), 0) != zero
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_rows_kept_on_a_gpu_come_in_the_order_of_those_in_memory(
+    folder: Path, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader_module, "DEVICE_SHARE", share)
+    kept = list(RepresentationLoader(folder, 64, seed=3, device="cuda").iterate(2))
+    assert {batch.device.type for batch in kept} == {"cuda" if share else "cpu"}
+    expected = list(RepresentationLoader(folder, 64, seed=3).iterate(2))
+    assert [batch.cpu().tolist() for batch in kept] == [batch.tolist() for batch in expected]
+
+
 def test_global_random_state_is_left_alone(folder: Path, mode: str) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 
 from recsae_lib.errors import InputError
-from recsae_lib.sae.model import SparseAutoencoder, top_activations
+from recsae_lib.sae.device_encoder import encode_on_device, top_activations
+from recsae_lib.sae.model import SparseAutoencoder
 
 
 def random_sae(dimension: int = 6, num_latents: int = 15, k: int = 3, seed: int = 0) -> SparseAutoencoder:
@@ -141,3 +142,22 @@ def test_large_finite_representations_are_not_refused() -> None:
 def test_k_outside_the_dictionary_is_refused(k: int) -> None:
     with pytest.raises(InputError, match=r"sae\.k"):
         random_sae(k=k)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("block_floats", [1, 500, 2**27])
+def test_encoding_on_a_device_finds_what_the_cpu_kernel_finds(rounded: bool, block_floats: int) -> None:
+    x = torch.randn(300, 24, generator=torch.Generator().manual_seed(3))
+    sae = SparseAutoencoder.initialise(x, 400, 5, seed=4)
+    expected, expected_ids = sae.encode(x)
+    activations, latent_ids = encode_on_device(
+        x - sae.b_dec, sae.W_enc, sae.b_enc, 5, rounded=rounded, block_floats=block_floats
+    )
+    torch.testing.assert_close(activations, expected)
+    assert torch.equal(latent_ids, expected_ids)
+
+
+def test_encoding_on_a_device_of_no_rows() -> None:
+    sae = SparseAutoencoder.initialise(torch.randn(10, 4), 8, 3, seed=4)
+    activations, latent_ids = encode_on_device(torch.empty(0, 4), sae.W_enc, sae.b_enc, 3)
+    assert (activations.shape, latent_ids.shape, latent_ids.dtype) == ((0, 3), (0, 3), torch.int64)

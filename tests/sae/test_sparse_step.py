@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -7,10 +8,10 @@ import pytest
 import torch
 
 from recsae_lib.config import SaeSettings
+from recsae_lib.sae.device_step import GATE_STEPS, DeviceStep
 from recsae_lib.sae.losses import auxiliary_k, auxk, fvu, prefix_groups
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.sparse_step import SparseStep
-from recsae_lib.sae.training_state import AutogradStep
 from recsae_lib.sae.workers import Workers
 
 ALPHA = 1 / 8
@@ -53,7 +54,15 @@ def settings_of(**changes: object) -> SaeSettings:
 
 
 @pytest.mark.parametrize(
-    "step_of", [lambda *of: SparseStep(*of, Workers(1)), lambda *of: SparseStep(*of, Workers(3)), AutogradStep]
+    "step_of",
+    [
+        lambda *of: SparseStep(*of, Workers(1)),
+        lambda *of: SparseStep(*of, Workers(3)),
+        DeviceStep,
+        lambda *of: DeviceStep(*of, may_round=True),
+        lambda *of: DeviceStep(*of, block_floats=20_000),
+    ],
+    ids=["1 thread", "3 threads", "device", "rounded", "blocks"],
 )
 @pytest.mark.parametrize("variant", ["top_k", "batch_top_k", "matryoshka"])
 @pytest.mark.parametrize(
@@ -134,3 +143,36 @@ def test_rows_for_which_nothing_fires_move_only_the_decoder_bias() -> None:
 def test_prefixes_are_counted_in_latents() -> None:
     assert prefix_groups(settings_of(variant="matryoshka"), 32).tolist() == [0, 0] + [1] * 6 + [2] * 24
     assert not prefix_groups(settings_of(variant="top_k"), 32).any()
+
+
+def test_rounded_products_are_used_while_they_cost_no_fvu(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    x = torch.randn(500, 16, generator=torch.Generator().manual_seed(1))
+    step = DeviceStep(trained_a_little(16, 64, 4), settings_of(), may_round=True)
+    assert not step.rounds
+    step(x, torch.empty(0, dtype=torch.int64), 16.0)
+    assert step.rounds
+    assert "Products of the encoder are bfloat16" in caplog.text
+    # Rows of W_enc that are one and the same in bfloat16, and of which the last alone decodes to x.
+    latents, x = torch.arange(64.0), torch.tensor([[1.0, 0.0]]).repeat(8, 1)
+    W_enc = torch.stack([1 + latents * 1e-5, torch.zeros(64)], dim=1)
+    W_dec = torch.tensor([[0.0, 1.0]]).repeat(64, 1)
+    W_dec[-1] = torch.tensor([1.0, 0.0])
+    sae = SparseAutoencoder(W_enc, torch.zeros(64), W_dec, torch.zeros(2), 1)
+    step = DeviceStep(sae, settings_of(), may_round=True)
+    loss = step(x, torch.empty(0, dtype=torch.int64), 2.0)
+    assert not step.rounds
+    assert loss.fvu.item() < 1e-5
+    assert caplog.messages[-1].startswith("Products of the encoder are float32: FVU of a batch is 1.0")
+
+
+def test_rounding_is_decided_again() -> None:
+    step = DeviceStep(trained_a_little(16, 64, 4), settings_of(), may_round=True)
+    x = torch.randn(20, 16, generator=torch.Generator().manual_seed(1))
+    step(x, torch.empty(0, dtype=torch.int64), 16.0)
+    step.rounds = False
+    for _ in range(GATE_STEPS - 1):
+        step(x, torch.empty(0, dtype=torch.int64), 16.0)
+    assert not step.rounds
+    step(x, torch.empty(0, dtype=torch.int64), 16.0)
+    assert step.rounds

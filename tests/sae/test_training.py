@@ -330,6 +330,7 @@ def test_long_passes_bound_the_dead_window() -> None:
     assert training_state.LONGEST_DEAD_WINDOW == 10_000_000
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("variant", ["top_k", "batch_top_k", "matryoshka"])
 def test_training_on_cuda_comes_to_what_a_cpu_comes_to(variant: str) -> None:
