@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ import mlflow
 import numpy as np
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
@@ -59,8 +61,9 @@ class TrainingRun:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log metrics of one epoch (`step`), or of the whole run; ``ndcg@10`` is written ``ndcg_at_10``."""
-        for name, value in metrics.items():
-            self.client.log_metric(self.run_id, name.replace("@", "_at_"), value, step=step)
+        now = int(1000 * time.time())
+        entries = [Metric(name.replace("@", "_at_"), value, now, step) for name, value in metrics.items()]
+        self.client.log_batch(self.run_id, metrics=entries)
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log rows that have the same columns as ``tables/<name>.json``, which MLflow shows as a table."""
@@ -82,8 +85,7 @@ class TrainingRun:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Tag the run."""
-        for name, value in tags.items():
-            self.client.set_tag(self.run_id, name, value)
+        self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
 @contextmanager
@@ -93,8 +95,9 @@ def _run(
     """Open a run, and say how it ended."""
     run_id = client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
     try:
-        for parameter, value in parameters.items():
-            client.log_param(run_id, parameter, str(value)[:PARAMETER_LENGTH])
+        client.log_batch(
+            run_id, params=[Param(name, str(value)[:PARAMETER_LENGTH]) for name, value in parameters.items()]
+        )
         yield TrainingRun(client, run_id)
     except BaseException as ending:
         client.set_terminated(run_id, "KILLED" if isinstance(ending, StoppedError) else "FAILED")

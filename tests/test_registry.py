@@ -6,6 +6,7 @@ import pytest
 
 from recsae_lib.errors import InputError
 from recsae_lib.registry import Registry
+from tests.workspace import write_mlflow_database
 
 TAGS = {"job": "train_recommender", "namespace": "shop", "dt": "2026-11-20"}
 
@@ -13,6 +14,7 @@ TAGS = {"job": "train_recommender", "namespace": "shop", "dt": "2026-11-20"}
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     folder = tmp_path_factory.mktemp("mlflow")
+    write_mlflow_database(folder / "mlflow.db")
     return Registry(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"), folder / "models")
 
 

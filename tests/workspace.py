@@ -7,7 +7,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from pyspark.sql import SparkSession
 from recsae_lib import cli
 from recsae_lib.config import load_settings
 from recsae_lib.job import JobContext
+from recsae_lib.registry import Registry
 from recsae_lib.warehouse.store import Warehouse
 from recsae_lib.warehouse.tables import TABLES, Table
 from tests.planted import write_planted
@@ -136,9 +139,24 @@ def open_workspace(spark: SparkSession, folder: Path, catalog: str) -> Workspace
     (folder / "conf").mkdir()
     for part in ("base.yaml", "spark", "prompts"):
         (folder / "conf" / part).symlink_to(REPOSITORY / "conf" / part)
+    write_mlflow_database(folder / "var" / "mlflow" / "mlflow.db")
     (folder / "conf" / "planted.yaml").write_text(yaml.safe_dump(PLANTED_SETTINGS), encoding="utf-8")
     spark.conf.set(f"spark.sql.catalog.{catalog}", "org.apache.iceberg.spark.SparkCatalog")
     spark.conf.set(f"spark.sql.catalog.{catalog}.type", "hadoop")
     spark.conf.set(f"spark.sql.catalog.{catalog}.warehouse", str(folder / "var" / "warehouse"))
     spark.conf.set(f"spark.sql.catalog.{catalog}.cache-enabled", "false")
     return Workspace(folder, catalog, spark)
+
+
+def write_mlflow_database(path: Path) -> None:
+    """Write the database of an MLflow server that holds nothing yet; to lay one out takes MLflow seconds each time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_new_mlflow_database())
+
+
+@cache
+def _new_mlflow_database() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "mlflow.db"
+        Registry(f"sqlite:///{path}", folder, Path(folder) / "models")
+        return path.read_bytes()

@@ -12,6 +12,7 @@ from recsae_lib.config import Settings
 from recsae_lib.job import JobContext
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.warehouse import tables
+from tests.workspace import write_mlflow_database
 
 
 def context_of(folder: Path, spark: SparkSession, **recommender: object) -> JobContext:
@@ -34,6 +35,8 @@ def context_of(folder: Path, spark: SparkSession, **recommender: object) -> JobC
             },
         }
     )
+    if not (folder / "mlflow.db").exists():
+        write_mlflow_database(folder / "mlflow.db")
     context = JobContext("train_recommender", settings, date(2026, 11, 20))
     context._shared["spark"] = spark
     return context
