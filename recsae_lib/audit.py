@@ -20,6 +20,7 @@ JOBS = (
     "measure_coverage",
     "publish_audit",
 )
+OTHER_JOBS = ("maintain_tables",)
 
 
 def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:

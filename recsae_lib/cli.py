@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recsae_lib import __version__
-from recsae_lib.audit import JOBS
+from recsae_lib.audit import JOBS, OTHER_JOBS
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
 from recsae_lib.job import (
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     audit.epilog = "An interrupted audit of the same date goes on where it stopped. Without --dt: today (UTC)."
 
     run = _command(commands, "run", "run one job", _run, dt_required=True)
-    run.add_argument("job", choices=JOBS, metavar="JOB", help=", ".join(JOBS))
+    run.add_argument("job", choices=JOBS + OTHER_JOBS, metavar="JOB", help=", ".join(JOBS + OTHER_JOBS))
     add_estimate_argument(run)
     add_step_argument(run)
 

@@ -621,6 +621,18 @@ class CheckSettings(Section):
     maximum_reject_share: Share = Field(0.05, description="Rejected rows' share above which an audit fails.")
 
 
+class MaintenanceSettings(Section):
+    keep_nights: Annotated[int, Field(ge=1)] = Field(
+        400, description="Nights whose audits stay in the tables, counted back from the date of maintain_tables."
+    )
+    keep_snapshot_days: Annotated[int, Field(ge=0)] = Field(
+        7, description="Days for which snapshots stay readable that no branch and no tag holds."
+    )
+    keep_bulk_nights: Annotated[int, Field(ge=1)] = Field(
+        14, description="Nights whose representations stay in paths.bulk; older ones can be extracted again."
+    )
+
+
 class Settings(Section):
     namespace: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")] = Field(
         "ml_100k", description="Application; the warehouse namespace and the suffix of the model names."
@@ -651,6 +663,9 @@ class Settings(Section):
     )
     coverage: CoverageSettings = Field(default_factory=CoverageSettings, description="Metrics over all latents.")
     checks: CheckSettings = Field(default_factory=CheckSettings, description="Limits that guard publication.")
+    maintenance: MaintenanceSettings = Field(
+        default_factory=MaintenanceSettings, description="What maintain_tables keeps."
+    )
 
     def namespaces(self, site: str) -> dict[Scope, str]:
         """Return the namespace of the tables of each scope, e.g. ml_1m, ml_1m__ranking, ml_1m__ranking__blocks_0.

@@ -83,3 +83,26 @@ class RepresentationSet:
     @property
     def _model_folder(self) -> str:
         return f"{self.bulk.rstrip('/')}/representations/model={self.model}/version={self.version}"
+
+
+def remove_old_sets(bulk: str, model: str, first: date) -> list[str]:
+    """Remove what was extracted from a model for dates before `first`; returns the folders.
+
+    Folders are listed down to the dates, never the files in them.
+    """
+    file_system, root = fsspec.core.url_to_fs(f"{bulk.rstrip('/')}/representations/model={model}")
+    file_system.invalidate_cache()
+    removed = []
+    waiting = [root] if file_system.exists(root) else []
+    while waiting:
+        for entry in file_system.ls(waiting.pop(), detail=True):
+            if entry["type"] != "directory":
+                continue
+            folder = entry["name"].rstrip("/")
+            key, _, value = folder.rpartition("/")[2].partition("=")
+            if key != "dt":
+                waiting.append(folder)
+            elif date.fromisoformat(value) < first:
+                file_system.rm(folder, recursive=True)
+                removed.append(folder)
+    return sorted(removed)

@@ -1,0 +1,45 @@
+"""Keep tables and bulk files from growing: drop what is past its retention, merge small files, remove orphans.
+
+    spark-submit --properties-file conf/spark/local.conf jobs/maintain_tables.py --dt 2026-11-20
+    recsae run maintain_tables --dt 2026-11-20
+
+Not a part of an audit: run it after one, each night or each week. Counted back from --dt, audits older than
+maintenance.keep_nights leave the tables (with their tags published-<dt>, by which `recsae sql --as-of` reads), bulk
+representations older than maintenance.keep_bulk_nights leave paths.bulk. Tags of other names are kept, and with them
+what they hold.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.representations.layout import remove_old_sets
+from recsae_lib.warehouse.maintenance import Retention, maintain_table, state_of
+from recsae_lib.warehouse.tables import TABLES
+
+
+@for_each_site
+def run(context: JobContext) -> None:
+    """Maintain the tables one after the other, then the bulk files."""
+    settings, warehouse = context.settings.maintenance, context.warehouse
+    retention = Retention.until(context.dt, settings.keep_nights, settings.keep_snapshot_days)
+    for table in TABLES.values():
+        if not warehouse.exists(table):
+            continue
+        before = state_of(warehouse, table)
+        maintain_table(warehouse, table, retention)
+        after = state_of(warehouse, table)
+        log.info(
+            "maintain_tables: %s: files %s to %s, manifests %s to %s, snapshots %s to %s, %s bytes",
+            warehouse.full_name(table),
+            *(before.files, after.files, before.manifests, after.manifests, before.snapshots, after.snapshots),
+            f"{after.bytes:,}",
+        )
+    first = context.dt - timedelta(days=settings.keep_bulk_nights - 1)
+    removed = remove_old_sets(context.settings.paths.bulk, context.recommender_name, first)
+    log.info("maintain_tables: %s folders of representations before %s removed", f"{len(removed):,}", first)
+
+
+if __name__ == "__main__":
+    main(__file__, run)
