@@ -6,6 +6,7 @@ import argparse
 import csv
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timezone
@@ -24,11 +25,11 @@ from recsae_lib.job import (
     base_settings,
     execute,
     guarded,
+    parse_date,
     settings_of,
 )
 
 TABLE_ROWS = 1000  # rows that `recsae sql` prints as a table; csv and json stream without a limit
-QUERY_WORDS = ("SELECT", "WITH", "VALUES", "DESCRIBE", "DESC", "SHOW", "EXPLAIN", "TABLE")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,7 +56,16 @@ def build_parser() -> argparse.ArgumentParser:
     add_step_argument(run)
 
     sql = _command(commands, "sql", "query the published tables", _sql)
-    sql.add_argument("query", help='for example "SELECT label, confidence FROM concepts ORDER BY confidence DESC"')
+    sql.add_argument(
+        "query", nargs="?", help='for example "SELECT label, confidence FROM concepts ORDER BY confidence DESC"'
+    )
+    sql.add_argument("--file", type=Path, metavar="FILE", help="read the query from a file, e.g. conf/queries/*.sql")
+    sql.add_argument(
+        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query; repeatable"
+    )
+    sql.add_argument(
+        "--as-of", type=parse_date, metavar="YYYY-MM-DD", help="the tables as they were published on this date"
+    )
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="json is one object a line")
 
     concepts = _command(commands, "concepts", "show published concepts: label, terms, top items, confidence", _concepts)
@@ -165,8 +175,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _sql(arguments: argparse.Namespace) -> None:
-    context = _context(arguments, "sql").at_site(arguments.site)
-    rows = _query(context, arguments.query)
+    from recsae_lib.warehouse.queries import run_query
+
+    if (arguments.query is None) == (arguments.file is None):
+        raise InputError("recsae sql takes a query or --file", "Give one of the two")
+    query = arguments.query if arguments.file is None else arguments.file.read_text(encoding="utf-8")
+    warehouse = _context(arguments, "sql").at_site(arguments.site).warehouse
+    rows = run_query(warehouse, query, _parameters(arguments.parameter), arguments.as_of)
     if arguments.format == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(rows.columns)
@@ -178,24 +193,10 @@ def _sql(arguments: argparse.Namespace) -> None:
         _print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
 
 
-def _query(context: JobContext, query: str) -> Any:
-    from pyspark.errors import AnalysisException, ParseException
-
-    first_word = query.strip().split(None, 1)[0].upper() if query.strip() else ""
-    spark = context.spark
-    try:
-        plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(query)
-        if first_word.lstrip("(") not in QUERY_WORDS or "Insert" in plan.getClass().getSimpleName():
-            raise InputError(
-                f"{first_word or 'An empty text'} is not a query", "recsae sql only reads: SELECT, DESCRIBE, SHOW"
-            )
-        spark.sql(f"USE {context.settings.catalog}.{context.namespaces['audit']}")
-        return spark.sql(query)
-    except (ParseException, AnalysisException) as error:
-        reason = str(error).split("JVM stacktrace")[0].strip().split(";\n")[0].replace("\n", " ")
-        raise InputError(
-            f"Spark refuses the query: {reason}", "SHOW TABLES lists the tables, DESCRIBE their columns"
-        ) from None
+def _parameters(given: list[str]) -> dict[str, str]:
+    if wrong := [text for text in given if not re.match(r"\w+=", text)]:
+        raise InputError(f"--parameter {wrong[0]} is not of the form NAME=VALUE", "For example --parameter latent=17")
+    return dict(text.split("=", 1) for text in given)
 
 
 def _concepts(arguments: argparse.Namespace) -> None:

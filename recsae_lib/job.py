@@ -158,7 +158,11 @@ def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = Tr
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides", help="one setting; may be repeated"
     )
     parser.add_argument(
-        "--dt", type=_date, required=dt_required, metavar="YYYY-MM-DD", help="date of the audit: the partition to write"
+        "--dt",
+        type=parse_date,
+        required=dt_required,
+        metavar="YYYY-MM-DD",
+        help="date of the audit: the partition to write",
     )
     parser.add_argument("--traceback", action="store_true", help="show the whole traceback of a failure")
 
@@ -315,7 +319,8 @@ def bad_input(failure: BaseException) -> str | None:
     return None
 
 
-def _date(text: str) -> date:
+def parse_date(text: str) -> date:
+    """Type of arguments that are dates."""
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -1,0 +1,157 @@
+"""The saved queries, on the tables of a whole audit; and the tables as they were published on a date."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql.types import StructType
+
+from recsae_lib.errors import InputError
+from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.queries import run_query
+from recsae_lib.warehouse.store import Warehouse
+from tests.planted import FEATURES
+from tests.workspace import DT, REPOSITORY, Workspace
+
+pytestmark = pytest.mark.integration
+
+Audited = tuple[Workspace, CompletedProcess[str]]
+QUERIES = REPOSITORY / "conf" / "queries"
+TESTED = {"what_does_the_model_know", "concepts_of_a_segment", "users_of_a_concept", "coverage_over_time"}
+
+
+def saved(workspace: Workspace, name: str, **parameters: str) -> list[dict[str, Any]]:
+    query = (QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+    return [row.asDict() for row in run_query(workspace.warehouse(), query, parameters).collect()]
+
+
+def rows(workspace: Workspace, table: tables.Table) -> list[dict[str, Any]]:
+    return [row.asDict() for row in workspace.warehouse().read_published(table).collect()]
+
+
+def test_every_saved_query_is_tested() -> None:
+    assert {path.stem for path in QUERIES.glob("*")} == TESTED
+
+
+def test_what_the_model_knows(audited: Audited) -> None:
+    workspace, _ = audited
+    known = saved(workspace, "what_does_the_model_know")
+    concepts = {row["latent_id"]: row for row in rows(workspace, tables.CONCEPTS)}
+    assert sorted(row["latent_id"] for row in known) == sorted(concepts)
+    order = [(not row["interpretable"], -(row["confidence"] or -1.0)) for row in known]
+    assert order == sorted(order)
+    terms = [row for row in rows(workspace, tables.CONCEPT_TERMS) if row["significant"] and row["rank"] <= 5]
+    for row in known:
+        best = sorted((t["rank"], t["term"]) for t in terms if t["latent_id"] == row["latent_id"])
+        assert row["terms"] == (", ".join(term for _, term in best) or None)
+        assert row["label"] == concepts[row["latent_id"]]["label"]
+
+
+def test_concepts_of_a_segment(audited: Audited) -> None:
+    workspace, _ = audited
+    feature = FEATURES[0]
+    having = {row["item_id"] for row in rows(workspace, tables.ITEMS) if feature in row["features"]}
+    segment = {
+        row["user_id"] for row in rows(workspace, tables.RECOMMENDATIONS) if having.intersection(row["item_ids"])
+    }
+    fires: dict[int, set[str]] = {}
+    activations = rows(workspace, tables.LATENT_ACTIVATIONS)
+    for row in activations:
+        for latent in row["latent_ids"]:
+            fires.setdefault(latent, set()).add(row["user_id"])
+    found = saved(workspace, "concepts_of_a_segment", feature=feature)
+    assert {row["latent_id"] for row in found} == {latent for latent, users in fires.items() if users & segment}
+    for row in found:
+        users = fires[row["latent_id"]]
+        share = len(users & segment) / len(segment)
+        assert row["users_in_segment"] == len(users & segment)
+        assert row["share_of_segment"] == pytest.approx(share)
+        assert row["lift"] == pytest.approx(share / (len(users) / len(activations)))
+    assert [row["lift"] for row in found] == sorted((row["lift"] for row in found), reverse=True)
+
+
+def test_users_of_a_concept(audited: Audited) -> None:
+    workspace, _ = audited
+    latent = rows(workspace, tables.CONCEPTS)[0]["latent_id"]
+    expected = [
+        (-value, row["user_id"])
+        for row in rows(workspace, tables.LATENT_ACTIVATIONS)
+        for place, value in zip(row["latent_ids"], row["activations"], strict=True)
+        if place == latent
+    ]
+    found = saved(workspace, "users_of_a_concept", latent=str(latent))
+    assert [(-row["activation"], row["user_id"]) for row in found] == sorted(expected)
+    assert found
+
+
+def test_coverage_over_time(audited: Audited) -> None:
+    workspace, _ = audited
+    (row,) = saved(workspace, "coverage_over_time")
+    (expected,) = (
+        cell
+        for cell in rows(workspace, tables.CONCEPT_COVERAGE)
+        if cell["unit_kind"] == "sae" and cell["min_confidence"] == pytest.approx(0.8)
+    )
+    assert row == {name: expected[name] for name in row}
+
+
+def test_a_file_and_its_parameters_from_the_command_line(
+    audited: Audited, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    workspace, _ = audited
+    conf = ("--conf", str(workspace.folder / "conf" / "planted.yaml"))
+    file = tmp_path / "query.sql"
+    file.write_text("-- a comment\n/* and\nanother */ SELECT :name AS name", encoding="utf-8")
+    harmless = "name=x'; DROP TABLE concepts; --"
+    assert workspace.recsae_here("sql", *conf, "--file", str(file), "--parameter", harmless, "--format", "csv") == 0
+    assert capsys.readouterr().out.splitlines() == ["name", "x'; DROP TABLE concepts; --"]
+    assert workspace.recsae_here("sql", *conf, "--file", str(file)) == 2
+    assert "--parameter NAME=VALUE gives a value" in capsys.readouterr().err
+    assert workspace.recsae_here("sql", *conf, "--file", str(file), "--parameter", "name") == 2
+    assert "not of the form NAME=VALUE" in capsys.readouterr().err
+    assert workspace.recsae_here("sql", *conf) == 2
+    assert "takes a query or --file" in capsys.readouterr().err
+    file.write_text("-- SELECT\nDROP TABLE concepts", encoding="utf-8")
+    assert workspace.recsae_here("sql", *conf, "--file", str(file)) == 2
+    assert "DROP is not a query" in capsys.readouterr().err
+
+
+def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
+    scopes: Any = dict.fromkeys(("data", "model", "audit"), "as_of")
+    now = datetime.now(timezone.utc)
+    of_audits = StructType([field for field in tables.AUDITS.schema if field.name != "dt"])
+
+    def publish(dt: date, value: float) -> Warehouse:
+        warehouse = Warehouse(spark, "recsae", scopes, dt)
+        metric = [(1, "sae", "fvu", value)]
+        warehouse.replace(
+            tables.AUDIT_METRICS,
+            spark.createDataFrame(metric, "sae_version int, unit_kind string, metric string, value double"),
+        )
+        warehouse.publish(tables.AUDIT_METRICS)
+        warehouse.drop_branch(tables.AUDIT_METRICS)
+        row = (1, 1, "published", now, now, "digest", "code")
+        warehouse.append_published(tables.AUDITS, spark.createDataFrame([row], of_audits))
+        return warehouse
+
+    publish(DT, 0.25)
+    warehouse = publish(DT + timedelta(days=2), 0.5)
+    query = "SELECT value, (SELECT count(*) FROM audits) AS audits FROM audit_metrics ORDER BY dt"
+
+    def values(as_of: date | None) -> list[tuple[float, int]]:
+        return [tuple(row) for row in run_query(warehouse, query, as_of=as_of).collect()]
+
+    assert values(None) == values(DT + timedelta(days=2)) == [(0.25, 2), (0.5, 2)]
+    assert values(DT) == values(DT + timedelta(days=1)) == [(0.25, 1)]
+    publish(DT, 0.75)  # a late re-run
+    assert values(None) == [(0.75, 2), (0.5, 2)]
+    assert values(DT + timedelta(days=2)) == [(0.25, 2), (0.5, 2)]  # as it was published then
+    assert values(DT) == [(0.75, 1)]
+    with pytest.raises(InputError, match=f"No audit of as_of up to {DT - timedelta(days=1)}"):
+        values(DT - timedelta(days=1))
+    assert not [shown for shown in spark.catalog.listTables() if shown.isTemporary]
