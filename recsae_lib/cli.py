@@ -81,6 +81,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--conf names the study file (conf/study.yaml). What is done is not done again. Without --dt: today."
     )
 
+    status = _command(commands, "status", "show the last nights: what was published, what failed and why", _status)
+    status.add_argument("--nights", type=int, default=7, metavar="N", help="the latest N dates (default 7)")
+    status.add_argument("--format", choices=("table", "json"), default="table", help="json is one job a line")
+
     _command(commands, "versions", "list SAE versions with aliases and metrics", _versions)
     sites = _command(commands, "sites", "list the probing sites of the recommender, with their shapes", _sites)
     sites.epilog = "Of kind module: of the module that the settings name, registered or not."
@@ -226,6 +230,32 @@ def _report_ratings(arguments: argparse.Namespace) -> None:
     from recsae_lib.human_rating import report_ratings
 
     report_ratings(_context(arguments, "ratings").at_site(arguments.site), exact_dt=arguments.dt)
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from recsae_lib.job_log import log_path, read_nights
+
+    settings = settings_of(arguments)
+    path = log_path(Path(settings.paths.var), settings.namespaces(DEFAULT_SITE)["model"])
+    if not path.is_file():
+        raise InputError(f"No job has run here yet: there is no {path}", "Start one, or see --conf and paths.var")
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        nights = read_nights(lines, arguments.nights)
+    if arguments.format == "json":
+        for night in nights:
+            for record in night.jobs.values():
+                print(json.dumps(vars(record), ensure_ascii=False))
+        return
+    rows = []
+    for night in nights:
+        slowest = max(night.jobs.values(), key=lambda record: record.seconds)
+        sae = [record.sae_version for record in night.jobs.values() if record.sae_version is not None]
+        slow = f"{slowest.job} {slowest.seconds:,.0f} s"
+        rows.append([night.dt, night.state(JOBS), max(sae, default=None), f"{night.seconds:,.0f} s", slow])
+    _print_table(["night", "state", "SAE", "work", "longest"], iter(rows))
+    for night in nights:
+        if cause := night.cause(JOBS):
+            print(f"{night.dt}: {cause}")
 
 
 def _versions(arguments: argparse.Namespace) -> None:

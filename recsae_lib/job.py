@@ -14,14 +14,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
 from recsae_lib.errors import CheckError, InputError, StoppedError, UnfinishedError
+from recsae_lib.job_log import JobRecord, Outcome, Traffic
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
     from pyspark.sql import SparkSession
@@ -111,12 +112,26 @@ class JobContext:
     @cached_property
     def model_version(self) -> int:
         """Version of the recommender that this job reads."""
-        return self.registry.resolve(self.recommender_name, self.settings.recommender.version)
+        version = self.registry.resolve(self.recommender_name, self.settings.recommender.version)
+        self.versions["model"] = version
+        return version
 
     @cached_property
     def sae_version(self) -> int:
         """Version of the sparse autoencoder that this job reads."""
-        return self.registry.resolve(self.sae_name, self.settings.sae.version)
+        version = self.registry.resolve(self.sae_name, self.settings.sae.version)
+        self.versions["sae"] = version
+        return version
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Versions that were resolved so far, the latest of each kind: model, sae."""
+        versions: dict[str, int] = self._shared.setdefault("versions", {})
+        return versions
+
+    def traffic(self) -> Traffic:
+        """What Spark has read and written so far, if a session is open."""
+        return Traffic.of(self._shared.get("spark"))
 
     @property
     def tags(self) -> dict[str, str]:
@@ -135,6 +150,7 @@ class JobContext:
 
     def for_job(self, job: str) -> JobContext:
         """Return the context of another job of the same audit; an open session and registry are shared."""
+        self.versions.clear()
         return self._sharing(JobContext(job, self.settings, self.dt, self.site, self.spark_overrides))
 
     def at_site(self, site: str) -> JobContext:
@@ -195,13 +211,52 @@ def base_settings() -> Path | None:
 
 
 def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
-    """Run one job, log its start and end; returns the seconds it took."""
-    started = time.monotonic()
+    """Run one job and say how it went, in the log and in `job_log`; returns the seconds it took."""
+    started, traffic = time.monotonic(), context.traffic()
     log.info("%s: started for dt=%s in %s", context.job, context.dt, context.namespaces["model"])
-    run(context)
-    seconds = time.monotonic() - started
-    log.info("%s: done in %.1f s", context.job, seconds)
-    return seconds
+    record = JobRecord(
+        context.job,
+        context.namespaces["model"],
+        context.dt.isoformat(),
+        datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    _write_record(context, record)
+    outcome: Outcome = "done"
+    cause = ""
+    try:
+        run(context)
+    except BaseException as ending:
+        outcome, cause = outcome_of(ending), bad_input(ending) or f"{type(ending).__name__}: {ending}"
+        raise
+    finally:
+        record = replace(
+            record,
+            seconds=round(time.monotonic() - started, 3),
+            outcome=outcome,
+            cause=cause,
+            model_version=context.versions.get("model"),
+            sae_version=context.versions.get("sae"),
+            **vars(context.traffic().since(traffic)),
+        )
+        _write_record(context, record)
+    counts = f"{record.rows_in:,} rows in, {record.rows_out:,} out"
+    log.info("%s: done in %.1f s, %s", context.job, record.seconds, counts)
+    return record.seconds
+
+
+def _write_record(context: JobContext, record: JobRecord) -> None:
+    try:
+        record.append_to(Path(context.settings.paths.var))
+    except OSError as failure:  # is no reason to lose the job, or the error that ended it
+        log.warning("%s: its line for `recsae status` is not written: %s", context.job, failure)
+
+
+def outcome_of(ending: BaseException) -> Outcome:
+    """Name how a job ended that did not end well."""
+    for kind, outcome in _OUTCOMES:
+        if isinstance(ending, kind):
+            return outcome
+    return "failed" if bad_input(ending) is None else "bad input"
 
 
 def for_each_site(run: Callable[[JobContext], None]) -> Callable[[JobContext], None]:
@@ -283,6 +338,13 @@ def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
         return EXIT_FAILED if line is None else EXIT_BAD_INPUT
     return 0
 
+
+_OUTCOMES: Sequence[tuple[type[BaseException], Outcome]] = (
+    (InputError, "bad input"),
+    (CheckError, "check failed"),
+    (StoppedError, "stopped"),
+    (UnfinishedError, "unfinished"),
+)
 
 # What Spark and the file systems say of bad input, as (pattern, remedy).
 _SPARK_FAULTS: Sequence[tuple[str, str]] = (

@@ -1,0 +1,143 @@
+"""What became of each run of a job: one line of JSON in ``<paths.var>/jobs/<namespace>.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Outcome = Literal["running", "done", "failed", "bad input", "check failed", "stopped", "unfinished"]
+CAUSE_LENGTH = 2000  # a line that is written in one piece may not be long
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the stages of a Spark session have read and written so far, of the last thousand that it remembers."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    @classmethod
+    def of(cls, spark: SparkSession | None) -> Traffic:
+        """Sum over the stages of a session; nothing where none is open."""
+        if spark is None:
+            return cls()
+        context: Any = spark.sparkContext
+        no_quantiles = context._gateway.new_array(context._gateway.jvm.double, 0)
+        no_status = context._jvm.java.util.ArrayList()
+        stages = context._jsc.sc().statusStore().stageList(None, False, False, no_quantiles, no_status)
+        found = [stages.apply(number) for number in range(stages.size())]
+        return cls(
+            sum(stage.inputRecords() for stage in found),
+            sum(stage.outputRecords() for stage in found),
+            sum(stage.inputBytes() for stage in found),
+            sum(stage.outputBytes() for stage in found),
+        )
+
+    def since(self, earlier: Traffic) -> Traffic:
+        """What came after `earlier`; not below zero where stages were forgotten in between."""
+        return Traffic(**{name: max(now - getattr(earlier, name), 0) for name, now in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One run of a job.
+
+    Parameters
+    ----------
+    job, namespace, dt : what ran.
+    started_at : ISO 8601, UTC.
+    seconds : wall time.
+    outcome : how it ended; running if it has not, or was killed.
+    cause : the line that says why, where it did not end well.
+    model_version, sae_version : that it worked with; None where it needed none.
+    rows_in, rows_out, bytes_in, bytes_out : of Spark's stages (`Traffic`).
+    """
+
+    job: str
+    namespace: str
+    dt: str
+    started_at: str
+    seconds: float = 0.0
+    outcome: Outcome = "running"
+    cause: str = ""
+    model_version: int | None = None
+    sae_version: int | None = None
+    rows_in: int = 0
+    rows_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def append_to(self, var: Path) -> None:
+        """Append the line, in one write: jobs of other nights may append at the same moment."""
+        content = {**asdict(self), "cause": self.cause[:CAUSE_LENGTH]}
+        path = log_path(var, self.namespace)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        line = (json.dumps(content, ensure_ascii=False) + "\n").encode()
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(file, line)
+        finally:
+            os.close(file)
+
+
+@dataclass(frozen=True)
+class Night:
+    """The latest run of each job for one date."""
+
+    dt: date
+    jobs: dict[str, JobRecord]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of those runs together."""
+        return sum(record.seconds for record in self.jobs.values())
+
+    def state(self, flow: Sequence[str]) -> str:
+        """Say ``published``, or which job of the flow it has come to and how that ended."""
+        for job in flow:
+            if job not in self.jobs:
+                return f"not begun: {job}"
+            record = self.jobs[job]
+            if record.outcome == "running":
+                return f"running, or killed, since {local_time(record.started_at)}: {job}"
+            if record.outcome != "done":
+                return f"{record.outcome}: {job}"
+        return "published"
+
+    def cause(self, flow: Sequence[str]) -> str:
+        """Why the first job that did not end well did not; empty where all did."""
+        return next((self.jobs[job].cause for job in flow if job in self.jobs and self.jobs[job].cause), "")
+
+
+def log_path(var: Path, namespace: str) -> Path:
+    """File of the lines of one namespace."""
+    return var / "jobs" / f"{namespace}.jsonl"
+
+
+def read_nights(lines: Iterable[str], last: int) -> list[Night]:
+    """Return the latest `last` dates, newest first. A line that a full disk cut off is left out."""
+    nights: dict[date, dict[str, JobRecord]] = {}
+    for line in lines:
+        try:
+            record = JobRecord(**json.loads(line))
+        except (json.JSONDecodeError, TypeError):
+            continue
+        jobs = nights.setdefault(date.fromisoformat(record.dt), {})
+        jobs.pop(record.job, None)
+        jobs[record.job] = record
+    return [Night(dt, nights[dt]) for dt in sorted(nights, reverse=True)[:last]]
+
+
+def local_time(moment: str) -> str:
+    """An ISO 8601 moment as people read it, in the time zone of this machine."""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M}"
