@@ -9,6 +9,8 @@ PYTHON ?= $(shell for candidate in python3.11 python3.10 python3 python; do \
 	then command -v $$candidate; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Two processes of one thread each: on two cores, threads of several processes would wait for each other.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 DT ?=
 CONF ?= conf/local.yaml
 
@@ -16,10 +18,10 @@ audit: $(INSTALLED) ## audit SASRec on MovieLens-100K, from raw ratings to publi
 	$(BIN)/recsae audit --conf $(CONF) $(if $(DT),--dt $(DT))
 
 test: lint ## lint, then every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-unit: $(INSTALLED) ## the tests that take under 3 minutes together
-	$(BIN)/python -m pytest -m "not integration"
+	$(PYTEST) -m "not integration"
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -11,6 +11,13 @@ from recsae_lib.spark_session import open_session
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file, and all tests of the one shared audit, in the same process (`pytest -n`)."""
+    for item in items:
+        shared = "audited" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("audited" if shared else item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     warehouse = tmp_path_factory.mktemp("warehouse")
