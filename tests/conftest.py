@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsae_lib.spark_session import open_session
+from tests.catalogs import JDBC_DRIVERS
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
 
@@ -27,6 +28,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         {
             "spark.sql.catalog.recsae.warehouse": str(warehouse),
             "spark.sql.warehouse.dir": str(warehouse / "default"),
+            "spark.driver.extraClassPath": ":".join(str(driver) for driver in JDBC_DRIVERS if driver.is_file()),
             **TINY_QUERIES,
         },
     )
