@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 from recsae_lib.job import JobContext, execute, log
+from recsae_lib.night_lock import hold_night
 from recsae_lib.run_record import RunRecord
 
 JOBS = (
@@ -32,7 +34,16 @@ def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:
     ----------
     data_digest : of the tables (`Warehouse.data_digest`) where they have just been ingested for several audits; then
         this one does not ingest.
+
+    Raises
+    ------
+    InputError : another run works on the same namespace and date.
     """
+    with hold_night(Path(context.settings.paths.var), context.namespaces["model"], context.dt):
+        return _run_jobs(context, data_digest)
+
+
+def _run_jobs(context: JobContext, data_digest: str | None) -> RunRecord:
     record = RunRecord.open(context.settings, context.dt)
     if data_digest is not None:
         record.note_data(data_digest)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
 from recsae_lib.errors import CheckError, InputError, StoppedError, UnfinishedError
 from recsae_lib.job_log import JobRecord, Outcome, Traffic
+from recsae_lib.night_lock import hold_night
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
     from pyspark.sql import SparkSession
@@ -211,7 +212,17 @@ def base_settings() -> Path | None:
 
 
 def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
-    """Run one job and say how it went, in the log and in `job_log`; returns the seconds it took."""
+    """Run one job and say how it went, in the log and in `job_log`; returns the seconds it took.
+
+    Raises
+    ------
+    InputError : another run works on the same namespace and date.
+    """
+    with hold_night(Path(context.settings.paths.var), context.namespaces["model"], context.dt):
+        return _execute(context, run)
+
+
+def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
     started, traffic = time.monotonic(), context.traffic()
     log.info("%s: started for dt=%s in %s", context.job, context.dt, context.namespaces["model"])
     record = JobRecord(

@@ -1,0 +1,60 @@
+"""One run at a time for a namespace and date: a second one is refused while the first is alive."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import IO
+
+from recsae_lib.errors import InputError
+
+RUN_VARIABLE = "RECSAE_RUN"  # a scheduler gives the jobs of one night the same value, so that they run side by side
+OWN_RUN = f"process {os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+@contextmanager
+def hold_night(var: Path, namespace: str, dt: date) -> Iterator[None]:
+    """Keep other runs from working on the same namespace and date; jobs of the same run share it.
+
+    The lock is the operating system's (flock on a file under `var`): it ends with the process, however that ends.
+    Machines keep each other out if they share `var` and its file system passes locks on, as NFS does.
+
+    Raises
+    ------
+    InputError : another run holds it.
+    """
+    run = os.environ.get(RUN_VARIABLE) or OWN_RUN
+    folder = var / "locks" / namespace
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{dt.isoformat()}.lock").open("a+", encoding="utf-8") as file:
+        with (folder / "guard").open("a") as guard:  # between looking and taking, nobody else looks
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            _take(file, run, namespace, dt)
+        yield
+
+
+def _take(file: IO[str], run: str, namespace: str, dt: date) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = json.loads(file.read())
+        if holder["run"] != run:
+            raise InputError(
+                f"The audit {namespace} of {dt} is under way: {holder['run']} on {holder['host']}, "
+                f"since {holder['since']}",
+                "Wait until it has ended, or stop it",
+            ) from None
+    else:
+        file.truncate(0)
+        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        file.write(json.dumps({"run": run, "host": socket.gethostname(), "since": since}))
+        file.flush()
+    fcntl.flock(file, fcntl.LOCK_SH)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from recsae_lib.errors import InputError
+from recsae_lib.night_lock import RUN_VARIABLE, hold_night
+
+DT = date(2026, 11, 20)
+HOLDER = """
+import sys
+from datetime import date
+from pathlib import Path
+from recsae_lib.night_lock import hold_night
+with hold_night(Path(sys.argv[1]), "shop", date(2026, 11, 20)):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_holder(var: Path, run: str | None = None) -> subprocess.Popen[str]:
+    """Start a process that holds the night until its standard input ends."""
+    environment = {**os.environ, **({RUN_VARIABLE: run} if run else {})}
+    command = [sys.executable, "-c", HOLDER, str(var)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_another_run_of_the_same_night_is_refused_until_the_first_is_over(tmp_path: Path) -> None:
+    holder = start_holder(tmp_path)
+    with (
+        pytest.raises(InputError, match=r"The audit shop of 2026-11-20 is under way: process \d+.* since 20.*Wait"),
+        hold_night(tmp_path, "shop", DT),
+    ):
+        pass
+    for namespace, dt in (("shop", date(2026, 11, 21)), ("other", DT)):
+        with hold_night(tmp_path, namespace, dt):
+            pass
+    holder.communicate()
+    with hold_night(tmp_path, "shop", DT), hold_night(tmp_path, "shop", DT):
+        pass
+
+
+def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
+    holder = start_holder(tmp_path)
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    with hold_night(tmp_path, "shop", DT):
+        pass
+
+
+def test_jobs_of_one_run_share_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start_holder(tmp_path, "scheduled__2026-11-20")
+    second = start_holder(tmp_path, "scheduled__2026-11-20")
+    first.communicate()  # the one that came first has ended; the night is still theirs
+    with pytest.raises(InputError, match="scheduled__2026-11-20"), hold_night(tmp_path, "shop", DT):
+        pass
+    monkeypatch.setenv(RUN_VARIABLE, "scheduled__2026-11-20")
+    with hold_night(tmp_path, "shop", DT):
+        second.communicate()
+    monkeypatch.setenv(RUN_VARIABLE, "manual")
+    with hold_night(tmp_path, "shop", DT):
+        pass
