@@ -12,6 +12,7 @@ from tests.catalogs import JDBC_DRIVERS
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file, and all tests of the one shared audit, in the same process (`pytest -n`)."""
     for item in items:
