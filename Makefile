@@ -10,7 +10,7 @@ PYTHON ?= $(shell for candidate in python3.11 python3.10 python3 python; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Two processes of one thread each: on two cores, threads of several processes would wait for each other.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 DT ?=
 CONF ?= conf/local.yaml
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from xdist.scheduler import LoadScopeScheduling
 
 from recsae_lib.spark_session import open_session
 from tests.catalogs import JDBC_DRIVERS
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, and all tests of the one shared audit, in the same process (`pytest -n`)."""
-    for item in items:
-        shared = "audited" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("audited" if shared else item.nodeid.partition("::")[0]))
+class ByFile(LoadScopeScheduling):
+    """Gives each process of `pytest -n` whole files, and one of them all files that share one audit."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "audited" if file.startswith("tests/audit/") and not file.endswith("test_study.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Have xdist use it."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
