@@ -18,6 +18,7 @@ JOBS = (
     "interpret_concepts",
     "verify_concepts",
     "measure_coverage",
+    "compare_versions",
     "publish_audit",
 )
 
