@@ -31,13 +31,12 @@ def similar_activations(previous: DataFrame, present: DataFrame, users: int, min
     -------
     SimilarPairs : the `NEAREST` of each earlier latent at most; none without common users.
     """
-    number = present.agg(F.count(F.lit(1)).alias("number"))
+    number = F.broadcast(present.agg(F.count(F.lit(1)).alias("number")))
     drawn = F.pmod(F.xxhash64(F.lit("drift"), "user_id"), F.col("number")) < users
+    then, now = (rows.crossJoin(number).where(drawn) for rows in (previous, present))  # only those are shuffled
     common = keep(
-        _active(present, "latent_id", "z")
-        .crossJoin(F.broadcast(number))
-        .where(drawn)
-        .join(_active(previous, "previous_id", "z_previous"), "user_id", how="inner")
+        _active(now, "latent_id", "z")
+        .join(_active(then, "previous_id", "z_previous"), "user_id", how="inner")
         .select("latent_id", "z", "previous_id", "z_previous")
     )
     total = common.count()
