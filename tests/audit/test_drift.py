@@ -6,7 +6,7 @@ Representations are given (kind external), so that no recommender is trained; ve
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ import yaml
 from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
+from jobs import publish_audit
 from recsae_lib.errors import InputError
 from recsae_lib.job import JobContext, execute
 from recsae_lib.registry import PUBLISHED_TAG
+from recsae_lib.run_record import RunRecord
 from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.checks import SaeShape
 from recsae_lib.warehouse.store import audit_tables
 from tests.planted import FEATURES, add_planted_feature, change_planted
 from tests.workspace import PLANTED_SETTINGS, Workspace, open_workspace
@@ -66,16 +69,14 @@ class World:
         self.run(dt, *JOBS)
 
     def publish(self, dt: date) -> None:
-        """Bring the night to main and its SAE to champion: publish_audit without verification and checks."""
+        """Bring the night to main and its SAE to champion: publish_audit without concepts and checks."""
         context = self.context("publish_audit", dt)
         for table in audit_tables():
             context.warehouse.publish(table)
             context.warehouse.drop_branch(table)
-        context.registry.promote(context.sae_name, context.sae_version)
-        time = datetime.now(timezone.utc)
-        row = (context.model_version, context.sae_version, "published", time, time, "digest", "version")
-        schema = tables.T.StructType([field for field in tables.AUDITS.schema.fields if field.name != "dt"])
-        context.warehouse.append_published(tables.AUDITS, context.spark.createDataFrame([row], schema))
+        publish_audit.promote(context)
+        shape = SaeShape(context.model_version, context.sae_version, 32, 2)
+        publish_audit.commit(context, RunRecord.open(context.settings, dt), shape, "published")
 
     def drift(self, dt: date) -> list[dict[str, Any]]:
         rows = self.workspace.warehouse(dt).read(tables.CONCEPT_DRIFT).orderBy("pair").collect()
@@ -129,7 +130,22 @@ def test_nights_of_a_slowly_changing_world(world: World) -> None:
         assert len(tags["data_digest"]) == 16
         assert tags["code_version"].startswith("0.")
         world.publish(dt)
+        published = world.workspace.warehouse(dt).references(tables.INTERACTIONS)[f"published-{dt}"]
+        tags = registry.tags(NAME, night + 1)
+        assert tags["interactions_snapshot"] == str(published)
+        assert (tags["audit_status"], tags["audit_dt"], tags[PUBLISHED_TAG]) == ("published", str(dt), str(dt))
+        assert (registry.champion(NAME), registry.resolve(NAME, "previous")) == (night + 1, night)
     assert "parent_version" not in registry.tags(NAME, 1)
+
+    late = world.context("publish_audit", SECOND, "sae.version=2")
+    publish_audit.promote(late)  # of an older date than the newest
+    publish_audit.commit(late, RunRecord.open(late.settings, SECOND), SaeShape(1, 1, 32, 2), "failed")
+    assert (registry.champion(NAME), registry.resolve(NAME, "previous")) == (3, 2)
+    tags = registry.tags(NAME, 1)  # trained for another date: its snapshots are not those of this one
+    assert (tags["audit_status"], tags["audit_dt"], tags[PUBLISHED_TAG]) == ("failed", str(SECOND), str(FIRST))
+    first = world.workspace.warehouse(FIRST).references(tables.INTERACTIONS)[f"published-{FIRST}"]
+    assert tags["interactions_snapshot"] == str(first)
+    publish_audit.commit(late, RunRecord.open(late.settings, SECOND), SaeShape(1, 2, 32, 2), "published")
 
     world.run(THIRD, "compare_versions")
     assert world.drift(THIRD) == drift  # the same rows again
@@ -168,9 +184,9 @@ def latest_metrics() -> dict[str, float]:
 def test_promotion_is_one_command(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     conf = ("--conf", str(world.workspace.folder / "conf" / "planted.yaml"))
     registry = world.context("tests", FIRST).registry
-    newest = registry.versions(NAME)[0].number
+    with registry.training_run(NAME, {"job": "tests"}, {}) as run:
+        newest = registry.register_recommender(run, NAME, world.workspace.folder / "data", "never audited", {})
     registry.promote(NAME, newest)
-    registry.set_tags(NAME, 1, {PUBLISHED_TAG: FIRST.isoformat()})
     assert world.workspace.recsae_here("promote", "1", *conf) == 0
     assert f"champion is version 1 (before: {newest})" in capsys.readouterr().out
     assert registry.champion(NAME) == 1
