@@ -48,6 +48,12 @@ def test_of_two_halves_the_nearer_continues_the_latent_and_the_other_is_split_of
     assert followed(now, previous) == [("matched", 1, 0), ("matched", 2, 1), ("merged", 0, 0)]
 
 
+def test_what_is_split_off_stands_with_the_most_similar_latent() -> None:
+    previous, now = unit([1, 0], [0, 1]), unit([1, 0], [0, 1], [0.68, 0.73])
+    assert followed(previous, now, minimum=0.6) == [("matched", 0, 0), ("matched", 1, 1), ("split", 1, 2)]
+    assert followed(now, previous, minimum=0.6) == [("matched", 0, 0), ("matched", 1, 1), ("merged", 2, 1)]
+
+
 def test_the_total_is_maximal_not_each_choice() -> None:
     # Taking the best pair first (0.99) would leave 1 and 0 without partners: 0.99 against 0.9 + 0.9.
     pairs = SimilarPairs(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([0.9, 0.99, 0.9]))
@@ -57,6 +63,9 @@ def test_the_total_is_maximal_not_each_choice() -> None:
 def test_equally_similar_latents_keep_their_ids() -> None:
     same = unit(*[[1.0, 0.0]] * 4)
     assert followed(same, same) == [("matched", n, n) for n in range(4)]
+    pairs = similar_directions(same, np.array([1, 2]), same, np.array([0, 1, 2]), 0.7)
+    rows = follow_latents(np.array([1, 2]), np.array([0, 1, 2]), pairs)
+    assert [row[:3] for row in rows] == [("matched", 1, 1), ("matched", 2, 2), ("split", 1, 0)]
     # One fewer now: the last one is merged into a latent that is as similar, the one of the lowest id.
     assert followed(same, same[:3]) == [*(("matched", n, n) for n in range(3)), ("merged", 3, 0)]
 
