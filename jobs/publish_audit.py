@@ -1,9 +1,15 @@
-"""Join labels and scores into concepts, check the audit, make it visible on main, point the alias champion at its SAE.
+"""Join labels and scores into concepts, check the audit, make it visible on main, promote its SAE to champion.
 
     spark-submit --properties-file conf/spark/local.conf jobs/publish_audit.py --dt 2026-11-20
     recsae run publish_audit --dt 2026-11-20
 
-A failed check leaves everything on the branch audit-<dt>, writes a row `failed` into audits and exits with 3.
+A failed check leaves everything on the branch audit-<dt>, writes a row `failed` into audits and exits with 3. All
+results are in var/reports/<namespace>/<dt>/checks.json; one of severity retrain that did not pass asks for a new SAE.
+
+The SAE that was champion before gets the alias previous; `recsae promote previous` goes back to it. An audit of an
+older date than the newest published one leaves the aliases as they are. The SAE version is tagged with the outcome
+(audit_status, audit_dt, published_dt), and, where it was trained for this date, with the snapshots of its data
+(interactions_snapshot, items_snapshot).
 """
 
 from __future__ import annotations
@@ -17,9 +23,11 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.publication import build_concepts
 from recsae_lib.errors import CheckError
 from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.registry import PUBLISHED_TAG
 from recsae_lib.run_record import RunRecord
 from recsae_lib.side_by_side import side_by_side
 from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.audits import published_audits
 from recsae_lib.warehouse.checks import CheckResult, SaeShape, run_checks
 from recsae_lib.warehouse.store import audit_tables
 
@@ -48,9 +56,19 @@ def run(context: JobContext) -> None:
         )
     side_by_side(warehouse.publish, audit_tables())
     side_by_side(warehouse.drop_branch, audit_tables())
-    context.registry.set_alias(context.sae_name, "champion", context.sae_version)
+    promote(context)
     commit(context, record, shape, "published")
-    log.info("publish_audit: published as SAE version %s, alias champion", context.sae_version)
+    log.info("publish_audit: published with SAE version %s", context.sae_version)
+
+
+def promote(context: JobContext) -> None:
+    """Make the SAE champion, unless this is a late run of an older date: the newest one tells what people use."""
+    newest = next(iter(published_audits(context.warehouse)), None)
+    if newest is not None and newest.dt > context.dt:
+        log.info("publish_audit: %s was published already: champion stays as it is", newest.dt)
+        return
+    before = context.registry.promote(context.sae_name, context.sae_version)
+    log.info("publish_audit: champion is version %s (before: %s)", context.sae_version, before or "none")
 
 
 def report(context: JobContext, results: list[CheckResult]) -> None:
@@ -67,7 +85,7 @@ def report(context: JobContext, results: list[CheckResult]) -> None:
 
 
 def commit(context: JobContext, record: RunRecord, shape: SaeShape, status: str) -> None:
-    """Write the row of audits, straight to main."""
+    """Write the row of audits, straight to main; then tag the SAE version, which repeats what the row says."""
     row = (
         shape.model_version,
         shape.sae_version,
@@ -80,6 +98,13 @@ def commit(context: JobContext, record: RunRecord, shape: SaeShape, status: str)
     columns = [field for field in tables.AUDITS.schema.fields if field.name != "dt"]
     rows = context.spark.createDataFrame([row], tables.T.StructType(columns))
     context.warehouse.append_published(tables.AUDITS, rows)
+    tags = {"audit_status": status, "audit_dt": context.dt.isoformat()}
+    if status == "published":
+        tags[PUBLISHED_TAG] = context.dt.isoformat()
+    if context.registry.tags(context.sae_name, shape.sae_version).get("dt") == context.dt.isoformat():
+        for table in (tables.INTERACTIONS, tables.ITEMS):
+            tags[f"{table.name}_snapshot"] = str(context.warehouse.snapshot_id(table))
+    context.registry.set_tags(context.sae_name, shape.sae_version, tags)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -49,7 +49,8 @@ def run(context: JobContext) -> None:
     device = resolve_device(settings.device)
     ranks = Ranks.join(device)
     loader = _loader(context, ranks, device)
-    start = _champion(context) if settings.sae.start == "champion" else None
+    parent = context.registry.champion(context.sae_name) if settings.sae.start == "champion" else None
+    start = _champion(context, parent) if settings.sae.start == "champion" else None
     choices = [replace(choice, start=start) for choice in choices_of(settings)]
     parameters = _parameters(context, loader, device, ranks)
     identity = hashlib.sha256(f"{parameters} {code_version()}".encode()).hexdigest()
@@ -60,6 +61,9 @@ def run(context: JobContext) -> None:
             train_saes(*training, lambda *_: None, checkpoint, stop, ranks)
         return
     fidelity_on = _fidelity_measurer(context)
+    lineage = {"code_version": code_version(), "data_digest": str(parameters["data_digest"])}
+    if parent is not None:
+        lineage["parent_version"] = str(parent)
     with context.registry.training_run(context.sae_name, context.tags, parameters) as mlrun, ExitStack() as nested:
         runs = [mlrun]
         if len(choices) > 1:
@@ -69,7 +73,7 @@ def run(context: JobContext) -> None:
             trained = train_saes(*training, on_epoch, checkpoint, stop, ranks)
         whole = loader if ranks.world_size == 1 else _loader(context, Ranks(), device)
         ended = [
-            _register(context, of_sae, choice, one, whole, fidelity_on)
+            _register(context, of_sae, choice, one, whole, fidelity_on, lineage)
             for of_sae, choice, one in zip(runs, choices, trained, strict=True)
         ]
         results, versions = zip(*ended, strict=True)
@@ -89,6 +93,7 @@ def _register(
     trained: TrainedSae,
     loader: RepresentationLoader,
     fidelity_on: FidelityOn,
+    lineage: Mapping[str, str],
 ) -> tuple[SweepResult, int]:
     """Measure one SAE, register it, and return what it came to and its version."""
     reconstruction = evaluate_sae(trained.sae, loader.iterate(0))
@@ -117,6 +122,7 @@ def _register(
         "dimension": str(trained.sae.dimension),
         "k": str(trained.sae.k),
         "variant": choice.settings.variant,
+        **lineage,
     }
     example = next(loader.iterate(0))[:EXAMPLE_ROWS].cpu().numpy()
     version = context.registry.register_sae(mlrun, context.sae_name, folder, weights_digest(folder), example, tags)
@@ -132,9 +138,8 @@ def _register(
     return result, version
 
 
-def _champion(context: JobContext) -> SparseAutoencoder | None:
-    """Return the SAE of the last published audit, to go on from."""
-    version = context.registry.champion(context.sae_name)
+def _champion(context: JobContext, version: int | None) -> SparseAutoencoder | None:
+    """Return the champion, whose version is given, to go on from."""
     if version is None:
         log.info("train_sae: %s has no champion yet: the weights start at random", context.sae_name)
         return None

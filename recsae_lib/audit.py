@@ -20,6 +20,7 @@ JOBS = (
     "interpret_concepts",
     "verify_concepts",
     "measure_coverage",
+    "compare_versions",
     "publish_audit",
 )
 OTHER_JOBS = ("maintain_tables",)

@@ -86,6 +86,14 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--format", choices=("table", "json"), default="table", help="json is one job a line")
 
     _command(commands, "versions", "list SAE versions with aliases and metrics", _versions)
+    promote = _command(commands, "promote", "make an SAE version the champion, e.g. to roll back", _promote)
+    promote.add_argument("version", metavar="VERSION", help="a number, or an alias: previous undoes the last promotion")
+    promote.add_argument("--force", action="store_true", help="also a version that no published audit has used")
+    promote.epilog = (
+        "The version that was champion becomes previous. What was published stays as it is: every row names its "
+        "version. Nights with sae.version=champion use the promoted one from then on."
+    )
+    _add_site(promote)
     sites = _command(commands, "sites", "list the probing sites of the recommender, with their shapes", _sites)
     sites.epilog = "Of kind module: of the module that the settings name, registered or not."
     config = _command(commands, "config", "print the resolved settings, each with its description", _config)
@@ -267,11 +275,34 @@ def _versions(arguments: argparse.Namespace) -> None:
             " ".join(version.aliases),
             version.tags.get("dt", ""),
             f"{context.recommender_name} {version.tags.get('model_version', '')}",
+            version.tags.get("parent_version", ""),
+            " ".join(version.tags.get(tag, "") for tag in ("audit_status", "audit_dt")).strip(),
             *(f"{version.metrics[name]:.4f}" if name in version.metrics else "" for name in names),
         ]
         for version in context.registry.versions(context.sae_name)
     ]
-    _print_table(["version", "alias", "trained for", "recommender", "FVU", "L0", "dead", "NDCG@10 kept"], iter(rows))
+    _print_table(
+        [*("version", "alias", "trained for", "recommender", "parent", "audit"), "FVU", "L0", "dead", "NDCG@10 kept"],
+        iter(rows),
+    )
+
+
+def _promote(arguments: argparse.Namespace) -> None:
+    from recsae_lib.registry import PUBLISHED_TAG
+
+    context = _context(arguments, "promote").at_site(arguments.site)
+    registry, name = context.registry, context.sae_name
+    version = registry.resolve(name, int(arguments.version) if arguments.version.isdecimal() else arguments.version)
+    if PUBLISHED_TAG not in registry.tags(name, version) and not arguments.force:
+        raise InputError(
+            f"No published audit has used version {version} of {name}",
+            "Audit and publish it (sae.version), or promote it unseen with --force",
+        )
+    before = registry.promote(name, version)
+    print(f"{name}: champion is version {version} (before: {before or 'none'})")
+    candidates = [known.number for known in registry.versions(name) if "candidate" in known.aliases]
+    if context.settings.sae.version == "candidate" and candidates != [version]:
+        print("sae.version is candidate: nights go on with what train_sae made last; set sae.version: champion")
 
 
 def _sites(arguments: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ from mlflow.types.schema import Array
 from recsae_lib.errors import InputError, StoppedError
 
 DIGEST_TAG = "recsae.weights_sha256"
+PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
 # The signature is stated, so MLflow need not guess it; and how it lays out a new data base is no news.
 warnings.filterwarnings("ignore", message=r".*An input example was not provided", module=r"mlflow\.")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -186,8 +187,20 @@ class Registry:
         return self._create(name, logged.model_uri, run, digest, tags, model_id=logged.model_id)
 
     def champion(self, name: str) -> int | None:
-        """Number of the version that the last published audit used; None where there is none."""
+        """Number of the version of the last published audit, or promoted since; None where there is none."""
         return next((version.number for version in self.versions(name) if "champion" in version.aliases), None)
+
+    def promote(self, name: str, version: int) -> int | None:
+        """Point the alias champion at a version, and previous at the one that was champion; returns the latter.
+
+        Promoting the champion changes nothing. Killed in between, it leaves the champion as it was, and goes on when
+        called again.
+        """
+        before = self.champion(name)
+        if before is not None and before != version:
+            self.set_alias(name, "previous", before)
+        self.set_alias(name, "champion", version)
+        return before
 
     def resolve(self, name: str, selector: str | int) -> int:
         """Turn ``latest``, an alias or a number into a number.
@@ -257,6 +270,11 @@ class Registry:
     def metrics(self, name: str, version: int) -> Mapping[str, float]:
         """Last metrics of the run that made one version."""
         return self.client.get_run(self._get(name, version).run_id).data.metrics
+
+    def set_tags(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Tag a version; other tags stay."""
+        for tag, value in tags.items():
+            self.client.set_model_version_tag(name, str(version), tag, value)
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Point an alias at a version."""

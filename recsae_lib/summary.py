@@ -15,6 +15,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.job import JobContext
 from recsae_lib.run_record import RunRecord
 from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.audits import published_audits
 from recsae_lib.warehouse.store import Warehouse
 
 UNIT_KINDS = {
@@ -185,14 +186,10 @@ def newest_published(warehouse: Warehouse) -> date:
     ------
     InputError : nothing has been published yet.
     """
-    newest = None
-    if warehouse.exists(tables.AUDITS):
-        audits = warehouse.spark.table(warehouse.full_name(tables.AUDITS)).where("status = 'published'")
-        newest = audits.agg(F.max("dt").alias("dt")).first()
-    if newest is None or newest["dt"] is None:
+    published = published_audits(warehouse)
+    if not published:
         raise InputError(f"No audit of {warehouse.namespaces['audit']} has been published", "Run `recsae audit` first")
-    published: date = newest["dt"]
-    return published
+    return published[0].dt
 
 
 def _grouped(rows: DataFrame, latents: list[int], depth: int) -> dict[int, list[Any]]:

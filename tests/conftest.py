@@ -13,13 +13,15 @@ from recsae_lib.spark_session import open_session
 from tests.catalogs import JDBC_DRIVERS
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
+OWN_AUDITS = ("test_study.py", "test_drift.py")  # of tests/audit; the others look at the one audit of `audited`
+
 
 class ByFile(LoadScopeScheduling):
     """Gives each process of `pytest -n` whole files, and one of them all files that share one audit."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "audited" if file.startswith("tests/audit/") and not file.endswith("test_study.py") else file
+        return "audited" if file.startswith("tests/audit/") and not file.endswith(OWN_AUDITS) else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +37,36 @@ def write_planted(folder: Path, users: int = 600, items: int = 240, length: int 
             taken = [int(own[n]) if mine else int(others[n]) for n, mine in enumerate(of_own)]
             for step, item in enumerate(taken):
                 writer.writerow([f"u{user}", f"i{item}", 1_700_000_000 + 1000 * user + step])
+
+
+def change_planted(folder: Path, share: float, seed: int) -> None:
+    """Give `share` of the interactions another item, any of the catalogue."""
+    random = np.random.default_rng(seed)
+    (_, *items), (header, *rows) = _read(folder / "items.csv"), _read(folder / "interactions.csv")
+    for place in random.choice(len(rows), round(share * len(rows)), replace=False):
+        rows[place][1] = items[random.integers(len(items))][0]
+    _write(folder / "interactions.csv", [header, *rows])
+
+
+def add_planted_feature(folder: Path, feature: str, items: int = 30, users: int = 75, length: int = 24) -> None:
+    """Add items with a feature that no item had, and users who take nothing else."""
+    random = np.random.default_rng(13)
+    catalogue, interactions = _read(folder / "items.csv"), _read(folder / "interactions.csv")
+    first = len(catalogue) - 1
+    words = [" ".join(random.choice(NOISE_WORDS, size=3, replace=False)) for _ in range(items)]
+    catalogue += [[f"i{first + item}", words[item], feature] for item in range(items)]
+    for user in range(users):
+        taken = first + random.permutation(items)[:length]
+        interactions += [[f"{feature}{user}", f"i{item}", str(1_800_000_000 + n)] for n, item in enumerate(taken)]
+    _write(folder / "items.csv", catalogue)
+    _write(folder / "interactions.csv", interactions)
+
+
+def _read(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def _write(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)

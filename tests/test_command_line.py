@@ -23,7 +23,7 @@ def recsae(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProce
 
 def test_help_names_every_command_and_every_job() -> None:
     assert recsae("--help").returncode == 0
-    for command in ("audit", "run", "sql", "concepts", "ratings", "versions", "config"):
+    for command in ("audit", "run", "sql", "concepts", "ratings", "versions", "promote", "config"):
         assert command in recsae("--help").stdout
     jobs_help = recsae("run", "--help").stdout
     for job in JOBS + OTHER_JOBS:

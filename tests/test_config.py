@@ -38,6 +38,10 @@ def test_the_file_wins_over_the_base_and_set_over_the_file(tmp_path: Path) -> No
         ('namespace="x\'; DROP TABLE y"', "namespace: String should match pattern"),
         ("dataset.format=excel", "dataset.format: Input should be 'movielens_100k_embedded'"),
         ("dataset.format=csv", "format csv needs dataset.interactions and dataset.items"),
+        ("drift.against=yesterday", "drift.against"),
+        ("drift.against=0", "drift.against is previous, a date or an SAE version from 1"),
+        ("drift.minimum_similarity=0", "drift.minimum_similarity: Input should be greater than 0"),
+        ("checks.fail_stable_share=0.6", "fail_stable_share (0.6) must not exceed checks.warn_stable_share (0.5)"),
         ("sae", "is not of the form a.b=value"),
     ],
 )

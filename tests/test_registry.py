@@ -83,3 +83,30 @@ def test_a_failed_run_is_marked_and_an_abandoned_one_is_closed(registry: Registr
 def test_an_address_that_does_not_answer_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Cannot open MLflow at nonsense://"):
         Registry("nonsense://nowhere", str(tmp_path), tmp_path)
+
+
+def test_promotion_keeps_the_champion_before_and_can_be_taken_back(registry: Registry, tmp_path: Path) -> None:
+    with registry.training_run("shop", TAGS, {}) as run:
+        for number in (1, 2, 3):
+            folder = weights(tmp_path / str(number), f"promoted {number}")
+            registry.register_recommender(run, "promoted", folder, f"promoted-{number}", {"dt": "2026-11-20"})
+
+    def aliases() -> dict[str, int]:
+        return {alias: version.number for version in registry.versions("promoted") for alias in version.aliases}
+
+    assert registry.promote("promoted", 1) is None
+    assert aliases() == {"champion": 1}
+    assert registry.promote("promoted", 3) == 1
+    assert registry.promote("promoted", 3) == 3
+    assert aliases() == {"champion": 3, "previous": 1}
+    assert registry.promote("promoted", registry.resolve("promoted", "previous")) == 3
+    assert aliases() == {"champion": 1, "previous": 3}
+
+
+def test_tags_of_a_version_are_added(registry: Registry, tmp_path: Path) -> None:
+    with registry.training_run("shop", TAGS, {}) as run:
+        folder = weights(tmp_path / "tagged", "tagged")
+        registry.register_recommender(run, "tagged", folder, "tagged-1", {"dt": "2026-11-20"})
+    registry.set_tags("tagged", 1, {"audit_status": "failed"})
+    registry.set_tags("tagged", 1, {"audit_status": "published"})
+    assert {"dt": "2026-11-20", "audit_status": "published"}.items() <= registry.tags("tagged", 1).items()

@@ -16,7 +16,7 @@ from recsae_lib.side_by_side import side_by_side
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.tables import Table
 
-Severity = Literal["fail", "warn"]
+Severity = Literal["fail", "warn", "retrain"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class CheckResult:
     ----------
     table : name of the table that was checked.
     name : what must hold, as a sentence.
-    severity : ``fail`` keeps the audit from being published, ``warn`` does not.
+    severity : ``fail`` keeps the audit from being published, ``warn`` does not; ``retrain`` does not either, and says
+        that the SAE should be trained anew.
     violations : rows (or units, or 1 for a limit) that break it; 0 where it holds.
     detail : the figures behind it.
     """
@@ -76,6 +77,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         **dict.fromkeys(("feature_coverage", "item_coverage"), (0.0, 1.0)),
         **dict.fromkeys(("user_coverage", "shuffled_feature_coverage"), (0.0, 1.0)),
     },
+    "concept_drift": dict.fromkeys(("similarity", "term_similarity", "previous_density", "density"), (0.0, 1.0)),
 }
 DESCRIBED = (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.SHUFFLED_SCORES, tables.CONCEPTS)
 COSINE_METRICS = ("coherence", "distinctiveness")
@@ -96,6 +98,7 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
         *side_by_side(lambda table: check_rows(table, read(table), shape), of_audit),
         check_counts(read),
         check_metrics(read(tables.AUDIT_METRICS), settings),
+        check_drift(read(tables.CONCEPT_DRIFT), settings),
     ]
     return list(chain.from_iterable(results))
 
@@ -200,6 +203,33 @@ def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResu
         limit("ndcg_at_10_kept", "warn", settings.minimum_ndcg_kept, at_most=False),
         limit("reject_share", "fail", settings.maximum_reject_share, at_most=True),
         CheckResult("audit_metrics", "cosines lie in [-1, 1]", "fail", cosines_outside),
+    ]
+
+
+def check_drift(changes: DataFrame, settings: CheckSettings) -> list[CheckResult]:
+    """The share of stable latents, of all that live in either audit, within its limits; no rows pass.
+
+    Retraining is asked for only where both audits used the same SAE, which then no longer suits the data.
+    """
+    counts = changes.agg(
+        F.count(F.lit(1)).alias("latents"),
+        F.count_if(F.col("change") == "stable").alias("stable"),
+        F.count_if(F.col("sae_version") != F.col("previous_sae_version")).alias("retrained"),
+        F.max("previous_dt").alias("previous_dt"),
+    ).first()
+    assert counts is not None  # an aggregate without groups has one row
+    latents, stable = counts["latents"], counts["stable"]
+    detail = f"{stable} of {latents}, since {counts['previous_dt']}" if latents else "there is no audit to compare with"
+
+    def limit(severity: Severity, bound: float, condition: str = "") -> CheckResult:
+        applies = latents and not (severity == "retrain" and counts["retrained"])
+        name = f"the share of stable latents is at least {bound:g}{condition}"
+        return CheckResult("concept_drift", name, severity, int(applies and stable < bound * latents), detail)
+
+    return [
+        limit("fail", settings.fail_stable_share),
+        limit("warn", settings.warn_stable_share),
+        limit("retrain", settings.retrain_stable_share, ", of the same SAE"),
     ]
 
 

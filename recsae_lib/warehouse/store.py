@@ -55,6 +55,11 @@ class Warehouse:
         # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks.
         return {name: reference.snapshotId() for name, reference in self._iceberg(table).refs().items()}
 
+    def snapshot_id(self, table: Table) -> int | None:
+        """Snapshot that `read` reads: of the audit's branch where the table has one, else of main."""
+        references = self.references(table)
+        return references.get(self.branch, references.get("main"))
+
     def read(self, table: Table) -> DataFrame:
         """Rows of this audit: the ``dt`` partition (all rows of a table without ``dt``), from the audit's branch
         where the table has one, else from main.

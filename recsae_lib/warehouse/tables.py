@@ -398,6 +398,36 @@ AUDIT_METRICS = _derived(
     ("unit_kind", "metric"),
 )
 
+CONCEPT_DRIFT = _derived(
+    "concept_drift",
+    "One live latent of this audit or of an earlier one, and what became of it; no rows in the first audit",
+    "compare_versions",
+    [
+        SAE_VERSION,
+        column("previous_dt", DATE, "Date of the audit that this one is compared with"),
+        column("previous_sae_version", INT, "Version of its sparse autoencoder in the registry"),
+        column("pair", STRING, "previous_latent_id>latent_id, with nothing for what there is not"),
+        column(
+            "change",
+            STRING,
+            "stable (matched, similar terms), drifted (matched, other terms), split (of a latent that another one "
+            "continues), merged (into a latent that continues another one), born or gone",
+        ),
+        column("previous_latent_id", INT, "Latent of the earlier audit; null if born", nullable=True),
+        column("latent_id", INT, "Latent of this audit; null if gone", nullable=True),
+        column("similarity_by", STRING, "decoder (cosine of rows) or activations (correlation over the same users)"),
+        column("similarity", DOUBLE, "Of the two latents; null if born or gone", nullable=True),
+        column("term_similarity", DOUBLE, "Cosine between their tfidf; null where either has no terms", nullable=True),
+        column("previous_label", STRING, "Label in the earlier audit", nullable=True),
+        column("label", STRING, "Label in this audit", nullable=True),
+        column("terms_gained", array_of(STRING), "Top terms of latent_id that previous_latent_id had not, best first"),
+        column("terms_lost", array_of(STRING), "Top terms of previous_latent_id that latent_id has not, best first"),
+        column("previous_density", DOUBLE, "Share of the users that it fired for", nullable=True),
+        column("density", DOUBLE, "Share of the users that it fires for", nullable=True),
+    ],
+    ("pair",),
+)
+
 COMPARISONS = _derived(
     "comparisons",
     "One metric of one audit of a study (`recsae compare`)",
@@ -526,6 +556,7 @@ TABLES: dict[str, Table] = {
         CONCEPTS,
         CONCEPT_COVERAGE,
         AUDIT_METRICS,
+        CONCEPT_DRIFT,
         AUDITS,
     )
 }

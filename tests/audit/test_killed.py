@@ -35,6 +35,7 @@ FIRST_WRITES = {
     "interpret_concepts": ("warehouse/planted/concept_labels/data", "**/*.parquet"),
     "verify_concepts": ("warehouse/planted/verification_cases/data", "**/*.parquet"),
     "measure_coverage": ("warehouse/planted/concept_coverage/data", "**/*.parquet"),
+    "compare_versions": ("warehouse/planted/concept_drift/metadata", "v*.json"),
     "publish_audit": ("warehouse/planted/interactions/metadata", "v*.json"),
 }
 

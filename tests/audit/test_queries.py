@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 
 from recsae_lib.errors import InputError
 from recsae_lib.warehouse import tables
@@ -22,7 +22,13 @@ pytestmark = pytest.mark.integration
 
 Audited = tuple[Workspace, CompletedProcess[str]]
 QUERIES = REPOSITORY / "conf" / "queries"
-TESTED = {"what_does_the_model_know", "concepts_of_a_segment", "users_of_a_concept", "coverage_over_time"}
+TESTED = {
+    "what_does_the_model_know",
+    "concepts_of_a_segment",
+    "users_of_a_concept",
+    "coverage_over_time",
+    "what_changed_since_last_week",
+}
 
 
 def saved(workspace: Workspace, name: str, **parameters: str) -> list[dict[str, Any]]:
@@ -98,6 +104,33 @@ def test_coverage_over_time(audited: Audited) -> None:
         if cell["unit_kind"] == "sae" and cell["min_confidence"] == pytest.approx(0.8)
     )
     assert row == {name: expected[name] for name in row}
+
+
+def test_what_changed_since_last_week(audited: Audited, spark: SparkSession) -> None:
+    assert saved(audited[0], "what_changed_since_last_week") == []  # the first audit
+    scopes: Any = dict.fromkeys(("data", "model", "audit"), "changed")
+    for days, change in ((0, "born"), (2, "gone"), (3, "stable"), (8, "drifted")):
+        warehouse = Warehouse(spark, "recsae", scopes, DT + timedelta(days=days))
+        for table, values in (
+            (tables.CONCEPTS, {"label": "a", "features": [], "interpretable": True, "latent_id": 1}),
+            (tables.CONCEPT_DRIFT, {"change": change, "terms_gained": ["ghosts"], "terms_lost": []}),
+        ):
+            columns = [field for field in table.schema if field.name != "dt"]
+            row = tuple(values.get(field.name, filler(field)) for field in columns)
+            warehouse.replace(table, spark.createDataFrame([row], StructType(columns)))
+            warehouse.publish(table)
+            warehouse.drop_branch(table)
+    query = (QUERIES / "what_changed_since_last_week.sql").read_text(encoding="utf-8")
+    changed = [(row["dt"], row["change"]) for row in run_query(warehouse, query).collect()]
+    assert changed == [(DT + timedelta(days=8), "drifted"), (DT + timedelta(days=2), "gone")]
+
+
+def filler(field: StructField) -> Any:
+    """Some value of the type of a column that a test does not look at."""
+    if field.nullable:
+        return None
+    of_type = {"string": "", "int": 1, "bigint": 1, "double": 1.0, "date": DT}
+    return of_type[field.dataType.simpleString()]
 
 
 def test_a_file_and_its_parameters_from_the_command_line(

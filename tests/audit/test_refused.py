@@ -80,7 +80,8 @@ def test_a_date_without_data_is_refused(audited: Audited, refusal: Callable[[Job
     before = state(workspace)
     assert "extract_representations" in refusal(workspace.context("train_sae", dt=NEXT_DAY))
     assert "extract_representations" in refusal(workspace.context("encode_latents", dt=NEXT_DAY))
-    for job in ("compute_concept_terms", "interpret_concepts", "verify_concepts", "publish_audit"):
+    jobs = ("compute_concept_terms", "interpret_concepts", "verify_concepts", "compare_versions", "publish_audit")
+    for job in jobs:
         line = refusal(workspace.context(job, dt=NEXT_DAY))
         assert f"no rows for dt={NEXT_DAY}" in line, job
     assert state(workspace) == before

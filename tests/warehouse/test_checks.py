@@ -7,7 +7,15 @@ from pyspark.sql import DataFrame, SparkSession
 
 from recsae_lib.config import CheckSettings
 from recsae_lib.warehouse import tables
-from recsae_lib.warehouse.checks import CheckResult, SaeShape, check_counts, check_metrics, check_rows, run_checks
+from recsae_lib.warehouse.checks import (
+    CheckResult,
+    SaeShape,
+    check_counts,
+    check_drift,
+    check_metrics,
+    check_rows,
+    run_checks,
+)
 from recsae_lib.warehouse.tables import Table
 
 DT = date(2026, 11, 20)
@@ -121,6 +129,32 @@ def test_a_missing_metric_fails(spark: SparkSession) -> None:
     without_fvu = {name: value for name, value in METRICS.items() if name != "fvu"}
     results = check_metrics(metric_rows(spark, without_fvu), CheckSettings())
     assert [(r.name, r.severity) for r in results if not r.passed] == [("fvu is at most 0.5", "fail")]
+
+
+def drift_rows(spark: SparkSession, changes: dict[str, int], previous_version: int) -> DataFrame:
+    fixed = {"sae_version": 5, "previous_sae_version": previous_version, "previous_dt": date(2026, 11, 19)}
+    rows = [{**fixed, "change": change, "pair": f"{change}{n}"} for change in changes for n in range(changes[change])]
+    return rows_of(spark, tables.CONCEPT_DRIFT, *rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "previous_version", "severities"),
+    [
+        ({"stable": 8, "drifted": 1, "born": 1}, 4, []),
+        ({"stable": 7, "gone": 3}, 4, ["warn"]),
+        ({"stable": 7, "gone": 3}, 5, ["warn", "retrain"]),
+        ({"stable": 4, "drifted": 6}, 5, ["fail", "warn", "retrain"]),
+        ({"stable": 4, "split": 3, "merged": 3}, 4, ["fail", "warn"]),
+        ({}, 4, []),
+    ],
+)
+def test_too_few_stable_latents_warn_fail_or_ask_for_retraining(
+    spark: SparkSession, changes: dict[str, int], previous_version: int, severities: list[str]
+) -> None:
+    limits = CheckSettings(fail_stable_share=0.5, warn_stable_share=0.8, retrain_stable_share=0.75)
+    rows = drift_rows(spark, changes, previous_version)
+    assert [result.severity for result in check_drift(rows, limits) if not result.passed] == severities
+    assert broken(check_rows(tables.CONCEPT_DRIFT, rows, SHAPE)) == {}
 
 
 def test_every_table_of_an_audit_is_checked(spark: SparkSession) -> None:
