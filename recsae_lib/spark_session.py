@@ -10,6 +10,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -63,6 +64,28 @@ def iceberg_jars() -> list[str]:
     if package is None or package.origin is None:
         return []
     return sorted(str(jar) for jar in Path(package.origin).parent.glob("jars/*iceberg-spark-runtime-3.5_2.12*.jar"))
+
+
+def submit_options(properties: Path) -> dict[str, Any]:
+    """Return what spark-submit has to be told on this machine, as the extra of Airflow's connection ``recsae_spark``
+    names it, and the master, which is its host.
+
+    Raises
+    ------
+    InputError : as `open_session`.
+    """
+    if not properties.is_file():
+        raise InputError(f"There is no Spark properties file {properties}", "Set spark.properties to one")
+    master = re.search(r"^\s*spark\.master[\s=:]+(\S+)", properties.read_text("utf-8"), re.M)
+    return {
+        "master": master.group(1) if master else "local[*]",
+        "home": str(Path.cwd()),
+        "python": sys.executable,
+        "properties-file": str(properties),
+        "properties": absolute_warehouses(properties),
+        "jars": ",".join(iceberg_jars()),
+        "environment": {"JAVA_HOME": str(find_java_home())},
+    }
 
 
 def find_java_home() -> Path:
