@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, Context, Param, PokeReturnValue, TriggerRule, Variable, XComArg, chain, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError
+from airflow.sdk.exceptions import AirflowFailException
 
 from dates import resolve_dt
 from failures import tell_failure
@@ -92,18 +92,16 @@ def begin(**context: Any) -> PokeReturnValue:
     ti = context["ti"]
     night, me = night_of(context), [ti.dag_id, ti.run_id]
     holder = Variable.get(TURN, default=None, deserialize_json=True)
-    if holder not in (None, me) and _is_under_way(ti, *holder):
+    if holder not in (None, me) and is_under_way(ti, *holder):
         ti.task.log.info("waiting for run %s of %s", holder[1], holder[0])
         return PokeReturnValue(is_done=False)
     Variable.set(TURN, me, serialize_json=True, description="the run that writes to the warehouse")
     return PokeReturnValue(is_done=True, xcom_value=night)
 
 
-def _is_under_way(ti: Any, dag_id: str, run_id: str) -> bool:
-    try:
-        return ti.get_dagrun_state(dag_id, run_id) in ("queued", "running")
-    except AirflowRuntimeError:
-        return False  # the run was deleted
+def is_under_way(ti: Any, dag_id: str, run_id: str) -> bool:
+    """Whether a run has not ended, nor been deleted."""
+    return bool(ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]))
 
 
 def audit(retrain: str) -> tuple[SparkJob, SparkJob]:

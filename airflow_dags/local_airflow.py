@@ -312,12 +312,13 @@ def airflow_environment(port: int) -> dict[str, str]:
 
 def wiring(python: str, settings_file: str) -> dict[str, str]:
     """Return the connections and the Variable, as Airflow reads them from the environment."""
+    command = [python, "-m", "recsae_lib.cli", "spark", "--conf", settings_file]
     asked = subprocess.run(
-        [python, "-m", "recsae_lib.cli", "spark", "--conf", settings_file], capture_output=True, text=True, check=False
+        [*command, "--class-archives", str(FOLDER / "classes")], capture_output=True, text=True, check=False
     )
     if asked.returncode:
         raise LocalAirflowError(f"The suite in {python} cannot say how it runs Spark:\n{asked.stderr.strip()}")
-    options = json.loads(asked.stdout)
+    options = json.loads(asked.stdout.splitlines()[-1])
     spark = {"conn_type": "spark", "host": options.pop("master"), "extra": {"deploy-mode": "client", **options}}
     connections = {"AIRFLOW_CONN_RECSAE_SPARK": json.dumps(spark), "AIRFLOW_VAR_RECSAE_CONF": settings_file}
     if key := os.environ.get("OPENAI_API_KEY"):

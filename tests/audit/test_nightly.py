@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from recsae_lib.warehouse import tables
 from tests.workspace import DT, REPOSITORY, Workspace, different_tables, open_workspace
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 AIRFLOW = REPOSITORY / ".venv-airflow" / "bin" / "python"
 
