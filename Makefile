@@ -1,7 +1,8 @@
-# make audit · make test · recsae --help. Everything a run writes goes under var/; the environment is .venv.
+# make audit · make test · recsae --help. Everything a run writes goes under var/; the environment is .venv, and
+# .venv-airflow that of Airflow.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: audit test test-unit lint bench clean help install
+.PHONY: audit airflow nightly test test-unit lint bench clean help install install-airflow
 
 # Python 3.11 or 3.10; give another with PYTHON=/path/to/python.
 PYTHON ?= $(shell for candidate in python3.11 python3.10 python3 python; do \
@@ -11,13 +12,23 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # Two processes of one thread each: on two cores, threads of several processes would wait for each other.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+AIRFLOW_INSTALLED := .venv-airflow/.installed
+LOCAL_AIRFLOW = .venv-airflow/bin/python airflow_dags/local_airflow.py
+PORT ?= 8080
 DT ?=
 CONF ?= conf/local.yaml
 
 audit: $(INSTALLED) ## audit SASRec on MovieLens-100K, from raw ratings to published concept tables (DT=YYYY-MM-DD, CONF=FILE)
 	$(BIN)/recsae audit --conf $(CONF) $(if $(DT),--dt $(DT))
 
-test: lint ## lint, then every test
+airflow: $(INSTALLED) $(AIRFLOW_INSTALLED) ## a local Airflow with everything wired, until Ctrl-C (CONF=FILE, PORT=8080)
+	$(LOCAL_AIRFLOW) serve --conf $(CONF) --port $(PORT)
+
+nightly: $(INSTALLED) $(AIRFLOW_INSTALLED) ## one audit through Airflow's scheduler (DT=YYYY-MM-DD, CONF=FILE)
+	@if [ -z "$(DT)" ]; then echo "Of which date? make nightly DT=2026-11-20" >&2; exit 2; fi
+	$(LOCAL_AIRFLOW) night --conf $(CONF) --dt $(DT)
+
+test: lint $(AIRFLOW_INSTALLED) ## lint, then every test
 	$(PYTEST)
 
 test-unit: $(INSTALLED) ## the tests that take under 3 minutes together
@@ -44,7 +55,15 @@ $(INSTALLED): setup.py conf/requirements/base.txt conf/requirements/dev.txt conf
 		-r conf/requirements/base.txt -r conf/requirements/dev.txt -e .
 	@touch $@
 
-clean: ## remove what runs wrote (var/) and the caches; .venv stays
+install-airflow: $(AIRFLOW_INSTALLED) ## create .venv-airflow, once
+
+$(AIRFLOW_INSTALLED): conf/requirements/airflow.txt
+	@echo "Installing Airflow into .venv-airflow with $(PYTHON) (some minutes, once)"
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+clean: ## remove what runs wrote (var/) and the caches; the environments stay
 	rm -rf var .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info spark-warehouse metastore_db derby.log
 
 help: ## this list

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from pathlib import Path
 
 from pyspark.sql import functions as F
 
@@ -73,7 +72,7 @@ def promote(context: JobContext) -> None:
 
 def report(context: JobContext, results: list[CheckResult]) -> None:
     """Write all results to a file and those that do not pass to the log."""
-    folder = Path(context.settings.paths.var) / "reports" / context.namespaces["audit"] / context.dt.isoformat()
+    folder = context.reports_folder()
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{**vars(result), "passed": result.passed} for result in results]
     (folder / "checks.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any, Literal, get_args
 
+from recsae_lib.errors import InputError
 from recsae_lib.job import JobContext, execute, log
 from recsae_lib.night_lock import hold_night
 from recsae_lib.run_record import RunRecord
@@ -24,6 +26,9 @@ JOBS = (
     "publish_audit",
 )
 OTHER_JOBS = ("maintain_tables",)
+
+Retrain = Literal["nothing", "sae", "all"]
+RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
 
 
 def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:
@@ -62,3 +67,52 @@ def _run_jobs(context: JobContext, data_digest: str | None) -> RunRecord:
         record.finish_job(job, seconds)
     record.finish()
     return record
+
+
+def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, Any]:
+    """Return what a scheduler must know before it starts the jobs of an audit one by one.
+
+    What is not registered has to be trained. A registered SAE serves if it was trained on the recommender version that
+    this audit reads: the champion, where the settings leave it at ``candidate`` and there is one, since a candidate
+    that a check refused must not come back the next night.
+
+    Parameters
+    ----------
+    retrain : what is to be trained whether it is registered or not; ``all`` is recommender and SAE.
+
+    Returns
+    -------
+    train_recommender, train_sae : whether the job has to run.
+    settings : what the jobs after train_sae have to be given with ``--set``, so that they read this version.
+    namespaces, reports : of each audited site the namespace, and the folder in which its checks will lie.
+    asks_language_model : whether interpret_concepts sends requests.
+    """
+    settings = context.settings
+    sites = [context.at_site(site) for site in settings.representations.sites]
+    recommender = _number(context, context.recommender_name, settings.recommender.version)
+    train_recommender = retrain == "all" or recommender is None
+    selectors = ["champion", "candidate"] if settings.sae.version == "candidate" else [settings.sae.version]
+    fitting = [selector for selector in selectors if all(_fits(site, selector, recommender) for site in sites)]
+    train_sae = retrain != "nothing" or train_recommender or not fitting
+    version = "candidate" if train_sae else fitting[0]
+    return {
+        "train_recommender": train_recommender,
+        "train_sae": train_sae,
+        "settings": [] if version == settings.sae.version else [f"sae.version={version}"],
+        "namespaces": [site.namespaces["audit"] for site in sites],
+        "reports": [str(site.reports_folder()) for site in sites],
+        "asks_language_model": settings.interpretation.interpreter == "openai",
+    }
+
+
+def _fits(site: JobContext, selector: str | int, recommender: int | None) -> bool:
+    """Whether there is such an SAE, trained on this version of the recommender."""
+    version = _number(site, site.sae_name, selector)
+    return version is not None and site.registry.tags(site.sae_name, version).get("model_version") == str(recommender)
+
+
+def _number(context: JobContext, name: str, selector: str | int) -> int | None:
+    try:
+        return context.registry.resolve(name, selector)
+    except InputError:
+        return None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recsae_lib import __version__
-from recsae_lib.audit import JOBS, OTHER_JOBS
+from recsae_lib.audit import JOBS, OTHER_JOBS, RETRAIN, plan_audit
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
 from recsae_lib.job import (
@@ -54,6 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("job", choices=JOBS + OTHER_JOBS, metavar="JOB", help=", ".join(JOBS + OTHER_JOBS))
     add_estimate_argument(run)
     add_step_argument(run)
+
+    plan = _command(commands, "plan", "print what a scheduler must know of an audit, as one line of JSON", _plan, True)
+    plan.add_argument("--retrain", choices=RETRAIN, default="nothing", help="train this even where it is registered")
+    plan.epilog = "Which trainings it needs, which SAE version it is of, where its reports will lie."
 
     sql = _command(commands, "sql", "query the published tables", _sql)
     sql.add_argument(
@@ -103,6 +107,11 @@ def build_parser() -> argparse.ArgumentParser:
     datasets.add_argument("--to", type=Path, metavar="FOLDER", help="where to put its folder")
 
     _command(commands, "jars", "print the embedded Iceberg jar, for spark-submit --jars", _jars)
+    spark = _command(commands, "spark", "print what spark-submit has to be told on this machine, as JSON", _spark)
+    spark.add_argument(
+        "--class-archives", type=Path, metavar="FOLDER", help="keep Spark's classes there: its jobs start sooner"
+    )
+    spark.epilog = "Of the settings' spark.properties: what Airflow's connection recsae_spark holds."
     return parser
 
 
@@ -184,6 +193,10 @@ def _run(arguments: argparse.Namespace) -> None:
     context = _context(arguments, arguments.job)
     context.step = arguments.step
     execute(context, job.estimate if arguments.estimate else job.run)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    print(json.dumps(plan_audit(_context(arguments, "plan"), arguments.retrain)))
 
 
 def _sql(arguments: argparse.Namespace) -> None:
@@ -349,6 +362,13 @@ def _jars(arguments: argparse.Namespace) -> None:
     if not (jars := iceberg_jars()):
         raise InputError("The embedded Iceberg jar is not installed", "pip install 'recsae[embedded]'")
     print(",".join(jars))
+
+
+def _spark(arguments: argparse.Namespace) -> None:
+    from recsae_lib.spark_session import submit_options
+
+    properties = Path(settings_of(arguments).spark.properties)
+    print(json.dumps(submit_options(properties, arguments.class_archives)))
 
 
 def _print_table(columns: Sequence[str], rows: Iterator[list[Any]]) -> None:

@@ -145,6 +145,10 @@ class JobContext:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def reports_folder(self) -> Path:
+        """Local folder of the reports of this date and site."""
+        return Path(self.settings.paths.var) / "reports" / self.namespaces["audit"] / self.dt.isoformat()
+
     def ledger_path(self) -> Path:
         """File of the ledger of requests to language models, the same for all dates and SAE versions of this site."""
         return Path(self.settings.paths.var) / "llm" / f"{self.namespaces['audit']}.sqlite"

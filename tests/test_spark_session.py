@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from recsae_lib import spark_session
 from recsae_lib.errors import InputError
+from tests.workspace import REPOSITORY
 
 
 def fake_java(home: Path, version: str) -> Path:
@@ -53,3 +57,34 @@ def test_relative_warehouse_folders_become_absolute_and_others_stay(
     assert spark_session.absolute_warehouses(properties) == {
         "spark.sql.catalog.a.warehouse": f"{tmp_path}/var/warehouse"
     }
+
+
+@pytest.mark.integration
+def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "recsae_lib.cli", "spark", "--class-archives", str(tmp_path)]
+
+    def options() -> dict[str, str]:
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+        properties: dict[str, str] = json.loads(done.stdout.splitlines()[-1])["properties"]
+        return properties
+
+    java_options = options()["spark.driver.extraJavaOptions"]
+    (archive,) = tmp_path.glob("*.jsa")
+    assert java_options.startswith("-Dlog4j2.configurationFile=")
+    assert java_options.endswith(f"-XX:SharedArchiveFile={archive}")
+    made = archive.stat().st_mtime_ns
+
+    loaded = tmp_path / "loaded.txt"
+    submit = Path(sys.executable).with_name("spark-submit")
+    told = f"spark.driver.extraJavaOptions={java_options} -Xlog:class+load:file={loaded}"
+    subprocess.run(
+        [submit, "--jars", ",".join(spark_session.iceberg_jars()), "--conf", told, "--version"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+    )
+    ours = [line for line in loaded.read_text("utf-8").splitlines() if " org.apache.spark.deploy.SparkSubmit " in line]
+    assert ours
+    assert all("shared objects file" in line for line in ours)
+    assert options()["spark.driver.extraJavaOptions"] == java_options
+    assert archive.stat().st_mtime_ns == made  # it is made once

@@ -1,0 +1,183 @@
+"""What the DAGs share: parameters, the first task, and the chain of jobs that makes an audit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, AssetAlias, Context, Param, PokeReturnValue, TriggerRule, Variable, XComArg, chain, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from dates import resolve_dt
+from failures import tell_failure
+from suite import TURN, AnswersSensor, SparkJob, SuiteCommand
+
+SPARK_POOL, TRAINING_POOL, TURN_POOL = "recsae_spark", "recsae_training", "recsae_turn"
+TRAINING_QUEUE = "recsae_training"
+CONCEPTS = AssetAlias("recsae/concepts")  # stands for recsae/<namespace>/concepts of every namespace
+SECONDS_BETWEEN_TURNS = 30
+SECONDS_BETWEEN_LOOKS = 300
+LONGEST_BATCH = timedelta(hours=26)  # the Batch API promises 24
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "recsae",
+    "retries": 3,
+    "retry_delay": timedelta(minutes=1),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=30),
+    "trigger_rule": TriggerRule.NONE_FAILED,  # a training that was not needed is skipped, and the night goes on
+    "on_failure_callback": tell_failure,
+}
+TAGS = ["recsae"]
+
+PARAMS = {
+    "dt": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Date of the audit",
+        description="The partition to write. Of runs started by hand; without it, the day of the run's logical date.",
+    ),
+    "conf": Param(
+        None,
+        type=["null", "string"],
+        title="Settings file",
+        description="Over conf/base.yaml, relative to the suite's folder. Without it, the Variable recsae_conf.",
+    ),
+    "set": Param(
+        [],
+        type="array",
+        items={"type": "string", "pattern": "^[a-z_.0-9]+=.*$"},
+        title="Single settings",
+        description="Each as a.b=value, over the settings file. No secrets: parameters can be read by everybody.",
+    ),
+}
+
+
+def dt_of(context: Context) -> str:
+    """Resolve the date of this run, once; every task takes the first one's answer."""
+    run, dag = context["dag_run"], context["dag"]
+    events = (context.get("triggering_asset_events") or {}).values()
+    dates = [event.extra["dt"] for of_asset in events for event in of_asset if event.extra.get("dt")]
+    try:
+        dt = resolve_dt(
+            str(getattr(run.run_type, "value", run.run_type)),
+            context["params"]["dt"],
+            context.get("data_interval_start"),
+            run.logical_date,
+            run.run_after,
+            dates,
+            dag.timezone,
+        )
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from error
+    return dt.isoformat()
+
+
+def night_of(context: Context) -> dict[str, Any]:
+    """Return the date of this run and the arguments that every job takes."""
+    params, dt = context["params"], dt_of(context)
+    settings_file = params["conf"] or Variable.get("recsae_conf")
+    overrides = [word for setting in params["set"] for word in ("--set", setting)]
+    return {"dt": dt, "arguments": ["--conf", settings_file, "--dt", dt, *overrides]}
+
+
+@task.sensor(task_id="begin", mode="reschedule", poke_interval=SECONDS_BETWEEN_TURNS, timeout=7 * 86400, pool=TURN_POOL)
+def begin(**context: Any) -> PokeReturnValue:
+    """Take the turn and resolve the date.
+
+    Audits write to the same tables and move the same aliases, so one runs at a time, of whatever DAG; max_active_runs
+    does not do it, since a backfill counts by itself. The pool has one slot: no two runs look at the same time.
+    """
+    ti = context["ti"]
+    night, me = night_of(context), [ti.dag_id, ti.run_id]
+    holder = Variable.get(TURN, default=None, deserialize_json=True)
+    if holder not in (None, me) and is_under_way(ti, *holder):
+        ti.task.log.info("waiting for run %s of %s", holder[1], holder[0])
+        return PokeReturnValue(is_done=False)
+    Variable.set(TURN, me, serialize_json=True, description="the run that writes to the warehouse")
+    return PokeReturnValue(is_done=True, xcom_value=night)
+
+
+def is_under_way(ti: Any, dag_id: str, run_id: str) -> bool:
+    """Whether a run has not ended, nor been deleted."""
+    return bool(ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"]))
+
+
+def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
+    """Declare the tasks of an audit in the DAG that is being defined.
+
+    Parameters
+    ----------
+    retrain : what to train even where it is registered: nothing, sae or all; may be a template.
+
+    Returns
+    -------
+    The last task before publication, and the publication; the DAG says what comes between them.
+    """
+    night = begin()
+    plan = SuiteCommand(task_id="plan", command=["plan", "--retrain", retrain], night=night, gives_json=True)
+    planned = {"night": night, "plan": XComArg(plan)}
+    training = {**planned, "pool": TRAINING_POOL, "queue": TRAINING_QUEUE}
+
+    ingest = spark_job("ingest_dataset", night=night)
+    train_recommender = spark_job("train_recommender", needed="train_recommender", **training)
+    extract = spark_job("extract_representations", night=night)
+    recommend = spark_job("recommend_items", night=night)
+    train_sae = SuiteCommand(
+        task_id="train_sae", command=["run", "train_sae"], needed="train_sae", writes=True, **training
+    )
+    encode = spark_job("encode_latents", **planned)
+    terms = spark_job("compute_concept_terms", **planned)
+    submit, collect = in_two_steps("interpret_concepts", needed="asks_language_model", **planned)
+    verify = spark_job("verify_concepts", with_llm_key=True, **planned)
+    coverage = spark_job("measure_coverage", **planned)
+    compare = spark_job("compare_versions", **planned)
+    publish = spark_job("publish_audit", outlets=[CONCEPTS], post_execute=announce, **planned)
+
+    night >> [plan, ingest]
+    [plan, ingest] >> train_recommender >> [extract, recommend]
+    chain(extract, train_sae, encode, terms, submit, collect, verify, coverage, compare)
+    recommend >> terms
+    return compare, publish
+
+
+def spark_job(job: str, **options: Any) -> SparkJob:
+    """Declare a Spark job under its own name."""
+    return SparkJob(task_id=job, job=job, **{"pool": SPARK_POOL, **options})
+
+
+def in_two_steps(job: str, needed: str, **handed_on: Any) -> tuple[SparkJob, AnswersSensor]:
+    """Declare a job that asks a language model: submit, then collect, with the worker free in between.
+
+    Parameters
+    ----------
+    needed : what in the plan says whether it asks at all; if not, collect alone does the job, at once.
+    """
+    submit = SparkJob(
+        task_id=f"{job}_submit",
+        job=job,
+        step="submit",
+        needed=needed,
+        with_llm_key=True,
+        pool=SPARK_POOL,
+        **handed_on,
+    )
+    collect = AnswersSensor(
+        task_id=f"{job}_collect",
+        job=job,
+        poke_interval=SECONDS_BETWEEN_LOOKS,
+        timeout=LONGEST_BATCH,
+        pool=SPARK_POOL,
+        **handed_on,
+    )
+    return submit, collect
+
+
+def announce(context: Context, result: Any) -> None:
+    """Emit the asset of each namespace that was published, with the date for those whom it starts."""
+    ti = context["ti"]
+    dt, plan = ti.xcom_pull(task_ids="begin")["dt"], ti.xcom_pull(task_ids="plan")
+    for namespace in plan["namespaces"]:
+        extra = {"dt": dt, "namespace": namespace}
+        context["outlet_events"][CONCEPTS].add(Asset(f"recsae/{namespace}/concepts"), extra=extra)

@@ -1,0 +1,60 @@
+"""What people are told when a task has failed for good: what, why, which checks, and where to look."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import requests
+from airflow.sdk import BaseHook, Context
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from suite import Suite
+
+ALERTS_CONNECTION = "recsae_alerts"
+SECONDS_TO_POST = 10
+
+log = logging.getLogger("airflow.task")
+
+
+def tell_failure(context: Context) -> None:
+    """Log the message, and post it to the connection ``recsae_alerts`` where there is one (a chat's webhook, say)."""
+    message = failure_message(context)
+    log.error("%s", message)
+    try:
+        connection = BaseHook.get_connection(ALERTS_CONNECTION)
+    except AirflowNotFoundException:
+        return
+    # The address of a webhook is a secret: it lies in the password, which is masked in logs.
+    requests.post(connection.password, json={"text": message}, timeout=SECONDS_TO_POST).raise_for_status()
+
+
+def failure_message(context: Context) -> str:
+    """Say which task of which run failed and why; of a refused audit, the checks that failed and where all are."""
+    ti = context["ti"]
+    night = ti.xcom_pull(task_ids="begin") or {}
+    lines = [
+        f"{ti.dag_id}: {ti.task_id} failed for dt={night.get('dt', '?')} (run {ti.run_id})",
+        str(context.get("exception") or "no reason is known").split("\nLast spark-submit output")[0],
+    ]
+    if ti.task_id == "publish_audit":
+        plan = ti.xcom_pull(task_ids="plan") or {}
+        home = Path(Suite.of_connection().home)
+        lines += [line for report in plan.get("reports", []) for line in refused_by(home / report)]
+    return "\n".join([*lines, f"log: {ti.log_url}"])
+
+
+def refused_by(report: Path) -> list[str]:
+    """Return the failed checks of one audit and where to look, a line each; nothing where no check has failed."""
+    checks = report / "checks.json"
+    if not checks.is_file():
+        return []
+    results: list[dict[str, Any]] = json.loads(checks.read_text(encoding="utf-8"))
+    failed = [
+        f"- {result['table']}: {result['name']}: {result['violations']} violations {result['detail']}".rstrip()
+        for result in results
+        if result["severity"] == "fail" and not result["passed"]
+    ]
+    return ["failed checks:", *failed, f"all checks: {checks}"] if failed else []

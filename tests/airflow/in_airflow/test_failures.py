@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from failures import failure_message, refused_by, tell_failure
+from tests.airflow.in_airflow.stand_in import StandIn
+
+CHECKS = [
+    {
+        "table": "concepts",
+        "name": "one row a latent",
+        "severity": "fail",
+        "violations": 0,
+        "detail": "",
+        "passed": True,
+    },
+    {"table": "sae", "name": "FVU", "severity": "fail", "violations": 1, "detail": "FVU 0.9 > 0.5", "passed": False},
+    {"table": "sae", "name": "NDCG kept", "severity": "warn", "violations": 1, "detail": "83 %", "passed": False},
+]
+
+
+class Instance:
+    dag_id, run_id, log_url = "nightly_audit", "night", "http://airflow/log"
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+
+    def xcom_pull(self, task_ids: str) -> Any:
+        return {"begin": {"dt": "2026-11-20"}, "plan": {"reports": ["var/reports/ml/2026-11-20"]}}[task_ids]
+
+
+def context(task_id: str) -> Any:
+    return {"ti": Instance(task_id), "exception": RuntimeError("publish_audit ended with exit code 3")}
+
+
+@pytest.fixture
+def report(stand_in: StandIn) -> Path:
+    folder = stand_in.home / "var" / "reports" / "ml" / "2026-11-20"
+    folder.mkdir(parents=True)
+    (folder / "checks.json").write_text(json.dumps(CHECKS), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What a chat's webhook was sent."""
+    messages: list[Any] = []
+
+    class Chat(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/hook"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("AIRFLOW_CONN_RECSAE_ALERTS", json.dumps({"conn_type": "generic", "password": address}))
+    yield messages
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_refused_audit_is_told_with_its_failed_checks_and_where_all_are(report: Path) -> None:
+    assert failure_message(context("publish_audit")).splitlines() == [
+        "nightly_audit: publish_audit failed for dt=2026-11-20 (run night)",
+        "publish_audit ended with exit code 3",
+        "failed checks:",
+        "- sae: FVU: 1 violations FVU 0.9 > 0.5",
+        f"all checks: {report}/checks.json",
+        "log: http://airflow/log",
+    ]
+
+
+def test_checks_are_told_only_of_the_task_that_made_them(report: Path) -> None:
+    assert "checks" not in failure_message(context("encode_latents"))
+    (report / "checks.json").write_text(json.dumps(CHECKS[:1]), encoding="utf-8")
+    assert refused_by(report) == []
+    assert refused_by(report / "nowhere") == []
+
+
+def test_the_message_goes_to_the_chat_where_there_is_one(
+    stand_in: StandIn, chat: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_failure(context("encode_latents"))
+    assert [message["text"].splitlines()[0] for message in chat] == [
+        "nightly_audit: encode_latents failed for dt=2026-11-20 (run night)"
+    ]
+    monkeypatch.delenv("AIRFLOW_CONN_RECSAE_ALERTS")
+    tell_failure(context("encode_latents"))
+    assert len(chat) == 1

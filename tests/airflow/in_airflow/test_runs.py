@@ -1,0 +1,209 @@
+"""Runs of every kind through a real scheduler, of a suite that stands in: which date they are for, and how they end."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import local_airflow
+from tests.airflow.in_airflow.stand_in import DAGS, StandIn
+
+KEY = "sk-never-to-be-seen"
+GOOD_DATE = "2026-11-03"
+PLAN = {
+    "train_recommender": False,
+    "train_sae": True,
+    "settings": [],
+    "namespaces": ["shop", "shop__blocks_0"],
+    "reports": [],
+    "asks_language_model": True,
+}
+SECONDS = 600  # that a run may take on a machine with other work
+
+
+@dataclass
+class Local:
+    """A local Airflow that is under way."""
+
+    airflow: local_airflow.Airflow
+    suite: StandIn
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        return self.airflow.call(method, path, body)
+
+    def runs(self, dag_id: str, run_type: str) -> list[dict[str, Any]]:
+        found = self.call("GET", f"dags/{dag_id}/dagRuns?run_type={run_type}&order_by=id")["dag_runs"]
+        return list(found)
+
+    def ended(self, dag_id: str, run_type: str, number: int = 1) -> list[dict[str, Any]]:
+        """Wait until so many runs have ended, and return them."""
+        return until(
+            lambda: [run for run in self.runs(dag_id, run_type) if run["state"] in ("success", "failed")],
+            lambda runs: len(runs) >= number,
+        )
+
+    def trigger(self, logical_date: str | None = None, **settings: Any) -> dict[str, Any]:
+        """Start a run by hand, wait for its end, and return it."""
+        body = {"logical_date": logical_date, "conf": settings}
+        run = self.call("POST", "dags/nightly_audit/dagRuns", body)["dag_run_id"]
+        address = f"dags/nightly_audit/dagRuns/{run}"
+        return until(lambda: self.call("GET", address), lambda run: run["state"] in ("success", "failed"))
+
+    def tasks(self, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        found = self.call("GET", f"dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances?limit=100")
+        return {task["task_id"]: task for task in found["task_instances"]}
+
+    def dt(self, run: dict[str, Any]) -> str:
+        """The date that the run resolved."""
+        task = f"dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/begin"
+        night = self.call("GET", f"{task}/xcomEntries/return_value?deserialize=true")["value"]
+        date = re.search(r"dt\W+(\d{4}-\d\d-\d\d)", str(night))
+        assert date is not None
+        return date.group(1)
+
+
+def until(look: Callable[[], Any], is_enough: Callable[[Any], bool]) -> Any:
+    ends = time.monotonic() + SECONDS
+    while not is_enough(seen := look()):
+        assert time.monotonic() < ends, seen
+        time.sleep(1)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    suite = StandIn(tmp_path_factory.mktemp("suite"))
+    connection = {"master": "local[2]", "home": str(suite.home), "python": suite.python}
+    suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN)
+    folder, port = suite.home / "var" / "airflow", local_airflow.free_port()
+    local_airflow.PASSWORDS = folder / "passwords.json"
+    with (suite.folder / "serve.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(DAGS / "local_airflow.py"), "serve", "--python", suite.python, "--port", str(port)],
+            cwd=suite.home,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "OPENAI_API_KEY": KEY, "AIRFLOW__RECSAE__NIGHTLY_SCHEDULE": "0 2 * * *"},
+        )
+        try:
+            written = suite.folder / "serve.log"
+            until(lambda: written.read_text("utf-8"), lambda text: "is ready" in text or process.poll() is not None)
+            assert process.poll() is None, written.read_text("utf-8")
+            yield Local(local_airflow.Airflow(port), suite)
+        finally:
+            process.terminate()
+            process.wait(120)
+
+
+def test_a_scheduled_run_is_for_the_day_on_which_its_interval_begins(local: Local) -> None:
+    (run,) = local.ended("nightly_audit", "scheduled")
+    assert local.dt(run) == run["data_interval_start"][:10]
+    assert local.dt(run) < run["run_after"][:10]
+
+
+def test_bad_input_fails_at_once_and_says_why(local: Local) -> None:
+    (run,) = local.ended("nightly_audit", "scheduled")
+    assert run["state"] == "failed"
+    ingest = local.tasks(run)["ingest_dataset"]
+    assert (ingest["state"], ingest["try_number"]) == ("failed", 1)
+    log = logs_of(local, "ingest_dataset")
+    assert "exit code 2 (bad input, mend it and clear the task): recsae: there is no data of this date." in log
+    assert f"nightly_audit: ingest_dataset failed for dt={local.dt(run)}" in log
+
+
+def test_a_run_by_hand_is_for_its_logical_date_else_for_its_day(local: Local) -> None:
+    assert local.dt(local.trigger("2026-10-05T12:00:00Z")) == "2026-10-05"
+    before = datetime.now(timezone.utc).date().isoformat()
+    without = local.dt(local.trigger())
+    assert before <= without <= datetime.now(timezone.utc).date().isoformat()
+
+
+def test_a_run_by_hand_for_a_date_publishes_and_the_asset_starts_the_reader_for_that_date(local: Local) -> None:
+    run = local.trigger(dt=GOOD_DATE, set=["seed=7"])
+    states = {name: task["state"] for name, task in local.tasks(run).items()}
+    assert run["state"] == "success", states
+    assert states.pop("train_recommender") == "skipped"  # as planned
+    assert set(states.values()) == {"success"}
+
+    words = [call["words"] for call in local.suite.calls()]
+    jobs = [
+        (next(word for word in line if word.startswith("jobs/")), line[-1])
+        for line in words
+        if "--master" in line and GOOD_DATE in line
+    ]
+    assert {job for job, last in jobs if last not in ("submit", "collect")} == {
+        f"jobs/{name}.py"
+        for name in (
+            *("ingest_dataset", "extract_representations", "recommend_items", "encode_latents"),
+            *("compute_concept_terms", "verify_concepts", "measure_coverage", "compare_versions", "publish_audit"),
+        )
+    }
+    assert [last for job, last in jobs if job == "jobs/interpret_concepts.py"] == ["submit", "collect"]
+    common = ["--conf", "conf/local.yaml", "--dt", GOOD_DATE, "--set", "seed=7"]
+    assert all(" ".join(common) in " ".join(line) for line in words if GOOD_DATE in line and "concepts" not in line)
+
+    names = {call["environment"]["RECSAE_RUN"] for call in local.suite.calls() if GOOD_DATE in call["words"]}
+    assert f"nightly_audit {run['dag_run_id']}" in names  # by which its jobs share the lock on the night
+
+    (reader,) = local.ended("concepts_reader", "asset_triggered")
+    assert reader["state"] == "success"
+    assert local.dt(reader) == GOOD_DATE
+    assert any(line[2:5] == ["concepts", "--top", "10"] and GOOD_DATE in line for line in words_of(local))
+    emitted = local.call("GET", "assets/events")["asset_events"]
+    assert {event["name"] for event in emitted} == {"recsae/shop/concepts", "recsae/shop__blocks_0/concepts"}
+    assert all(event["source_task_id"] == "publish_audit" for event in emitted)
+    assert all(event["extra"]["dt"] == GOOD_DATE for event in emitted)
+
+
+def test_the_key_is_in_no_log_and_no_field_and_only_with_the_jobs_that_ask(local: Local) -> None:
+    runs = [run for run in local.runs("nightly_audit", "manual") if run["state"] == "success"]
+    assert runs
+    for task in local.tasks(runs[0]).values():
+        assert KEY not in str(task)
+    for log in local.suite.home.glob("var/airflow/**/*.log"):
+        assert KEY not in log.read_text(encoding="utf-8", errors="replace"), log
+    with_key = {
+        word
+        for call in local.suite.calls()
+        if KEY in str(call["environment"])
+        for word in call["words"]
+        if word.startswith("jobs/")
+    }
+    assert with_key == {"jobs/interpret_concepts.py", "jobs/verify_concepts.py"}
+    assert all(KEY not in str(call["words"]) for call in local.suite.calls())
+
+
+def test_the_runs_of_a_backfill_are_for_their_own_dates_and_take_turns(local: Local) -> None:
+    backfill = {
+        "dag_id": "nightly_audit",
+        "from_date": "2026-09-01T00:00:00Z",
+        "to_date": "2026-09-02T23:00:00Z",
+        "max_active_runs": 2,
+        "reprocess_behavior": "none",
+        "run_backwards": False,
+    }
+    local.call("POST", "backfills", backfill)
+    runs = local.ended("nightly_audit", "backfill", number=2)
+    assert sorted(local.dt(run) for run in runs) == ["2026-09-01", "2026-09-02"]
+    assert all(local.dt(run) == run["data_interval_start"][:10] for run in runs)
+    first, second = sorted(runs, key=lambda run: run["end_date"])
+    assert local.tasks(second)["ingest_dataset"]["start_date"] > first["end_date"]
+
+
+def logs_of(local: Local, task_id: str) -> str:
+    folder = local.suite.home / "var" / "airflow" / "logs"
+    return "".join(log.read_text("utf-8") for log in Path(folder).glob(f"**/task_id={task_id}/*.log"))
+
+
+def words_of(local: Local) -> list[list[str]]:
+    return [call["words"] for call in local.suite.calls()]

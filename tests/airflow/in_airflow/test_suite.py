@@ -1,0 +1,159 @@
+"""How jobs are started, and what becomes of their exit codes: by the operators, on a spark-submit that stands in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from suite import AnswersSensor, SparkJob, SuiteSparkHook, failure_of, require_turn
+from tests.airflow.in_airflow.stand_in import StandIn
+
+ARGUMENTS = ["--conf", "conf/local.yaml", "--dt", "2026-11-20"]
+NIGHT = {"dt": "2026-11-20", "arguments": ARGUMENTS}
+KEY = "sk-never-to-be-seen"
+
+
+class Instance:
+    dag_id, run_id = "nightly_audit", "night"
+
+
+CONTEXT: Any = {"ti": Instance()}
+MINE = ["nightly_audit", "night"]
+
+
+def job(**options: Any) -> SparkJob:
+    return SparkJob(task_id="encode_latents", job="encode_latents", night=NIGHT, **options)
+
+
+def execute(operator: Any) -> Any:
+    """Run an operator outside of Airflow's task runner."""
+    return type(operator).execute.__wrapped__(operator, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "is_final", "meaning"),
+    [
+        (1, False, "fault of the program"),
+        (2, True, "bad input"),
+        (3, True, "main keeps the last good one"),
+        (4, False, "the next try goes on"),
+        (5, False, "still being worked on"),
+        (137, False, "fault of the program or the machine"),
+    ],
+)
+def test_only_what_a_second_try_cannot_mend_is_final(exit_code: int, is_final: bool, meaning: str) -> None:
+    failure = failure_of("encode_latents", exit_code, "recsae: cause. Remedy.")
+    assert isinstance(failure, AirflowFailException) is is_final
+    assert meaning in str(failure)
+    assert str(failure).endswith(": recsae: cause. Remedy.")
+
+
+@pytest.mark.parametrize(("exit_code", "is_final"), [(2, True), (3, True), (4, False), (1, False)])
+def test_a_job_that_fails_raises_what_it_said(
+    stand_in: StandIn, turn: Callable[[Any], None], exit_code: int, is_final: bool
+) -> None:
+    turn(MINE)
+    stand_in.order(exit_code=exit_code, says="recsae: the table is empty. Run ingest_dataset first.")
+    with pytest.raises(AirflowException, match="Run ingest_dataset first") as raised:
+        execute(job())
+    assert isinstance(raised.value, AirflowFailException) is is_final
+
+
+def test_the_suite_is_started_as_the_connection_says(stand_in: StandIn, turn: Callable[[Any], None]) -> None:
+    turn(MINE)
+    execute(job(plan={"settings": ["sae.version=champion"]}, step="submit"))
+    (submitted,) = stand_in.calls()
+    assert submitted["words"] == [
+        *("--master", "local[2]", "--conf", "spark.ui.enabled=false", "--properties-file", "conf/spark.conf"),
+        *("--jars", "a.jar", "--name", "encode_latents", "--deploy-mode", "client", "jobs/encode_latents.py"),
+        *ARGUMENTS,
+        *("--set", "sae.version=champion", "--step", "submit"),
+    ]
+    assert submitted["cwd"] == str(stand_in.home)
+    assert submitted["environment"]["PYSPARK_PYTHON"] == stand_in.python
+    assert submitted["environment"]["JAVA_HOME"] == "/java"
+
+
+def test_the_key_of_the_language_model_reaches_only_the_environment_of_jobs_that_ask(
+    stand_in: StandIn,
+    turn: Callable[[Any], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    turn(MINE)
+    monkeypatch.setenv("AIRFLOW_CONN_RECSAE_LLM", f'{{"conn_type": "generic", "password": "{KEY}"}}')
+    asking = job(with_llm_key=True)
+    execute(asking)
+    execute(job())
+    with_key, without = (call["environment"] for call in stand_in.calls())
+    assert with_key["OPENAI_API_KEY"] == KEY
+    assert KEY not in str(without)
+    assert not any(name.startswith("AIRFLOW_CONN_") for name in with_key)
+    assert all(KEY not in word for call in stand_in.calls() for word in call["words"])
+    logged = "".join(capsys.readouterr())
+    assert "Spark-Submit cmd" in logged
+    assert KEY not in logged
+    assert KEY not in str({name: getattr(asking, name) for name in asking.template_fields})
+
+
+def test_a_job_that_is_not_needed_is_skipped_and_starts_nothing(stand_in: StandIn) -> None:
+    with pytest.raises(AirflowSkipException, match="not needed"):
+        execute(job(plan={"train_sae": False}, needed="train_sae"))
+    assert stand_in.calls() == []
+
+
+def test_answers_are_waited_for_by_looking_again(stand_in: StandIn, turn: Callable[[Any], None]) -> None:
+    turn(MINE)
+    sensor = AnswersSensor(task_id="collect", job="interpret_concepts", night=NIGHT)
+    assert sensor.mode == "reschedule"
+    stand_in.order(exit_code=5, says="recsae: not finished yet: 3 of 10 requests; collect again later")
+    assert sensor.poke(CONTEXT) is False
+    stand_in.order()
+    assert sensor.poke(CONTEXT) is True
+    assert stand_in.calls()[-1]["words"][-3:] == ["2026-11-20", "--step", "collect"]
+    for exit_code, is_final in ((2, True), (1, False)):
+        stand_in.order(exit_code=exit_code)
+        with pytest.raises(AirflowException) as raised:
+            sensor.poke(CONTEXT)
+        assert isinstance(raised.value, AirflowFailException) is is_final
+
+
+def test_a_killed_task_leaves_no_process_behind(stand_in: StandIn) -> None:
+    stand_in.order(sleeps=600)
+    hook = SuiteSparkHook("encode_latents", ARGUMENTS, with_llm_key=False)
+
+    def submit() -> None:
+        with pytest.raises(AirflowException):
+            hook.submit("jobs/encode_latents.py")
+
+    running = threading.Thread(target=submit)
+    running.start()
+    child = stand_in.folder / "child"
+    while not (child.is_file() and child.read_text(encoding="utf-8")):
+        time.sleep(0.05)
+    hook.on_kill()
+    running.join(timeout=60)
+    assert not running.is_alive()
+    state = Path(f"/proc/{child.read_text(encoding='utf-8')}/stat")
+    assert not state.exists() or state.read_text(encoding="utf-8").split()[2] == "Z"  # ended, and nobody has asked yet
+
+
+def test_a_run_without_the_turn_does_nothing(stand_in: StandIn, turn: Callable[[Any], None]) -> None:
+    turn(["retrain_sae", "by hand"])
+    with pytest.raises(AirflowFailException, match="Clear this run from its first task"):
+        execute(job())
+    assert stand_in.calls() == []
+    turn(MINE)
+    require_turn(CONTEXT)
+
+
+def test_a_connection_that_lacks_the_suite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_RECSAE_SPARK", '{"conn_type": "spark", "host": "yarn", "extra": {"home": "/r"}}')
+    with pytest.raises(AirflowFailException, match="lacks python"):
+        SuiteSparkHook("encode_latents", ARGUMENTS, with_llm_key=False)

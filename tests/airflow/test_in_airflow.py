@@ -1,0 +1,23 @@
+"""The tests of the DAGs, in Airflow's own environment: `make test` makes it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.workspace import REPOSITORY
+
+FOLDER = Path(__file__).with_name("in_airflow")
+PYTHON = REPOSITORY / ".venv-airflow" / "bin" / "python"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("module", sorted(path.name for path in FOLDER.glob("test_*.py")))
+def test_in_airflow(module: str) -> None:
+    if not PYTHON.exists():
+        pytest.skip("there is no .venv-airflow; `make install-airflow` makes it")
+    command = [str(PYTHON), "-m", "pytest", "-p", "no:cacheprovider", f"--confcutdir={FOLDER}", str(FOLDER / module)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
