@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError
@@ -25,7 +25,9 @@ from recsae_lib.interpretation.batch_files import (
     succeeded,
 )
 
-ROWS_AT_ONCE = 1_000
+_Row = TypeVar("_Row")
+
+ROWS_AT_ONCE, ROWS_A_STATEMENT = 1_000, 100
 MOST_TOKENS = 2**40  # of one request; what a server counts beyond is not believed
 
 # state of a request: intended → submitted (in a batch) → answered or failed. answer: of a request that is intended
@@ -46,6 +48,9 @@ CREATE TABLE IF NOT EXISTS shards (
     prompt_estimate INTEGER NOT NULL, file_id TEXT, batch_id TEXT
 );
 """
+
+_RESULT = "state, answer, prompt_tokens, completion_tokens, cost"
+_LANDED = f"digest, custom_id, {_RESULT}"
 
 
 @dataclass(frozen=True)
@@ -229,14 +234,18 @@ class Ledger:
             state = "answered" if succeeded(answer) else "failed"
             custom_id = answer["custom_id"]
             usage = (prompt_tokens, completion_tokens, self._cost(prompt_tokens, completion_tokens))
-            rows.append((state, json.dumps(answer), *usage, digest_of(custom_id), custom_id, shard))
+            rows.append((digest_of(custom_id), custom_id, state, json.dumps(answer), *usage))
+        # Many rows a statement: between two of them Python's lock is waited for, while others are at work with it.
         with self._transaction():
-            self._database.executemany(
-                "UPDATE requests SET state = ?, answer = ?, prompt_tokens = ?, completion_tokens = ?, cost = ?, "
-                "landed_at = CURRENT_TIMESTAMP WHERE digest = ? AND custom_id = ? AND shard IS ? "
-                "AND state IN ('intended', 'submitted')",
-                rows,
-            )
+            for some in _chunks(iter(rows), ROWS_A_STATEMENT):
+                self._database.execute(
+                    f"WITH landed ({_LANDED}) AS (VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * len(some))}) "
+                    f"UPDATE requests SET ({_RESULT}) = (SELECT {_RESULT} FROM landed "
+                    "WHERE landed.digest = requests.digest AND landed.custom_id = requests.custom_id), "
+                    "landed_at = CURRENT_TIMESTAMP WHERE (digest, custom_id) IN (SELECT digest, custom_id FROM landed) "
+                    "AND shard IS ? AND state IN ('intended', 'submitted')",
+                    [*(value for row in some for value in row), shard],
+                )
 
     def note_failures(self, answers: Iterable[JsonObject], shard: str) -> None:
         """Record how requests of a batch failed that may go again."""
@@ -400,6 +409,6 @@ def _token_count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
-def _chunks(requests: Iterator[JsonObject]) -> Iterator[list[JsonObject]]:
-    while chunk := list(islice(requests, ROWS_AT_ONCE)):
+def _chunks(rows: Iterator[_Row], size: int = ROWS_AT_ONCE) -> Iterator[list[_Row]]:
+    while chunk := list(islice(rows, size)):
         yield chunk
