@@ -30,6 +30,8 @@ _Row = TypeVar("_Row")
 ROWS_AT_ONCE, ROWS_A_STATEMENT = 1_000, 100
 MOST_TOKENS = 2**40  # of one request; what a server counts beyond is not believed
 
+VERSION = 1  # of the tables below, kept in the file; other tables need another number
+
 # state of a request: intended → submitted (in a batch) → answered or failed. answer: of a request that is intended
 # again, how it failed before. shard: the batch that it goes, or went, with.
 # state of a shard: planned → sending (from here on the server may hold it) → submitted → landed.
@@ -112,7 +114,7 @@ class Ledger:
     ) -> None:
         self._database, self.run, self.requests_path, self._settings = database, run, requests_path, settings
         self.folder = path.with_suffix("")
-        database.executescript(_TABLES)
+        database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
         database.execute("CREATE TEMP TABLE needed (digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL) WITHOUT ROWID")
         with self._transaction():
             database.executemany(
@@ -127,7 +129,8 @@ class Ledger:
 
         Raises
         ------
-        InputError : another process has it open, it is no SQLite file, or the requests file is missing.
+        InputError : another process has it open, it is no SQLite file, its tables are of another version, or the
+            requests file is missing.
         """
         if not requests_path.is_file():
             raise InputError(f"There are no requests at {requests_path}", "Run the job's step submit first")
@@ -137,6 +140,7 @@ class Ledger:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
+            _check_version(database, path)
             yield cls(database, path, run, requests_path, settings)
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
@@ -393,6 +397,16 @@ class Ledger:
         if prices is None or prompt_tokens is None or completion_tokens is None:
             return None
         return prompt_tokens * prices[0] + completion_tokens * prices[1]
+
+
+def _check_version(database: sqlite3.Connection, path: Path) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if tables and version != VERSION:
+        raise InputError(
+            f"The ledger {path} is of version {version}, and this program reads version {VERSION}",
+            "Use the program that wrote it, or move it away: what it has recorded is then asked again",
+        )
 
 
 def usage_of(answer: JsonObject) -> tuple[int | None, int | None]:
