@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import itertools
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ import pytest
 
 from recsae_lib.config import InterpretationSettings, OpenaiSettings
 from recsae_lib.errors import InputError
+from recsae_lib.interpretation import llm_server
 from recsae_lib.interpretation.batch_files import write_requests
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.transports import submit
@@ -368,3 +370,35 @@ def test_a_redirect_is_followed(server: Any, tmp_path: Path) -> None:
     exchange.run(server.url)
     assert exchange.failures() == {}
     assert [request.body for request in server.received] == [body(exchange.ids[0])] * 2
+
+
+def test_after_many_failures_one_request_at_a_time_goes_out_until_one_is_answered(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_server, "FIRST_PAUSE_SECONDS", 0.01)
+    numbers, together, seen_by_probes = itertools.count(1), threading.Barrier(8), list[int]()
+
+    def reply(_: Any) -> Any:
+        number = next(numbers)
+        if number <= 8:
+            together.wait(20)
+        elif number <= 10:
+            time.sleep(0.3)  # for any that do not wait for this one
+            seen_by_probes.append(len(server.received))
+        return server.fails(500) if number <= 9 else server.says("fine")
+
+    server.reply = reply
+    exchange = Exchange(tmp_path, requests=16)
+    exchange.run(server.url, concurrency=8, retries=3)
+    assert seen_by_probes == [9, 10]
+    assert exchange.failures() == {}
+
+
+def test_failures_between_answers_do_not_give_up_a_server(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_server, "FIRST_PAUSE_SECONDS", 0.01)
+    server.reply = lambda request: server.fails(500) if request.attempt == 1 else server.says("fine")
+    exchange = Exchange(tmp_path, requests=12)
+    exchange.run(server.url, concurrency=1, retries=1)
+    assert exchange.failures() == {}
