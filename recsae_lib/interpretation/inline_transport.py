@@ -13,7 +13,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -21,7 +20,7 @@ from openai import AsyncOpenAI, Omit
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError
-from recsae_lib.interpretation.batch_files import JsonObject, write_requests
+from recsae_lib.interpretation.batch_files import JsonObject
 from recsae_lib.interpretation.http_client import open_client
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.llm_server import (
@@ -33,7 +32,6 @@ from recsae_lib.interpretation.llm_server import (
     failed_answer,
     failure_of,
     growing_pause,
-    refuse_if_nothing_succeeded,
     used_up_seconds,
 )
 
@@ -82,28 +80,6 @@ def ask_pending(ledger: Ledger, settings: OpenaiSettings, on_progress: Progress)
     on_progress(done, total)
     if ledger.count("intended"):
         asyncio.run(_Asking(ledger, settings, done, total, on_progress).run())
-
-
-def run_inline(requests_path: Path, answers_path: Path, settings: OpenaiSettings, on_progress: Progress) -> None:
-    """Ask every request that has no successful answer yet, and write all answers to a file.
-
-    For a caller without a ledger of its own: the answers are kept in one beside the file.
-
-    Parameters
-    ----------
-    requests_path, answers_path : files in the format of `batch_files`; the second may not be there yet.
-    settings, on_progress : as for `ask_pending`.
-
-    Raises
-    ------
-    InputError : as `ask_pending`; or every request failed.
-    """
-    ledger_path = answers_path.with_suffix(".sqlite")
-    with Ledger.open(ledger_path, str(requests_path.parent), requests_path, settings) as ledger:
-        ledger.intend("inline")
-        ask_pending(ledger, settings, on_progress)
-        write_requests(answers_path, (answer for _, answer in ledger.read_answers() if answer is not None))
-        refuse_if_nothing_succeeded(ledger, settings)
 
 
 class _Asking:
