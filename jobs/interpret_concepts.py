@@ -12,8 +12,6 @@ job prints what it would ask and cost, and asks nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,12 +21,11 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.interpretation.batch_files import read_requests
 from recsae_lib.interpretation.estimate import estimate_requests
-from recsae_lib.interpretation.ledger import Ledger
-from recsae_lib.interpretation.llm_interpreter import read_labels, read_records, write_interpretation_requests
+from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
-from recsae_lib.interpretation.transports import collect, submit
 from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.llm_requests import collected_requests, requests_path, submit_requests, write_records
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.tables import Table
 
@@ -39,20 +36,15 @@ ANSWER_CHARACTERS = 400  # of a usual answer: a label, two sentences, some featu
 def run(context: JobContext) -> None:
     """Label every live latent; the requests of all sites are sent before any is waited for."""
     if context.step != "collect" and context.settings.interpretation.interpreter == "openai":
-        for_each_site(submit_requests)(context)
+        for_each_site(ask)(context)
     if context.step != "submit":
         for_each_site(write_labels)(context)
 
 
-def submit_requests(context: JobContext) -> None:
-    """Write and send the requests; the table of requests records them before anything is sent."""
-    settings = context.settings.interpretation
+def ask(context: JobContext) -> None:
+    """Write and send the requests."""
     write_requests_of(context, requests_path(context))
-    with open_ledger(context) as ledger:
-        ledger.intend(settings.transport)
-        write(context, tables.INTERPRETATION_REQUESTS, read_records(context.spark, ledger))
-        with recorded(context, ledger):
-            submit(ledger, settings, log_progress)
+    submit_requests(context, tables.INTERPRETATION_REQUESTS)
 
 
 def write_requests_of(context: JobContext, path: Path) -> None:
@@ -78,11 +70,9 @@ def write_labels(context: JobContext) -> None:
     if settings.interpreter == "terms":
         labels = interpret_with_terms(live, terms, settings)
         rejects = spark.createDataFrame([], tables.CONCEPT_REJECTS.schema).drop("dt", "sae_version")
-        write(context, tables.INTERPRETATION_REQUESTS, read_records(spark, None))
+        write_records(context, tables.INTERPRETATION_REQUESTS, None)
     else:
-        with open_ledger(context) as ledger:
-            with recorded(context, ledger):
-                collect(ledger, settings, log_progress, wait=context.step is None)
+        with collected_requests(context, tables.INTERPRETATION_REQUESTS) as ledger:
             labels, rejects = read_labels(spark, ledger, live, terms, settings)
     counts = write(context, tables.CONCEPT_LABELS, labels), write(context, tables.CONCEPT_REJECTS, rejects)
     log.info("interpret_concepts: %s labels, %s refused answers", *(f"{count:,}" for count in counts))
@@ -94,35 +84,9 @@ def live_latents(context: JobContext) -> DataFrame:
     return activations.select(F.explode("latent_ids").alias("latent_id")).distinct()
 
 
-def open_ledger(context: JobContext) -> AbstractContextManager[Ledger]:
-    """The ledger on the requests of this date and SAE."""
-    payer = f"{context.dt} {context.job}"
-    return Ledger.open(context.ledger_path(), payer, requests_path(context), context.settings.interpretation.openai)
-
-
-@contextmanager
-def recorded(context: JobContext, ledger: Ledger) -> Iterator[None]:
-    """Write what the ledger knows into the table of requests at the end, however it comes."""
-    try:
-        yield
-    finally:
-        write(context, tables.INTERPRETATION_REQUESTS, read_records(context.spark, ledger))
-
-
-def requests_path(context: JobContext) -> Path:
-    """Requests of this date; of each SAE version its own, so that no answer lands with another's latents."""
-    return context.work_folder() / f"requests_of_sae_{context.sae_version}.jsonl"
-
-
 def write(context: JobContext, table: Table, rows: DataFrame) -> int:
     """Replace this audit's part of a table; returns its number of rows."""
     return context.warehouse.replace(table, rows.withColumn("sae_version", F.lit(context.sae_version)))
-
-
-def log_progress(done: int, total: int) -> None:
-    """Say how many requests are done, some twenty times a run."""
-    if done == total or done % max(1, total // 20) == 0:
-        log.info("interpret_concepts: %s of %s requests done", f"{done:,}", f"{total:,}")
 
 
 @for_each_site

@@ -1,12 +1,14 @@
 """Judge on held-out users how well each concept's description predicts where its latent fires.
 
 spark-submit --properties-file conf/spark/local.conf jobs/verify_concepts.py --dt 2026-11-20
-recsae run verify_concepts --dt 2026-11-20
-recsae run verify_concepts --dt 2026-11-20 --estimate
+recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
 
-With verification.judges [terms, llm] a language model judges the same cases beside the term scorer. Its answers are
-kept under var/work: an interrupted run asks only what has no answer yet, and an answer that does not name every case
-once lands in verification_rejects. With --estimate the job prints what it would ask and cost, and asks nothing.
+With verification.judges [terms, llm] a language model judges the same cases beside the term scorer, by the transport of
+interpretation.transport. Every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
+once, on whatever date, is not asked again. An answer that does not name every case once lands in verification_rejects.
+`--step submit` writes what the term scorer says and sends the requests, `--step collect` fetches the answers and adds
+what the language model says, with exit code 5 while some are still being worked on; give both the same settings. With
+--estimate the job prints what it would ask and cost, and asks nothing.
 """
 
 from __future__ import annotations
@@ -21,18 +23,31 @@ from recsae_lib.concepts.levels import activation_levels, level_edges
 from recsae_lib.concepts.linking import linked_items, most_telling_first
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.interpretation.estimate import estimate_cases, estimate_judging
-from recsae_lib.interpretation.llm_judge import LlmVerdicts, judge_with_llm
+from recsae_lib.interpretation.llm_judge import read_judged_cases, write_judge_requests
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.scores import score_concepts, score_shuffled
 from recsae_lib.interpretation.shuffled_labels import deal_labels, dealt_terms
-from recsae_lib.interpretation.verification import Verdicts, verify_units
+from recsae_lib.interpretation.verification import verify_units
 from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.llm_requests import collected_requests, requests_path, submit_requests, write_records
 from recsae_lib.warehouse import tables
+from recsae_lib.warehouse.tables import Table
+
+HAS_STEPS = True
 
 
-@for_each_site
 def run(context: JobContext) -> None:
-    """Write the judged cases and the scores of every judge, the scores of shuffled labels, and refused answers."""
+    """Judge by every judge; the requests of all sites are sent before any is waited for."""
+    if context.step != "collect":
+        for_each_site(judge_by_terms)(context)
+    if context.step != "submit":
+        if "llm" in context.settings.verification.judges:
+            for_each_site(add_llm)(context)
+        for_each_site(report)(context)
+
+
+def judge_by_terms(context: JobContext) -> None:
+    """Write what the term scorer says of the cases, and of shuffled labels; send what judge llm is asked of them."""
     warehouse, settings = context.warehouse, context.settings
     activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
     linked = linked_items(warehouse.read_filled(tables.RECOMMENDATIONS), settings.evidence)
@@ -42,51 +57,49 @@ def run(context: JobContext) -> None:
     verdicts = verify_units(activations, linked, items, terms, neighbours, settings, dealt_terms(terms, donors))
     by_dealt = verdicts.cases.withColumn("judged", F.col("judged_by_dealt"))
     shuffled = score_shuffled(by_dealt, verdicts.scores, donors, settings.verification)
-    by_llm = judge(context, verdicts, linked, items) if "llm" in settings.verification.judges else None
-
-    cases, scores = verdicts.cases.drop("judged_by_dealt"), verdicts.scores.withColumns(origin(None, None))
-    rejects = context.spark.createDataFrame([], tables.VERIFICATION_REJECTS.schema).drop("dt", "sae_version")
-    if by_llm is not None:
-        cases, rejects = cases.unionByName(by_llm.cases.withColumn("judge", F.lit("llm"))), by_llm.rejects
-        scores = scores.unionByName(llm_scores(context, by_llm, verdicts))
-    written = {
-        table.name: warehouse.replace(table, rows.withColumn("sae_version", F.lit(context.sae_version)))
-        for table, rows in (
-            (tables.VERIFICATION_CASES, cases),
-            (tables.CONCEPT_SCORES, scores),
-            (tables.SHUFFLED_SCORES, shuffled),
-            (tables.VERIFICATION_REJECTS, rejects),
+    no_rejects = context.spark.createDataFrame([], tables.VERIFICATION_REJECTS.schema).drop("dt", "sae_version")
+    write(context, tables.VERIFICATION_CASES, verdicts.cases.drop("judged_by_dealt"))
+    write(context, tables.CONCEPT_SCORES, verdicts.scores.withColumns(origin(None, None)))
+    write(context, tables.SHUFFLED_SCORES, shuffled)
+    write(context, tables.VERIFICATION_REJECTS, no_rejects)
+    if "llm" in settings.verification.judges:
+        write_judge_requests(
+            requests_path(context),
+            verdicts.cases.select("latent_id", "user_id", "kind", "fires"),
+            warehouse.read(tables.CONCEPT_LABELS),
+            most_telling_first(linked, settings.evidence),
+            items,
+            settings.verification,
+            settings.interpretation.openai,
+            load_prompt(Path(settings.verification.judge_prompt)),
+            settings.seed,
         )
-    }
     verdicts.release()
-    if by_llm is not None:
-        by_llm.release()
-    report(context, written)
+    if "llm" in settings.verification.judges:
+        submit_requests(context, tables.VERIFICATION_REQUESTS)
+    else:
+        write_records(context, tables.VERIFICATION_REQUESTS, None)
 
 
-def judge(context: JobContext, verdicts: Verdicts, linked: DataFrame, items: DataFrame) -> LlmVerdicts:
-    """Let the language model judge the cases that the term scorer has judged."""
+def add_llm(context: JobContext) -> None:
+    """Add what the language model says to the rows of the term scorer, which say what the cases are."""
     settings = context.settings
-    return judge_with_llm(
-        verdicts.cases.select("latent_id", "user_id", "kind", "fires"),
-        context.warehouse.read(tables.CONCEPT_LABELS),
-        most_telling_first(linked, settings.evidence),
-        items,
-        settings.verification,
-        settings.interpretation.openai,
-        load_prompt(Path(settings.verification.judge_prompt)),
-        settings.seed,
-        context.work_folder(),
-        lambda done, of_all: log.info("verify_concepts: %s of %s answers", done, of_all),
-    )
+    with collected_requests(context, tables.VERIFICATION_REQUESTS) as ledger:
+        cases, scores = (
+            context.warehouse.read(table).where("judge = 'terms'").drop("dt", "sae_version")
+            for table in (tables.VERIFICATION_CASES, tables.CONCEPT_SCORES)
+        )
+        by_llm = read_judged_cases(ledger, cases, settings.verification, settings.seed)
+    # Which latents live, and their best features, the term scorer's rows say.
+    llm_scores = score_concepts(by_llm.cases, "llm", scores, scores, settings.verification)
+    write(context, tables.CONCEPT_SCORES, scores.unionByName(llm_scores.withColumns(origin(*by_llm.origin))))
+    write(context, tables.VERIFICATION_REJECTS, by_llm.rejects)
+    write(context, tables.VERIFICATION_CASES, cases.unionByName(by_llm.cases.withColumn("judge", F.lit("llm"))))
 
 
-def llm_scores(context: JobContext, by_llm: LlmVerdicts, verdicts: Verdicts) -> DataFrame:
-    """Score what the language model said; which latents live, and their best features, the term scorer's rows say."""
-    settings = context.settings
-    scores = score_concepts(by_llm.cases, "llm", verdicts.scores, verdicts.scores, settings.verification)
-    prompt = load_prompt(Path(settings.verification.judge_prompt))
-    return scores.withColumns(origin(settings.interpretation.openai.model, prompt.version))
+def write(context: JobContext, table: Table, rows: DataFrame) -> int:
+    """Replace this audit's part of a table; returns its number of rows."""
+    return context.warehouse.replace(table, rows.withColumn("sae_version", F.lit(context.sae_version)))
 
 
 def origin(llm_model: str | None, prompt_version: str | None) -> dict[str, Column]:
@@ -97,18 +110,18 @@ def origin(llm_model: str | None, prompt_version: str | None) -> dict[str, Colum
     }
 
 
-def report(context: JobContext, written: dict[str, int]) -> None:
+def report(context: JobContext) -> None:
     """Log what was written, and how many concepts each judge calls interpretable beside the shuffled labels."""
-    scores = context.warehouse.read(tables.CONCEPT_SCORES).where("interpretable").groupBy("judge").count().collect()
-    shuffled = context.warehouse.read(tables.SHUFFLED_SCORES).where("interpretable").count()
-    judges = ", ".join(f"{row['count']:,} by judge {row['judge']}" for row in sorted(scores)) or "none"
+    warehouse = context.warehouse
+    scores = warehouse.read(tables.CONCEPT_SCORES).where("interpretable").groupBy("judge").count().collect()
+    shuffled = warehouse.read(tables.SHUFFLED_SCORES)
     log.info(
         "verify_concepts: %s cases, %s refused answers; of %s latents interpretable: %s; with shuffled labels: %s",
-        f"{written['verification_cases']:,}",
-        f"{written['verification_rejects']:,}",
-        f"{written['shuffled_scores']:,}",
-        judges,
-        f"{shuffled:,}",
+        f"{warehouse.read(tables.VERIFICATION_CASES).count():,}",
+        f"{warehouse.read(tables.VERIFICATION_REJECTS).count():,}",
+        f"{shuffled.count():,}",
+        ", ".join(f"{row['count']:,} by judge {row['judge']}" for row in sorted(scores)) or "none",
+        f"{shuffled.where('interpretable').count():,}",
     )
 
 
@@ -144,4 +157,4 @@ def estimate(context: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, run, estimate)
+    main(__file__, run, estimate, has_steps=HAS_STEPS)

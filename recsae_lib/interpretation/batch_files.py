@@ -11,27 +11,12 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 JsonObject = dict[str, Any]
 
 BYTES_PER_TOKEN = 3  # English has about 4 bytes of UTF-8 a token: estimates err on the side of too many
-
-
-@dataclass(frozen=True)
-class LandedAnswer:
-    """Where the answer to one request stands.
-
-    Parameters
-    ----------
-    offset : byte at which its line starts.
-    succeeded : whether the server answered, rather than failed.
-    """
-
-    offset: int
-    succeeded: bool
 
 
 def encode_line(record: JsonObject) -> bytes:
@@ -40,7 +25,7 @@ def encode_line(record: JsonObject) -> bytes:
 
 
 def write_requests(path: Path, requests: Iterable[JsonObject]) -> None:
-    """Write a file of requests (or of answers), one at a time; a reader sees the old file or the whole new one."""
+    """Write a file of requests, one at a time; a reader sees the old file or the whole new one."""
     unfinished = path.with_name(path.name + ".unfinished")
     with unfinished.open("wb") as file:
         for request in requests:
@@ -53,27 +38,6 @@ def read_requests(path: Path) -> Iterator[JsonObject]:
     with path.open("rb") as file:
         for line in file:
             yield json.loads(line)
-
-
-def index_answers(path: Path) -> dict[str, LandedAnswer]:
-    """Find the answer to each custom_id in an answers file, which may not be there."""
-    landed: dict[str, LandedAnswer] = {}
-    if not path.exists():
-        return landed
-    offset = 0
-    with path.open("rb") as file:
-        for line in file:
-            answer = json.loads(line)
-            landed[answer["custom_id"]] = LandedAnswer(offset, succeeded(answer))
-            offset += len(line)
-    return landed
-
-
-def read_answer_at(file: BinaryIO, landed: LandedAnswer) -> JsonObject:
-    """Read one answer of an open answers file."""
-    file.seek(landed.offset)
-    answer: JsonObject = json.loads(file.readline())
-    return answer
 
 
 def digest_of(custom_id: str) -> str:

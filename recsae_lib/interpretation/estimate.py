@@ -120,7 +120,7 @@ def estimate_cases(
     users : in the verify half.
     live_latents : (latent_id), once each.
     labels : (latent_id, label, description, status).
-    settings : as of `select_cases` and `judge_with_llm`.
+    settings : as of `select_cases` and `write_judge_requests`.
     """
     per_kind = cases_of_each_kind(settings)
     counted = levels.groupBy("latent_id").agg(
@@ -171,7 +171,7 @@ def estimate_judging(
     Parameters
     ----------
     users : (user_id), of the verify half.
-    linked, items : as of `judge_with_llm`.
+    linked, items : as of `write_judge_requests`.
     prompt : of the judge.
     """
     some = users.orderBy(F.xxhash64(F.lit("estimate"), "user_id"), "user_id").limit(SAMPLE_USERS)

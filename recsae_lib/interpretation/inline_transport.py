@@ -1,8 +1,9 @@
 """The `inline` transport: asks an OpenAI-compatible server one request at a time, many at once.
 
-Each answer is in the ledger, through fsync, before the next request of its worker is sent. What a server was working on
-when the job was killed cannot be known: those requests (at most `concurrency` of them) are asked again, under the same
-``Idempotency-Key``, so that a server which honours that header does not charge twice.
+Answers go to the ledger, through fsync, as they come. What a server was working on when the job was killed cannot be
+known: those requests (at most `concurrency` of them), and those whose answers were on their way to the disk (at most
+half as many), are asked again, under the same ``Idempotency-Key``, so that a server which honours that header does not
+charge twice.
 """
 
 from __future__ import annotations
@@ -12,36 +13,42 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import httpx2
-from openai import AsyncOpenAI, DefaultAioHttpClient, Omit
+from openai import AsyncOpenAI, Omit
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError
-from recsae_lib.interpretation.batch_files import JsonObject, write_requests
+from recsae_lib.interpretation.batch_files import JsonObject
+from recsae_lib.interpretation.http_client import open_client
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.llm_server import (
     CALL_ERRORS,
     LONGEST_WAIT_SECONDS,
+    OPENAI_URL,
     Budget,
     Failure,
-    client_options,
     failed_answer,
     failure_of,
     growing_pause,
-    refuse_if_nothing_succeeded,
     used_up_seconds,
 )
 
 FEWEST_FAILURES = 5  # in a row, before the circuit breaker opens
 
-# Building headers is a third of what a call costs, and a server needs none of these.
+# Building headers is a good part of what a call costs, and a server needs none of these.
 _HEADERS: dict[str, str | Omit] = {
     "Content-Type": "application/json",
     **dict.fromkeys(("X-Stainless-Retry-Count", "X-Stainless-Read-Timeout", "X-Stainless-Async"), Omit()),
     **dict.fromkeys((f"X-Stainless-{name}" for name in ("Lang", "Package-Version", "OS", "Arch")), Omit()),
     **dict.fromkeys(("X-Stainless-Runtime", "X-Stainless-Runtime-Version"), Omit()),
+}
+
+# What the client would otherwise copy, or draw at random, anew for each call.
+_OPTIONS: dict[str, Any] = {
+    **{"max_retries": 0, "params": {}, "extra_json": None, "follow_redirects": None},
+    **{"security": {"bearer_auth": True}, "synthesize_event_and_data": False, "stream_mode": "legacy"},
 }
 
 Progress = Callable[[int, int], None]
@@ -75,68 +82,49 @@ def ask_pending(ledger: Ledger, settings: OpenaiSettings, on_progress: Progress)
         asyncio.run(_Asking(ledger, settings, done, total, on_progress).run())
 
 
-def run_inline(requests_path: Path, answers_path: Path, settings: OpenaiSettings, on_progress: Progress) -> None:
-    """Ask every request that has no successful answer yet, and write all answers to a file.
-
-    For a caller without a ledger of its own: the answers are kept in one beside the file.
-
-    Parameters
-    ----------
-    requests_path, answers_path : files in the format of `batch_files`; the second may not be there yet.
-    settings, on_progress : as for `ask_pending`.
-
-    Raises
-    ------
-    InputError : as `ask_pending`; or every request failed.
-    """
-    ledger_path = answers_path.with_suffix(".sqlite")
-    with Ledger.open(ledger_path, str(requests_path.parent), requests_path, settings) as ledger:
-        ledger.intend("inline")
-        ask_pending(ledger, settings, on_progress)
-        write_requests(answers_path, (answer for _, answer in ledger.read_answers() if answer is not None))
-        refuse_if_nothing_succeeded(ledger, settings)
-
-
 class _Asking:
     """One run: its workers, and what they share."""
 
     def __init__(self, ledger: Ledger, settings: OpenaiSettings, done: int, total: int, on_progress: Progress) -> None:
-        self.ledger, self.settings, self.done, self.total, self.on_progress = ledger, settings, done, total, on_progress
+        self.settings, self.done, self.total, self.on_progress = settings, done, total, on_progress
         self.pending = ledger.pending()
         self.budget = Budget(settings, ledger.spending())
         self.held_back = False
-        self.client = AsyncOpenAI(**client_options(settings), http_client=DefaultAioHttpClient())
-        self.url = f"{self.client.base_url}chat/completions"  # whole: joining it anew costs a twentieth of a call
         self.gate = _Gate(max(settings.concurrency, FEWEST_FAILURES), settings.retries)
-        self.landing = _Landing(ledger)
+        self.landing = _Landing(ledger, settings.concurrency // 2, self._count_landed)
 
     async def run(self) -> None:
-        async with self.client:
-            await asyncio.gather(*(self._ask_one_after_another() for _ in range(self.settings.concurrency)))
+        async with open_client(self.settings) as client:
+            try:
+                await asyncio.gather(*(self._ask_one_after_another(client) for _ in range(self.settings.concurrency)))
+            finally:
+                await self.landing.finish()
         if self.gate.ending is not None:
             raise self.gate.ending
         if self.held_back:
             raise self.budget.used_up(self.done, self.total)
 
-    async def _ask_one_after_another(self) -> None:
+    async def _ask_one_after_another(self, client: AsyncOpenAI) -> None:
         for request, failed_before in self.pending:
             if not self.budget.reserve(request["body"]):
                 self.held_back = True  # others give back what they did not use, and go on with what then fits
                 return
-            answer = await self._ask(request, failed_before)
+            answer = await self._ask(client, request, failed_before)
             self.budget.settle(request["body"], answer)
             if answer is None:
                 return
             await self.landing.land(answer)
-            self.done += 1
-            self.on_progress(self.done, self.total)
 
-    async def _ask(self, request: JsonObject, failed_before: bool) -> JsonObject | None:
+    def _count_landed(self) -> None:
+        self.done += 1
+        self.on_progress(self.done, self.total)
+
+    async def _ask(self, client: AsyncOpenAI, request: JsonObject, failed_before: bool) -> JsonObject | None:
         """Ask until there is an answer or a failure that lasts; None where the job ends before."""
         custom_id, content, started = request["custom_id"], json.dumps(request["body"]).encode(), time.monotonic()
         tries = failures = 0
         while (is_probe := await self.gate.enter()) is not None:
-            outcome = await self._try(custom_id, content)
+            outcome = await self._try(client, custom_id, content)
             if not isinstance(outcome, Failure):
                 self.gate.leave(is_probe)
                 return outcome
@@ -158,13 +146,13 @@ class _Asking:
                 await self.gate.sleep(pause)
         return None
 
-    async def _try(self, custom_id: str, content: bytes) -> JsonObject | Failure:
+    async def _try(self, client: AsyncOpenAI, custom_id: str, content: bytes) -> JsonObject | Failure:
         try:
-            response = await self.client.post(
-                self.url,
+            response = await client.post(
+                f"{client.base_url}chat/completions",  # whole: joining it anew costs a twentieth of a call
                 cast_to=httpx2.Response,
                 content=content,
-                options={"headers": _headers(custom_id)},
+                options=_options(custom_id),
             )
             body = json.loads(response.content)
         except CALL_ERRORS as error:
@@ -177,15 +165,16 @@ class _Asking:
 
     def _given_up(self, failure: Failure) -> InputError:
         return InputError(
-            f"The server at {self.client.base_url} failed every one of the last requests, the last time with "
-            f"{failure.code}: {failure.message}",
+            f"The server at {self.settings.base_url or OPENAI_URL} failed every one of the last requests, the last "
+            f"time with {failure.code}: {failure.message}",
             "Check that it runs at interpretation.openai.base_url and serves interpretation.openai.model, then run "
             "again: answers that have landed are kept",
         )
 
 
-def _headers(custom_id: str) -> dict[str, str | Omit]:
-    return {**_HEADERS, "Idempotency-Key": custom_id, "X-Client-Request-Id": custom_id}
+def _options(custom_id: str) -> Any:  # openai's type of them has no public name
+    headers = {**_HEADERS, "Idempotency-Key": custom_id, "X-Client-Request-Id": custom_id}
+    return {**_OPTIONS, "headers": headers, "idempotency_key": custom_id}
 
 
 @dataclass
@@ -263,20 +252,54 @@ class _Gate:
 
 
 class _Landing:
-    """Writes answers to the ledger; those that arrive while one commit is under way share the next."""
+    """Writes answers to the ledger; those that arrive while one commit is under way share the next.
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._waiting: list[tuple[JsonObject, asyncio.Future[None]]] = []
-        self._writing = asyncio.Lock()
+    Parameters
+    ----------
+    ledger : takes the answers.
+    most_waiting : answers that may be on their way to the disk while their workers go on.
+    on_landed : called for each answer that is on disk.
+    """
+
+    def __init__(self, ledger: Ledger, most_waiting: int, on_landed: Callable[[], None]) -> None:
+        self._ledger, self._most_waiting, self._on_landed = ledger, most_waiting, on_landed
+        self._waiting: list[JsonObject] = []
+        self._on_their_way = 0
+        self._committed = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._error: Exception | None = None
 
     async def land(self, answer: JsonObject) -> None:
-        """Return when the answer is on disk. (A commit that fails ends the job: `gather` raises its error.)"""
-        landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((answer, landed))
-        async with self._writing:
-            if not landed.done():
+        """Take an answer; return when the next may be waited for. Raises what a commit raised."""
+        self._waiting.append(answer)
+        self._on_their_way += 1
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+        while self._on_their_way > self._most_waiting and self._error is None:
+            # An event wakes all that wait in one turn of the loop, a lock one a turn: a turn may take milliseconds.
+            await self._committed.wait()
+        if self._error is not None:
+            raise self._error
+
+    async def finish(self) -> None:
+        """Return when all that was taken is on disk. Raises what a commit raised."""
+        if self._writer is not None:
+            await self._writer
+        if self._error is not None:
+            raise self._error
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
                 together, self._waiting = self._waiting, []
-                await asyncio.to_thread(self._ledger.land, [waiting for waiting, _ in together])
-                for _, future in together:
-                    future.set_result(None)
+                await asyncio.to_thread(self._ledger.land, together)
+                self._on_their_way -= len(together)
+                self._committed.set()
+                self._committed = asyncio.Event()
+                for _ in together:
+                    self._on_landed()
+        except Exception as error:
+            self._error = error
+            self._committed.set()
+        finally:
+            self._writer = None

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError
@@ -25,8 +25,12 @@ from recsae_lib.interpretation.batch_files import (
     succeeded,
 )
 
-ROWS_AT_ONCE = 1_000
+_Row = TypeVar("_Row")
+
+ROWS_AT_ONCE, ROWS_A_STATEMENT = 1_000, 100
 MOST_TOKENS = 2**40  # of one request; what a server counts beyond is not believed
+
+VERSION = 1  # of the tables below, kept in the file; other tables need another number
 
 # state of a request: intended → submitted (in a batch) → answered or failed. answer: of a request that is intended
 # again, how it failed before. shard: the batch that it goes, or went, with.
@@ -46,6 +50,9 @@ CREATE TABLE IF NOT EXISTS shards (
     prompt_estimate INTEGER NOT NULL, file_id TEXT, batch_id TEXT
 );
 """
+
+_RESULT = "state, answer, prompt_tokens, completion_tokens, cost"
+_LANDED = f"digest, custom_id, {_RESULT}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class Ledger:
     ) -> None:
         self._database, self.run, self.requests_path, self._settings = database, run, requests_path, settings
         self.folder = path.with_suffix("")
-        database.executescript(_TABLES)
+        database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
         database.execute("CREATE TEMP TABLE needed (digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL) WITHOUT ROWID")
         with self._transaction():
             database.executemany(
@@ -122,7 +129,8 @@ class Ledger:
 
         Raises
         ------
-        InputError : another process has it open, it is no SQLite file, or the requests file is missing.
+        InputError : another process has it open, it is no SQLite file, its tables are of another version, or the
+            requests file is missing.
         """
         if not requests_path.is_file():
             raise InputError(f"There are no requests at {requests_path}", "Run the job's step submit first")
@@ -132,6 +140,7 @@ class Ledger:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
+            _check_version(database, path)
             yield cls(database, path, run, requests_path, settings)
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
@@ -229,14 +238,18 @@ class Ledger:
             state = "answered" if succeeded(answer) else "failed"
             custom_id = answer["custom_id"]
             usage = (prompt_tokens, completion_tokens, self._cost(prompt_tokens, completion_tokens))
-            rows.append((state, json.dumps(answer), *usage, digest_of(custom_id), custom_id, shard))
+            rows.append((digest_of(custom_id), custom_id, state, json.dumps(answer), *usage))
+        # Many rows a statement: between two of them Python's lock is waited for, while others are at work with it.
         with self._transaction():
-            self._database.executemany(
-                "UPDATE requests SET state = ?, answer = ?, prompt_tokens = ?, completion_tokens = ?, cost = ?, "
-                "landed_at = CURRENT_TIMESTAMP WHERE digest = ? AND custom_id = ? AND shard IS ? "
-                "AND state IN ('intended', 'submitted')",
-                rows,
-            )
+            for some in _chunks(iter(rows), ROWS_A_STATEMENT):
+                self._database.execute(
+                    f"WITH landed ({_LANDED}) AS (VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * len(some))}) "
+                    f"UPDATE requests SET ({_RESULT}) = (SELECT {_RESULT} FROM landed "
+                    "WHERE landed.digest = requests.digest AND landed.custom_id = requests.custom_id), "
+                    "landed_at = CURRENT_TIMESTAMP WHERE (digest, custom_id) IN (SELECT digest, custom_id FROM landed) "
+                    "AND shard IS ? AND state IN ('intended', 'submitted')",
+                    [*(value for row in some for value in row), shard],
+                )
 
     def note_failures(self, answers: Iterable[JsonObject], shard: str) -> None:
         """Record how requests of a batch failed that may go again."""
@@ -386,6 +399,16 @@ class Ledger:
         return prompt_tokens * prices[0] + completion_tokens * prices[1]
 
 
+def _check_version(database: sqlite3.Connection, path: Path) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if tables and version != VERSION:
+        raise InputError(
+            f"The ledger {path} is of version {version}, and this program reads version {VERSION}",
+            "Use the program that wrote it, or move it away: what it has recorded is then asked again",
+        )
+
+
 def usage_of(answer: JsonObject) -> tuple[int | None, int | None]:
     """Tokens of prompt and completion as the server counts them, None where it does not say."""
     response = answer.get("response")
@@ -400,6 +423,6 @@ def _token_count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
-def _chunks(requests: Iterator[JsonObject]) -> Iterator[list[JsonObject]]:
-    while chunk := list(islice(requests, ROWS_AT_ONCE)):
+def _chunks(rows: Iterator[_Row], size: int = ROWS_AT_ONCE) -> Iterator[list[_Row]]:
+    while chunk := list(islice(rows, size)):
         yield chunk

@@ -25,7 +25,7 @@ from recsae_lib.interpretation.prompts import Prompt, version_of
 from recsae_lib.interpretation.request_evidence import gather_request_evidence
 from recsae_lib.interpretation.requests import build_request, describe_evidence, evidence_of, latent_of
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
-from recsae_lib.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS, INTERPRETATION_REQUESTS, Table
+from recsae_lib.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS, Table
 
 
 def write_interpretation_requests(
@@ -96,17 +96,6 @@ def read_labels(
         labelled.unionByName(by_terms).select(*_schema(CONCEPT_LABELS).names),
         spark.createDataFrame(rejects, _schema(CONCEPT_REJECTS)),
     )
-
-
-def read_records(spark: SparkSession, ledger: Ledger | None) -> DataFrame:
-    """What the ledger knows of the requests of its file: the columns of interpretation_requests without dt and
-    sae_version. Without a ledger (no language model) there are none.
-    """
-    rows = [
-        (latent_of(request), request["custom_id"], *vars(record).values())
-        for request, record in (() if ledger is None else ledger.records())
-    ]
-    return spark.createDataFrame(rows, _schema(INTERPRETATION_REQUESTS))
 
 
 def _build_requests(rows: Iterator[Row], settings: InterpretationSettings, prompt: Prompt) -> Iterator[JsonObject]:

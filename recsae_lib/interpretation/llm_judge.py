@@ -12,17 +12,11 @@ from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.config import OpenaiSettings, VerificationSettings
-from recsae_lib.frames import free, keep, local_frame
+from recsae_lib.frames import local_frame
 from recsae_lib.interpretation.answers import RefusedAnswer, read_json, response_format
-from recsae_lib.interpretation.batch_files import (
-    JsonObject,
-    index_answers,
-    read_answer_at,
-    read_requests,
-    write_requests,
-)
-from recsae_lib.interpretation.inline_transport import Progress, run_inline
-from recsae_lib.interpretation.prompts import Prompt
+from recsae_lib.interpretation.batch_files import JsonObject, read_requests, write_requests
+from recsae_lib.interpretation.ledger import Ledger
+from recsae_lib.interpretation.prompts import Prompt, version_of
 from recsae_lib.interpretation.request_evidence import shown_items_of
 from recsae_lib.interpretation.requests import (
     describe_item,
@@ -64,19 +58,16 @@ class LlmVerdicts:
     ----------
     cases : (latent_id, user_id, kind, fires, judged), only of latents of which all cases were judged.
     rejects : (latent_id, request_id, reason, answer).
-    numbered : what `cases` is made of; kept by Spark until `release`.
+    origin : model and version of the prompt; None where nobody was asked.
     """
 
     cases: DataFrame
     rejects: DataFrame
-    numbered: DataFrame
-
-    def release(self) -> None:
-        """Let Spark forget the cases."""
-        free(self.numbered)
+    origin: tuple[str | None, str | None]
 
 
-def judge_with_llm(
+def write_judge_requests(
+    requests_path: Path,
     cases: DataFrame,
     labels: DataFrame,
     linked: DataFrame,
@@ -85,51 +76,57 @@ def judge_with_llm(
     server: OpenaiSettings,
     prompt: Prompt,
     seed: int,
-    work_folder: Path,
-    on_progress: Progress,
-) -> LlmVerdicts:
-    """Have a language model judge the cases of every labelled latent (method.md section 6; RecSAE 2411.06112).
+) -> None:
+    """Write the requests that have a language model judge the cases of every labelled latent (method.md section 6;
+    RecSAE 2411.06112).
 
     The judge sees label, description and the linked items of users, under numbers in an order drawn by hash. It sees
     neither the activation, the kind of a case, which and how many cases are positive, who the users are, nor which
-    latent it is. A latent one of whose requests has no valid answer has no verdict at all and a row among the rejects:
-    what is left of its cases would no longer be half positive. A latent without a label is not asked about.
-
-    Answers are kept in `work_folder`, by the content of the request: a second run asks only what has no answer yet.
-    Cases and items are joined by Spark and reach the driver one request after the other; what the driver holds is a
-    boolean for each case.
+    latent it is. A latent without a label is not asked about. Cases and items are joined by Spark and reach the driver
+    one request after the other.
 
     Parameters
     ----------
+    requests_path : file that is written; its folder exists.
     cases : (latent_id, user_id, kind, fires), the cases of the verify half.
     labels : (latent_id, label, description, status).
     linked : (user_id, item_ids), the items that tell most of a user first.
     items : (item_id, title, text, features).
     settings : `judge_items`, `judge_temperature` and `cases_per_request` are read.
-    server : where to ask.
+    server : model, and how long an answer may be.
     prompt : system message.
     seed : of the order of cases.
-    work_folder : folder of ``requests.jsonl`` and ``answers.jsonl``; made where it is missing.
-    on_progress : see `run_inline`.
-
-    Raises
-    ------
-    InputError : see `run_inline`.
     """
-    spark = cases.sparkSession
-    work_folder.mkdir(parents=True, exist_ok=True)
-    requests_path, answers_path = work_folder / "requests.jsonl", work_folder / "answers.jsonl"
     labelled = labels.where("status = 'labelled'")
-    numbered = keep(number_cases(cases.join(labelled.select("latent_id"), "latent_id", "left_semi"), settings, seed))
+    numbered = number_cases(cases.join(labelled.select("latent_id"), "latent_id", "left_semi"), settings, seed)
     shown = gather_cases(numbered, labelled, linked, items, settings)
     rows = shown.orderBy("latent_id", "part").toLocalIterator()
     write_requests(requests_path, build_judge_requests(rows, settings, server, prompt))
-    verdicts, rejects = _collect(_ask(requests_path, answers_path, server, on_progress))
-    judged = numbered.join(
-        F.broadcast(local_frame(spark, verdicts, "latent_id int, verdicts array<boolean>")), "latent_id", "inner"
-    ).select("latent_id", "user_id", "kind", "fires", F.element_at("verdicts", F.col("case")).alias("judged"))
+
+
+def read_judged_cases(ledger: Ledger, cases: DataFrame, settings: VerificationSettings, seed: int) -> LlmVerdicts:
+    """Turn the answers that the ledger holds to its requests into judged cases and rejects.
+
+    A latent one of whose requests has no valid answer has no verdict at all and a row among the rejects: what is left
+    of its cases would no longer be half positive. What the driver holds is a boolean for each case.
+
+    Parameters
+    ----------
+    ledger : on the file of `write_judge_requests`, after `transports.collect`.
+    cases, settings, seed : as for `write_judge_requests`; the cases of further latents do no harm.
+    """
+    spark = cases.sparkSession
+    verdicts, rejects = _read_answers(ledger)
+    judged = (
+        number_cases(cases, settings, seed)
+        .join(F.broadcast(local_frame(spark, verdicts, "latent_id int, verdicts array<boolean>")), "latent_id", "inner")
+        .select("latent_id", "user_id", "kind", "fires", F.element_at("verdicts", F.col("case")).alias("judged"))
+    )
     reject_columns = "latent_id int, request_id string, reason string, answer string"
-    return LlmVerdicts(judged, local_frame(spark, rejects, reject_columns), numbered)
+    origin: tuple[str | None, str | None] = (None, None)
+    if (request := next(read_requests(ledger.requests_path), None)) is not None:
+        origin = request["body"]["model"], version_of(request["body"]["messages"][0]["content"])
+    return LlmVerdicts(judged, local_frame(spark, rejects, reject_columns), origin)
 
 
 def number_cases(cases: DataFrame, settings: VerificationSettings, seed: int) -> DataFrame:
@@ -244,27 +241,11 @@ def read_verdicts(answer: JsonObject | None, cases: Sequence[int]) -> tuple[bool
     return tuple(fires[case] for case in cases)
 
 
-def _ask(
-    requests_path: Path, answers_path: Path, server: OpenaiSettings, on_progress: Progress
-) -> Iterator[tuple[JsonObject, JsonObject | None]]:
-    """Ask all requests, then yield each in the order of the file with its answer; the transport stands here alone."""
-    run_inline(requests_path, answers_path, server, on_progress)
-    landed = index_answers(answers_path)
-    if not landed:
-        return
-    with answers_path.open("rb") as answers:
-        for request in read_requests(requests_path):
-            place = landed.get(request["custom_id"])
-            yield request, None if place is None else read_answer_at(answers, place)
-
-
-def _collect(
-    exchanges: Iterator[tuple[JsonObject, JsonObject | None]],
-) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def _read_answers(ledger: Ledger) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Read the answers, latent by latent: (latent, verdicts by case number) where all are valid, and rejects."""
     judged: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
-    for latent_id, of_latent in groupby(exchanges, lambda exchange: latent_of(exchange[0])):
+    for latent_id, of_latent in groupby(ledger.read_answers(), lambda exchange: latent_of(exchange[0])):
         verdicts: list[bool] = []
         refused: list[tuple[Any, ...]] = []
         for request, answer in of_latent:

@@ -101,14 +101,10 @@ class Failure:
 
 def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
     """Say what an error of the client means (408, 409, 429 and 5xx pass, as do lost connections)."""
+    if isinstance(error, APITimeoutError | httpx2.TimeoutException | asyncio.TimeoutError):
+        return Failure("timeout", f"no answer within {settings.timeout_seconds:g} seconds", passing=True)
     if isinstance(error, APIConnectionError | httpx2.HTTPError | aiohttp.ClientError):
-        causes = _causes(error)
-        # The client calls a connection that was refused, or that the server closed, a timeout too.
-        timed_out = any(isinstance(cause, TimeoutError | asyncio.TimeoutError) for cause in causes)
-        lost = any(isinstance(cause, aiohttp.ClientError) for cause in causes) and not timed_out
-        if isinstance(error, APITimeoutError | httpx2.TimeoutException) and not lost:
-            return Failure("timeout", f"no answer within {settings.timeout_seconds:g} seconds", passing=True)
-        return Failure("connection", one_line(repr(causes[-1])), passing=True)
+        return Failure("connection", one_line(repr(_first_cause(error))), passing=True)
     if not isinstance(error, APIStatusError):
         return Failure("client", one_line(str(error)), passing=False)
     wait = _wait_seconds(error.response.headers)
@@ -159,10 +155,13 @@ class Budget:
     def __init__(self, settings: OpenaiSettings, spent: Spending) -> None:
         self._settings = settings
         self._limits = (settings.budget_requests, settings.budget_tokens, settings.budget_cost)
+        self._is_limited = self._limits != (None, None, None)
         self._used: list[float] = [spent.requests, spent.tokens, spent.cost]
 
     def reserve(self, body: JsonObject) -> bool:
         """Set aside what a request may cost; False, and nothing is set aside, where that would pass a limit."""
+        if not self._is_limited:
+            return True
         wanted = self._worst(body)
         sums = [used + want for used, want in zip(self._used, wanted, strict=True)]
         if any(limit is not None and total > limit for limit, total in zip(self._limits, sums, strict=True)):
@@ -172,6 +171,8 @@ class Budget:
 
     def settle(self, body: JsonObject, answer: JsonObject | None) -> None:
         """Replace what was set aside for a request by what its answer did cost (nothing where it failed)."""
+        if not self._is_limited:
+            return
         self._used = [used - want for used, want in zip(self._used, self._worst(body), strict=True)]
         if answer is None or not succeeded(answer):
             return
@@ -216,8 +217,8 @@ def failed_answer(custom_id: str, code: str, message: str) -> JsonObject:
     return {"custom_id": custom_id, "response": None, "error": {"code": code, "message": one_line(message)}}
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    return [error, *([] if error.__cause__ is None else _causes(error.__cause__))]
+def _first_cause(error: BaseException) -> BaseException:
+    return error if error.__cause__ is None else _first_cause(error.__cause__)
 
 
 def _is_address(text: str) -> bool:

@@ -243,7 +243,7 @@ _VERDICT_COLUMNS = [
 ]
 
 
-def requests_of(name: str, owner: str, about: str) -> Table:
+def requests_of(name: str, owner: str, about: str, key: tuple[str, ...]) -> Table:
     """Declare the table of the requests that one job makes to a language model."""
     return _derived(
         name,
@@ -261,11 +261,16 @@ def requests_of(name: str, owner: str, about: str) -> Table:
             column("completion_tokens", LONG, "Tokens of the answer as the server counts", nullable=True),
             column("cost", DOUBLE, "Price of those tokens by the settings; null without prices", nullable=True),
         ],
-        ("latent_id",),
+        key,
     )
 
 
-INTERPRETATION_REQUESTS = requests_of("interpretation_requests", "interpret_concepts", "about the name of one latent")
+INTERPRETATION_REQUESTS = requests_of(
+    "interpretation_requests", "interpret_concepts", "about the name of one latent", ("latent_id",)
+)
+VERIFICATION_REQUESTS = requests_of(
+    "verification_requests", "verify_concepts", "to judge cases of one latent", ("latent_id", "request_id")
+)
 
 VERIFICATION_CASES = _derived(
     "verification_cases",
@@ -553,6 +558,7 @@ TABLES: dict[str, Table] = {
         CONCEPT_SCORES,
         SHUFFLED_SCORES,
         VERIFICATION_REJECTS,
+        VERIFICATION_REQUESTS,
         CONCEPTS,
         CONCEPT_COVERAGE,
         AUDIT_METRICS,

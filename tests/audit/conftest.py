@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
+from tests.loopback import Call, Loopback
 from tests.workspace import Workspace, open_workspace
 
 
@@ -28,27 +27,14 @@ def audited(
 def refusing_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server that speaks the chat-completions protocol and accepts no key."""
 
-    class Refusing(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = b'{"error": {"message": "no such key", "type": "invalid_request_error", "code": "invalid_api_key"}}'
-            self.send_response(401)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
+    def refuse(call: Call) -> None:
+        call.body()
+        error = {"message": "no such key", "type": "invalid_request_error", "code": "invalid_api_key"}
+        call.reply_json(401, json.dumps({"error": error}).encode())
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Loopback(refuse) as server:
+        yield f"{server.address}/v1"
 
 
 @pytest.fixture
@@ -59,38 +45,21 @@ def judging_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[
     """
     asked: list[dict[str, Any]] = []
 
-    class Judging(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            shown = json.loads(
-                json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][1]["content"]
-            )
-            asked.append(shown)
-            named = set(shown["concept"]["label"].split(", "))
-            verdicts = [
-                {
-                    "case": case["case"],
-                    "fires": 2 * sum(bool(named & set(item["features"])) for item in case["items"])
-                    > len(case["items"]),
-                }
-                for case in shown["cases"]
-            ]
-            content = json.dumps({"verdicts": verdicts[1:] if len(asked) % 8 == 0 else verdicts})
-            message = {"role": "assistant", "content": content}
-            body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
+    def judge(call: Call) -> None:
+        shown = json.loads(json.loads(call.body())["messages"][1]["content"])
+        asked.append(shown)
+        named = set(shown["concept"]["label"].split(", "))
+        verdicts = [
+            {
+                "case": case["case"],
+                "fires": 2 * sum(bool(named & set(item["features"])) for item in case["items"]) > len(case["items"]),
+            }
+            for case in shown["cases"]
+        ]
+        content = json.dumps({"verdicts": verdicts[1:] if len(asked) % 8 == 0 else verdicts})
+        choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+        call.reply_json(200, json.dumps({"choices": [choice]}).encode())
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Judging)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Loopback(judge) as server:
+        yield f"{server.address}/v1", asked

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from pyspark.sql import DataFrame
 
 from recsae_lib.job import JobContext, Step, execute, guarded
 from recsae_lib.warehouse import tables
@@ -16,6 +19,23 @@ from tests.interpretation.openai_server import OpenaiServer
 from tests.workspace import REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
+
+
+NEXT_DAY = date(2026, 11, 21)
+READ_BY_JUDGES = (
+    tables.LATENT_ACTIVATIONS,
+    tables.RECOMMENDATIONS,
+    tables.LATENT_ITEMS,
+    tables.CONCEPT_TERMS,
+    tables.CONCEPT_LABELS,
+)
+BY_TERMS = (tables.VERIFICATION_CASES, tables.CONCEPT_SCORES)
+WRITTEN_BY_JUDGES = (
+    *BY_TERMS,
+    tables.SHUFFLED_SCORES,
+    tables.VERIFICATION_REJECTS,
+    tables.VERIFICATION_REQUESTS,
+)
 
 
 @pytest.fixture
@@ -29,6 +49,16 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenaiServer]:
 def run(context: JobContext, step: Step | None) -> int:
     context.step = step
     return guarded(lambda: execute(context, import_module(f"jobs.{context.job}").run))
+
+
+def rows_of(frame: DataFrame) -> list[tuple[Any, ...]]:
+    return sorted((tuple(row) for row in frame.drop("dt").collect()), key=repr)
+
+
+def fires_for_all(body: dict[str, Any]) -> str:
+    """A judge that says of every case that the latent fires."""
+    shown = json.loads(body["messages"][1]["content"])
+    return json.dumps({"verdicts": [{"case": case["case"], "fires": True} for case in shown["cases"]]})
 
 
 def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels(
@@ -78,6 +108,70 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
     finally:
         for table in (tables.CONCEPT_LABELS, tables.CONCEPT_REJECTS, tables.INTERPRETATION_REQUESTS):
             warehouse.drop_branch(table)
+
+
+def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothing(
+    audited: tuple[Workspace, CompletedProcess[str]],
+    batches: OpenaiServer,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    workspace, _ = audited
+    batches.answer = fires_for_all
+    context = workspace.context(
+        "verify_concepts",
+        f"paths.var={tmp_path}",
+        "verification.judges=[terms, llm]",
+        "interpretation.transport=batch",
+        f"verification.judge_prompt={REPOSITORY}/conf/prompts/judge.md",
+        f"interpretation.openai.base_url={batches.url}",
+    )
+    warehouse = context.warehouse
+    published = {table.name: rows_of(warehouse.read_published(table)) for table in BY_TERMS}
+
+    def requests() -> dict[tuple[str, bool], int]:
+        rows = warehouse.read(tables.VERIFICATION_REQUESTS).groupBy("state", "reused").count().collect()
+        return {(row["state"], row["reused"]): row["count"] for row in rows}
+
+    try:
+        assert run(context, "collect") == 2  # nothing was submitted
+        assert "step submit" in capsys.readouterr().err
+        assert run(context, "submit") == 0
+        asked = requests()["submitted", False]
+        assert asked > 8
+        assert run(context, "collect") == 5
+        assert requests() == {("submitted", False): asked}
+        assert {table.name: rows_of(warehouse.read(table)) for table in BY_TERMS} == published
+        assert run(context, "collect") == 0
+        assert requests() == {("answered", False): asked}
+        assert (len(batches.batches), sum(batches.charged.values())) == (1, asked)
+        cases, scores = warehouse.read(tables.VERIFICATION_CASES), warehouse.read(tables.CONCEPT_SCORES)
+        assert {table.name: rows_of(warehouse.read(table).where("judge = 'terms'")) for table in BY_TERMS} == published
+        by_llm = cases.where("judge = 'llm'")
+        assert by_llm.where("judged").count() == by_llm.count() > 0
+        judged = {row["latent_id"] for row in by_llm.select("latent_id").distinct().collect()}
+        assert len(judged) == asked  # a request holds all cases of its latent
+        confidence = {row["latent_id"]: row["confidence"] for row in scores.where("judge = 'llm'").collect()}
+        assert {latent for latent, value in confidence.items() if value is not None} == judged
+        assert {confidence[latent] for latent in judged} == {0.5}  # half of the cases are positive
+        assert warehouse.read(tables.VERIFICATION_REJECTS).count() == 0
+
+        assert run(context, "collect") == 0  # again changes nothing
+        assert warehouse.read(tables.VERIFICATION_CASES).count() == cases.count()
+
+        night = JobContext("verify_concepts", context.settings, NEXT_DAY)
+        for table in READ_BY_JUDGES:
+            night.warehouse.replace(table, warehouse.read(table).drop("dt"))
+        calls = batches.calls
+        assert run(night, None) == 0
+        assert batches.calls == calls
+        read = night.warehouse.read(tables.VERIFICATION_REQUESTS).groupBy("state", "reused").count().collect()
+        assert [tuple(row) for row in read] == [("answered", True, asked)]
+        assert rows_of(night.warehouse.read(tables.CONCEPT_SCORES)) == rows_of(scores)
+    finally:
+        for table in READ_BY_JUDGES + WRITTEN_BY_JUDGES:
+            warehouse.drop_branch(table)
+            workspace.warehouse(NEXT_DAY).drop_branch(table)
 
 
 def test_a_job_without_steps_refuses_the_argument(audited: tuple[Workspace, CompletedProcess[str]]) -> None:

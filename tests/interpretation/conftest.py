@@ -7,10 +7,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 import pytest
+
+from tests.loopback import Call, Loopback
 
 
 @dataclass
@@ -42,14 +43,8 @@ class LoopbackServer:
         self.reply: Callable[[Received], Reply] = lambda _: self.says(self.concept())
         self.released = threading.Event()
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
+        self._http = Loopback(self._answer)
+        self.url = f"{self._http.address}/v1"
 
     @property
     def asked(self) -> Counter[str]:
@@ -92,45 +87,24 @@ class LoopbackServer:
 
     def close(self) -> None:
         self.released.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        self._http.close()
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                custom_id = self.headers.get("X-Client-Request-Id", "")
-                with server._lock:
-                    attempt = server.asked[custom_id] + 1
-                    headers = {name.lower(): value for name, value in self.headers.items()}
-                    received = Received(self.path, headers, body, custom_id, attempt)
-                    server.received.append(received)
-                self._send(server.reply(received))
-
-            def _send(self, reply: Reply) -> None:
-                if reply.how in ("hang", "drop"):
-                    if reply.how == "hang":
-                        server.released.wait(30)
-                    self.close_connection = True
-                    return
-                self.send_response(reply.status)
-                for name, value in reply.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(reply.body) * (2 if reply.how == "cut" else 1)))
-                self.end_headers()
-                self.wfile.write(reply.body)
-                self.close_connection = self.close_connection or reply.how == "cut"
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        return Handler
+    def _answer(self, call: Call) -> None:
+        body = json.loads(call.body())
+        custom_id = call.headers.get("X-Client-Request-Id", "")
+        with self._lock:
+            attempt = self.asked[custom_id] + 1
+            headers = {name.lower(): value for name, value in call.headers.items()}
+            received = Received(call.path, headers, body, custom_id, attempt)
+            self.received.append(received)
+        reply = self.reply(received)
+        if reply.how in ("hang", "drop"):
+            if reply.how == "hang":
+                self.released.wait(30)
+            call.close_connection = True
+            return
+        call.reply(reply.status, reply.body, reply.headers, len(reply.body) * (2 if reply.how == "cut" else 1))
+        call.close_connection = call.close_connection or reply.how == "cut"
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.loopback import Call, Loopback
 
 CHAT_FAULTS = ("429", "429 soon", "500", "timeout", "drop", "drop after", "cut", "no json")
 ENDS = ("completed", "completed", "half failed", "expired", "cancelled", "queue full")
@@ -23,14 +24,14 @@ CONTENTS = ("concept", "concept", "concept", "refusal", "empty", "broken", "inco
 class OpenaiServer:
     """Everything it decides follows from `seed`; `faults` is the share of calls that go wrong.
 
-    Parameters
-    ----------
-    on_call : called with (number of the call, "before" or "after" it is handled); a test kills its client there.
+    A test sets `on_call`, called with (number of the call, "before" or "after" it is handled), to kill its client, and
+    `answer`, which makes the content of an answer of a request's body; without it, contents are of every kind.
     """
 
     def __init__(self, seed: int, faults: float) -> None:
         self.random, self.faults = random.Random(seed), faults
         self.on_call: Callable[[int, str], None] = lambda number, when: None
+        self.answer: Callable[[dict[str, Any]], str] | None = None
         self.calls = 0
         self.sent: Counter[str] = Counter()  # requests that arrived, in a chat call or in a batch, by custom id
         self.charged: Counter[str] = Counter()
@@ -41,20 +42,12 @@ class OpenaiServer:
         self._replies: dict[str, bytes] = {}
         self._lock = threading.RLock()
         self._closed = threading.Event()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._http.daemon_threads = True
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
+        self._http = Loopback(self.call)
+        self.url = f"{self._http.address}/v1"
 
     def close(self) -> None:
         self._closed.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        self._http.close()
 
     def work_off(self) -> None:
         """Do what is still waiting, asked after or not: a batch that nobody remembers is charged for all the same."""
@@ -63,17 +56,21 @@ class OpenaiServer:
                 if batch["status"] in ("validating", "in_progress"):
                     self._end(batch, "completed")
 
-    def completion(self, custom_id: str) -> dict[str, Any]:
+    def completion(self, custom_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """Do the paid work of one request."""
-        kind = self.random.choice(CONTENTS)
+        kind = "scripted" if self.answer else self.random.choice(CONTENTS)
         concept = {"label": f"Concept {custom_id[-6:]}", "description": "Users who like it.", "features": []}
-        content = {
-            "concept": json.dumps(concept),
-            "refusal": None,
-            "empty": "",
-            "broken": json.dumps(concept)[:-9],
-            "incomplete": json.dumps({"label": "x"}),
-        }[kind]
+        content = (
+            self.answer(body)
+            if self.answer
+            else {
+                "concept": json.dumps(concept),
+                "refusal": None,
+                "empty": "",
+                "broken": json.dumps(concept)[:-9],
+                "incomplete": json.dumps({"label": "x"}),
+            }[kind]
+        )
         usage = {"prompt_tokens": self.random.randint(5, 50), "completion_tokens": self.random.randint(1, 5)}
         self.charged[custom_id] += 1
         self.kinds[custom_id] = kind
@@ -83,7 +80,8 @@ class OpenaiServer:
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
 
-    def call(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    def call(self, call: Call) -> None:
+        body = call.body() if call.command == "POST" else b""
         with self._lock:
             self.calls += 1
             number = self.calls
@@ -91,56 +89,48 @@ class OpenaiServer:
         self.on_call(number, "before")
         if fault in ("429", "429 soon"):
             headers = {"Retry-After": "0.01"} if fault == "429 soon" else {}
-            return self._reply(handler, 429, {"error": {"message": "slow down", "code": "rate_limit"}}, headers)
+            return self._reply(call, 429, {"error": {"message": "slow down", "code": "rate_limit"}}, headers)
         if fault == "500":
-            return self._reply(handler, 500, {"error": {"message": "broken", "code": None}}, {})
+            return self._reply(call, 500, {"error": {"message": "broken", "code": None}}, {})
         if fault == "timeout":
             self._closed.wait(0.6)
         if fault in ("timeout", "drop"):
-            handler.close_connection = True
+            call.close_connection = True
             return None
         with self._lock:
-            status, reply = self._route(handler, body, fault)
+            status, reply = self._route(call, body, fault)
         self.on_call(number, "after")
         if fault == "drop after":
-            handler.close_connection = True
+            call.close_connection = True
         elif fault == "cut":
-            handler.send_response(status)
-            handler.send_header("Content-Length", str(2 * len(reply)))
-            handler.end_headers()
-            handler.wfile.write(reply[: len(reply) // 2])
-            handler.close_connection = True
+            call.reply(status, reply[: len(reply) // 2], length=2 * len(reply))
+            call.close_connection = True
         else:
-            self._reply(handler, status, reply, {})
+            self._reply(call, status, reply, {})
         return None
 
-    def _reply(self, handler: BaseHTTPRequestHandler, status: int, body: Any, headers: dict[str, str]) -> None:
+    @staticmethod
+    def _reply(call: Call, status: int, body: Any, headers: dict[str, str]) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(content)))
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(content)
+        call.reply(status, content, {"Content-Type": "application/json", **headers})
 
-    def _route(self, handler: BaseHTTPRequestHandler, body: bytes, fault: str | None) -> tuple[int, bytes]:
-        path = handler.path.partition("?")[0]
-        if handler.command == "POST" and path == "/v1/chat/completions":
-            key = handler.headers["Idempotency-Key"]
+    def _route(self, call: Call, body: bytes, fault: str | None) -> tuple[int, bytes]:
+        path = call.path.partition("?")[0]
+        if call.command == "POST" and path == "/v1/chat/completions":
+            key = call.headers["Idempotency-Key"]
             self.sent[key] += 1
             if fault == "no json":
                 return 200, b'{"choices": ['
             if key not in self._replies:
-                self._replies[key] = json.dumps(self.completion(key)).encode()
+                self._replies[key] = json.dumps(self.completion(key, json.loads(body))).encode()
             return 200, self._replies[key]
-        if handler.command == "POST" and path == "/v1/files":
-            parts = body.split(b"--" + handler.headers["Content-Type"].partition("boundary=")[2].encode())
+        if call.command == "POST" and path == "/v1/files":
+            parts = body.split(b"--" + call.headers["Content-Type"].partition("boundary=")[2].encode())
             content = next(part for part in parts if b'filename="' in part).partition(b"\r\n\r\n")[2][:-2]
             file_id = self._add_file(content)
             return 200, json.dumps(_file(file_id, len(content))).encode()
         if path == "/v1/batches":
-            if handler.command == "POST":
+            if call.command == "POST":
                 return 200, json.dumps(self._create_batch(json.loads(body))).encode()
             page = {"object": "list", "data": [*self.batches.values()], "has_more": False}
             return 200, json.dumps(page, default=str).encode()
@@ -183,13 +173,14 @@ class OpenaiServer:
     def _end(self, batch: dict[str, Any], end: str) -> None:
         answers, errors = [], []
         for line in self.files[batch["input_file_id"]].splitlines():
-            custom_id = json.loads(line)["custom_id"]
+            request = json.loads(line)
+            custom_id = request["custom_id"]
             self.sent[custom_id] += 1
             luck = self.random.random()
             if end == "completed" and self.faults and luck < 0.1:
                 continue  # the line is missing, and nobody is charged
             if end == "completed" or luck < 0.5:
-                body = self.completion(custom_id)
+                body = self.completion(custom_id, request["body"])
                 answers.append(_line(custom_id, {"status_code": 200, "request_id": "r", "body": body}, None))
             elif end == "half failed":
                 status = 500 if luck < 0.75 else 400
@@ -215,36 +206,3 @@ def _file(file_id: str, size: int) -> dict[str, Any]:
         **{"id": file_id, "object": "file", "bytes": size, "created_at": 1, "filename": "requests.jsonl"},
         **{"purpose": "batch", "status": "processed"},
     }
-
-
-def _handler(server: OpenaiServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def do_POST(self) -> None:
-            server.call(self, self._body())
-
-        def do_GET(self) -> None:
-            server.call(self, b"")
-
-        def _body(self) -> bytes:
-            if "Content-Length" in self.headers:
-                return self.rfile.read(int(self.headers["Content-Length"]))
-            chunks = []
-            while size := int(self.rfile.readline(), 16):
-                chunks.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(chunks)
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (ConnectionError, ValueError):  # the client was killed while it was sending or receiving
-                self.close_connection = True
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    return Handler

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recsae_lib.config import InterpretationSettings
+from recsae_lib.config import InterpretationSettings, OpenaiSettings
 from recsae_lib.errors import InputError, UnfinishedError
 from recsae_lib.interpretation import batch_transport
 from recsae_lib.interpretation.batch_files import write_requests
@@ -204,3 +205,18 @@ def test_a_ledger_that_is_none_is_refused(batches: OpenaiServer, tmp_path: Path)
 def test_collecting_what_was_never_submitted_is_refused(batches: OpenaiServer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 requests were never submitted"):
         Night(tmp_path, batches, range(2)).collect()
+
+
+def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path, requests = tmp_path / "ledger.sqlite", tmp_path / "requests.jsonl"
+    requests.touch()
+    for _ in range(2):
+        with Ledger.open(path, "run", requests, OpenaiSettings()):
+            pass
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 7")
+    before = path.read_bytes()
+    opening = Ledger.open(path, "run", requests, OpenaiSettings())
+    with pytest.raises(InputError, match="of version 7, and this program reads version 1"), opening:
+        pass
+    assert path.read_bytes() == before

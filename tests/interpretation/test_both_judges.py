@@ -17,11 +17,13 @@ from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.concepts.terms import concept_terms
 from recsae_lib.config import InterpretationSettings, OpenaiSettings, Settings, VerificationSettings
-from recsae_lib.interpretation.llm_judge import judge_with_llm
+from recsae_lib.interpretation.ledger import Ledger
+from recsae_lib.interpretation.llm_judge import read_judged_cases, write_judge_requests
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.scores import score_concepts, score_shuffled
 from recsae_lib.interpretation.shuffled_labels import deal_labels, dealt_terms
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
+from recsae_lib.interpretation.transports import submit
 from recsae_lib.interpretation.verification import verify_units
 
 pytestmark = pytest.mark.integration
@@ -93,18 +95,14 @@ def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server:
     server.reply = lambda request: server.says(oracle(request))
 
     def by_llm(labels: DataFrame) -> pd.DataFrame:
-        judged = judge_with_llm(
-            verdicts.cases.select("latent_id", "user_id", "kind", "fires"),
-            labels,
-            world.linked,
-            world.items,
-            verification,
-            OpenaiSettings(base_url=server.url, model="small", retries=0),
-            load_prompt(PROMPT_FILE),
-            SETTINGS.seed,
-            tmp_path,
-            lambda done, total: None,
-        )
+        cases = verdicts.cases.select("latent_id", "user_id", "kind", "fires")
+        openai, path = OpenaiSettings(base_url=server.url, model="small", retries=0), tmp_path / "requests.jsonl"
+        prompt, seed = load_prompt(PROMPT_FILE), SETTINGS.seed
+        write_judge_requests(path, cases, labels, world.linked, world.items, verification, openai, prompt, seed)
+        with Ledger.open(tmp_path / "ledger.sqlite", "2026-11-20 tests", path, openai) as ledger:
+            ledger.intend("inline")
+            submit(ledger, InterpretationSettings(openai=openai), lambda done, total: None)
+            judged = read_judged_cases(ledger, cases, verification, seed)
         assert judged.rejects.count() == 0
         return score_concepts(judged.cases, "llm", verdicts.scores, verdicts.scores, verification).toPandas()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
+import itertools
 import os
 import signal
 import socket
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ import pytest
 
 from recsae_lib.config import InterpretationSettings, OpenaiSettings
 from recsae_lib.errors import InputError
+from recsae_lib.interpretation import llm_server
 from recsae_lib.interpretation.batch_files import write_requests
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.transports import submit
@@ -268,3 +273,132 @@ def test_openai_itself_needs_a_key(exchange: Exchange, monkeypatch: pytest.Monke
 def test_an_address_that_is_none_is_refused(exchange: Exchange, address: str) -> None:
     with pytest.raises(InputError, match="no address of a server"):
         exchange.run(address)
+
+
+class HeldLedger:
+    """Lets no commit of answers begin until `released`; keeps how many answers each commit has."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.released, self.groups = threading.Event(), list[int]()
+        land = Ledger.land
+
+        def land_when_released(ledger: Ledger, answers: Any, shard: str | None = None) -> None:
+            assert self.released.wait(20)
+            self.groups.append(len(answers))
+            land(ledger, answers, shard)
+
+        monkeypatch.setattr(Ledger, "land", land_when_released)
+
+    @staticmethod
+    def asked(server: Any, at_least: int) -> int:
+        """How many requests arrive, when none does any more."""
+        deadline = time.monotonic() + 20
+        while len(server.received) < at_least and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)  # for any beyond those
+        return len(server.received)
+
+
+def test_while_a_commit_takes_its_time_half_as_many_requests_more_are_sent_and_they_share_the_next(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, exchange = HeldLedger(monkeypatch), Exchange(tmp_path, requests=20)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(exchange.run, server.url, concurrency=4)
+        asked = held.asked(server, 6)
+        held.released.set()
+        answers = run.result(20)
+    assert asked == 4 + 2
+    assert sum(held.groups[:2]) == 6
+    assert len(answers) == sum(held.groups) == 20
+
+
+def test_one_at_a_time_an_answer_is_on_disk_before_the_next_request(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, exchange = HeldLedger(monkeypatch), Exchange(tmp_path, requests=3)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(exchange.run, server.url, concurrency=1)
+        asked = held.asked(server, 1)
+        held.released.set()
+        run.result(20)
+    assert asked == 1
+    assert held.groups == [1, 1, 1]
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_ledger_that_cannot_be_written_ends_the_job(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Ledger, "land", fail)
+    with pytest.raises(OSError, match="No space left"):
+        Exchange(tmp_path, requests=40).run(server.url, concurrency=concurrency)
+    assert len(server.received) < 40
+
+
+def test_a_compressed_answer_is_read(server: Any, tmp_path: Path) -> None:
+    reply = server.says("fine")
+    headers = {**reply.headers, "Content-Encoding": "gzip"}
+    server.reply = lambda _: dataclasses.replace(reply, body=gzip.compress(reply.body), headers=headers)
+    exchange = Exchange(tmp_path, requests=1)
+    exchange.run(server.url)
+    assert exchange.failures() == {}
+
+
+def test_the_proxy_of_the_environment_is_asked_unless_it_is_not_to_be(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    Exchange(tmp_path, requests=2).run(server.url)
+    monkeypatch.delenv("NO_PROXY")
+    Exchange(tmp_path, requests=3).run("http://llm.invalid:8000/v1")
+    direct, through_proxy = "/v1/chat/completions", "http://llm.invalid:8000/v1/chat/completions"
+    assert [request.path for request in server.received] == [direct, direct, through_proxy]
+
+
+def test_a_redirect_is_followed(server: Any, tmp_path: Path) -> None:
+    def move(request: Any) -> Any:
+        moved = server.fails(307, **{"Location": f"{server.url}/moved"})
+        return server.says("fine") if request.path == "/v1/moved" else moved
+
+    server.reply = move
+    exchange = Exchange(tmp_path, requests=1)
+    exchange.run(server.url)
+    assert exchange.failures() == {}
+    assert [request.body for request in server.received] == [body(exchange.ids[0])] * 2
+
+
+def test_after_many_failures_one_request_at_a_time_goes_out_until_one_is_answered(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_server, "FIRST_PAUSE_SECONDS", 0.01)
+    numbers, together, seen_by_probes = itertools.count(1), threading.Barrier(8), list[int]()
+
+    def reply(_: Any) -> Any:
+        number = next(numbers)
+        if number <= 8:
+            together.wait(20)
+        elif number <= 10:
+            time.sleep(0.3)  # for any that do not wait for this one
+            seen_by_probes.append(len(server.received))
+        return server.fails(500) if number <= 9 else server.says("fine")
+
+    server.reply = reply
+    exchange = Exchange(tmp_path, requests=16)
+    exchange.run(server.url, concurrency=8, retries=3)
+    assert seen_by_probes == [9, 10]
+    assert exchange.failures() == {}
+
+
+def test_failures_between_answers_do_not_give_up_a_server(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_server, "FIRST_PAUSE_SECONDS", 0.01)
+    server.reply = lambda request: server.fails(500) if request.attempt == 1 else server.says("fine")
+    exchange = Exchange(tmp_path, requests=12)
+    exchange.run(server.url, concurrency=1, retries=1)
+    assert exchange.failures() == {}

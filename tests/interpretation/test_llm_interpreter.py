@@ -13,11 +13,12 @@ from pyspark.sql import DataFrame, SparkSession
 from recsae_lib.config import InterpretationSettings, OpenaiSettings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation.ledger import Ledger
-from recsae_lib.interpretation.llm_interpreter import read_labels, read_records, write_interpretation_requests
+from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
 from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.request_evidence import gather_request_evidence
 from recsae_lib.interpretation.transports import collect, submit
-from recsae_lib.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS
+from recsae_lib.llm_requests import read_records
+from recsae_lib.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS, INTERPRETATION_REQUESTS
 from tests.interpretation.conftest import Received
 
 PROMPT_FILE = Path(__file__).resolve().parents[2] / "conf" / "prompts" / "interpret.md"
@@ -80,7 +81,9 @@ class Tables:
             ledger.intend("inline")
             submit(ledger, settings, lambda done, total: None)
             collect(ledger, settings, lambda done, total: None, wait=False)
-            self.records = {row.latent_id: row for row in read_records(self.spark, ledger).collect()}
+            self.records = {
+                row.latent_id: row for row in read_records(self.spark, INTERPRETATION_REQUESTS, ledger).collect()
+            }
             return read_labels(self.spark, ledger, self.frames[0], self.frames[1], settings)
 
 

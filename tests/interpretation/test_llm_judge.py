@@ -12,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from recsae_lib.config import OpenaiSettings, VerificationSettings
+from recsae_lib.config import InterpretationSettings, OpenaiSettings, VerificationSettings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation.answers import RefusedAnswer
 from recsae_lib.interpretation.batch_files import read_requests
 from recsae_lib.interpretation.estimate import CaseEstimate, RequestEstimate, estimate_judging, estimate_requests
-from recsae_lib.interpretation.llm_judge import judge_with_llm, read_verdicts
+from recsae_lib.interpretation.ledger import Ledger
+from recsae_lib.interpretation.llm_judge import read_judged_cases, read_verdicts, write_judge_requests
 from recsae_lib.interpretation.prompts import load_prompt
+from recsae_lib.interpretation.transports import collect, submit
 from recsae_lib.warehouse.tables import VERIFICATION_CASES, VERIFICATION_REJECTS
 
 PROMPT_FILE = Path(__file__).resolve().parents[2] / "conf" / "prompts" / "judge.md"
@@ -56,18 +58,17 @@ class Tables:
         self.items = spark.createDataFrame(ITEMS, "item_id string, title string, text string, features array<string>")
 
     def frames_of(self, url: str, folder: Path, seed: int = 1, **settings: Any) -> tuple[DataFrame, DataFrame]:
-        verdicts = judge_with_llm(
-            self.cases,
-            self.labels,
-            self.linked,
-            self.items,
-            VerificationSettings(**settings),
-            OpenaiSettings(base_url=url, model="small", concurrency=2, retries=0, temperature=0.9),
-            load_prompt(PROMPT_FILE),
-            seed,
-            folder,
-            lambda done, total: None,
-        )
+        verification = VerificationSettings(**settings)
+        openai = OpenaiSettings(base_url=url, model="small", concurrency=2, retries=0, temperature=0.9)
+        interpretation = InterpretationSettings(openai=openai)
+        prompt, path = load_prompt(PROMPT_FILE), folder / "requests.jsonl"
+        write_judge_requests(path, self.cases, self.labels, self.linked, self.items, verification, openai, prompt, seed)
+        with Ledger.open(folder / "ledger.sqlite", "2026-11-20 tests", path, openai) as ledger:
+            ledger.intend("inline")
+            submit(ledger, interpretation, lambda done, total: None)
+            collect(ledger, interpretation, lambda done, total: None, wait=False)
+            verdicts = read_judged_cases(ledger, self.cases, verification, seed)
+        assert verdicts.origin in (("small", prompt.version), (None, None))
         return verdicts.cases, verdicts.rejects
 
     def judge(self, url: str, folder: Path, **settings: Any) -> tuple[list[tuple], dict[str, tuple]]:
@@ -99,7 +100,7 @@ def oracle(request: Any) -> dict[int, bool]:
 
 def test_verdicts_come_back_to_the_cases_they_are_about(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     server.reply = lambda request: server.says(says(oracle(request)))
-    cases, rejects = Tables(spark).judge(server.url, tmp_path / "deep" / "work")
+    cases, rejects = Tables(spark).judge(server.url, tmp_path)
     assert rejects == {}
     # 3 has no label, 4 no cases: nobody is asked about them.
     assert cases == sorted((*case, case[3]) for case in CASES if case[0] in (1, 2))

@@ -6,9 +6,7 @@ import csv
 import io
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from recsae_lib.interpretation.ratings.files import read_rows, sort_rows
 from recsae_lib.interpretation.ratings.page import render_page
 from recsae_lib.interpretation.ratings.sample import RatingSample
+from tests.loopback import Call, Loopback
 from tests.rating_cases import HOSTILE, sample
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (conf/requirements/dev.txt)")
@@ -108,22 +107,12 @@ def heard() -> Iterator[tuple[str, list[str]]]:
     """The address of a server, and what it was asked for."""
     paths: list[str] = []
 
-    class Listening(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            self.send_response(204)
-            self.end_headers()
+    def listen(call: Call) -> None:
+        paths.append(call.path)
+        call.reply(204, b"")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Listening)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", paths
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with Loopback(listen) as server:
+        yield server.address, paths
 
 
 def test_a_rater_works_by_keys_and_import_takes_what_the_page_saves(open_page: Callable[[RatingSample], Page]) -> None:
