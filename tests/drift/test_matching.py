@@ -119,6 +119,7 @@ def test_a_crowded_latent_keeps_its_nearest(monkeypatch: pytest.MonkeyPatch) -> 
     assert [part.tolist() for part in pairs] == [[4, 7, 7], [9, 2, 7], [0.8, 0.95, 0.9]]
 
 
+@pytest.mark.integration
 def test_65536_latents_are_matched_in_blocks() -> None:
     random = np.random.default_rng(1)
     latents = 65_536
