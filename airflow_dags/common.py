@@ -129,15 +129,14 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
     )
     encode = spark_job("encode_latents", **planned)
     terms = spark_job("compute_concept_terms", **planned)
-    submit, collect = in_two_steps("interpret_concepts", needed="asks_language_model", **planned)
-    verify = spark_job("verify_concepts", with_llm_key=True, **planned)
+    interpret, verify = in_two_steps("interpret_concepts", **planned), in_two_steps("verify_concepts", **planned)
     coverage = spark_job("measure_coverage", **planned)
     compare = spark_job("compare_versions", **planned)
     publish = spark_job("publish_audit", outlets=[CONCEPTS], post_execute=announce, **planned)
 
     night >> [plan, ingest]
     [plan, ingest] >> train_recommender >> [extract, recommend]
-    chain(extract, train_sae, encode, terms, submit, collect, verify, coverage, compare)
+    chain(extract, train_sae, encode, terms, *interpret, *verify, coverage, compare)
     recommend >> terms
     return compare, publish
 
@@ -147,25 +146,17 @@ def spark_job(job: str, **options: Any) -> SparkJob:
     return SparkJob(task_id=job, job=job, **{"pool": SPARK_POOL, **options})
 
 
-def in_two_steps(job: str, needed: str, **handed_on: Any) -> tuple[SparkJob, AnswersSensor]:
-    """Declare a job that asks a language model: submit, then collect, with the worker free in between.
+def in_two_steps(job: str, **handed_on: Any) -> tuple[SparkJob, AnswersSensor]:
+    """Declare a job that may ask a language model: it submits, then collects, with the worker free in between.
 
-    Parameters
-    ----------
-    needed : what in the plan says whether it asks at all; if not, collect alone does the job, at once.
+    Where the plan says that it asks nobody, the first task does the whole job, and the second is skipped.
     """
-    submit = SparkJob(
-        task_id=f"{job}_submit",
-        job=job,
-        step="submit",
-        needed=needed,
-        with_llm_key=True,
-        pool=SPARK_POOL,
-        **handed_on,
-    )
+    asks = f"{job}_asks"
+    submit = spark_job(job, submits_if=asks, with_llm_key=True, **handed_on)
     collect = AnswersSensor(
         task_id=f"{job}_collect",
         job=job,
+        needed=asks,
         poke_interval=SECONDS_BETWEEN_LOOKS,
         timeout=LONGEST_BATCH,
         pool=SPARK_POOL,

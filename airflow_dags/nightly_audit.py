@@ -24,7 +24,7 @@ then and whenever the recommender has a new version.
   A failed check leaves the last good audit published; the audit stays on the branch `audit-<dt>`. What was done before
   a failure need not be done again: clear the failed task.
 - **Language model**: with `interpretation.transport: batch` nothing waits on a worker: `interpret_concepts_collect`
-  looks every few minutes.
+  and `verify_concepts_collect` look every few minutes.
 - **Published**: the asset `recsae/<namespace>/concepts`, with `dt` and `namespace` in its extra.
 """
 

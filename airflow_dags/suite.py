@@ -204,7 +204,7 @@ class SparkJob(SparkSubmitOperator):
     job : name of the job.
     night : what the first task gives: the date and the arguments of all jobs.
     plan : what `recsae plan` gives; None for jobs that do not depend on it.
-    step : the half of the job to run.
+    submits_if : what in the plan says that the job has two steps, of which this task is the first; None for never.
     needed : what in the plan says whether to run it at all; None for always.
     with_llm_key : whether the job asks a language model.
     """
@@ -217,13 +217,13 @@ class SparkJob(SparkSubmitOperator):
         job: str,
         night: Any,
         plan: Any = None,
-        step: str | None = None,
+        submits_if: str | None = None,
         needed: str | None = None,
         with_llm_key: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(application=f"jobs/{job}.py", conn_id=SPARK_CONNECTION, name=job, **kwargs)
-        self.job, self.night, self.plan, self.step = job, night, plan, step
+        self.job, self.night, self.plan, self.submits_if = job, night, plan, submits_if
         self.needed, self.with_llm_key = needed, with_llm_key
 
     def execute(self, context: Context) -> None:
@@ -233,7 +233,8 @@ class SparkJob(SparkSubmitOperator):
         super().execute(context)
 
     def _get_hook(self) -> SuiteSparkHook:
-        return SuiteSparkHook(self.job, job_arguments(self.night, self.plan, self.step), self.with_llm_key)
+        step = "submit" if self.submits_if is not None and (self.plan or {})[self.submits_if] else None
+        return SuiteSparkHook(self.job, job_arguments(self.night, self.plan, step), self.with_llm_key)
 
 
 class AnswersSensor(BaseSensorOperator):
@@ -243,18 +244,19 @@ class AnswersSensor(BaseSensorOperator):
 
     Parameters
     ----------
-    job, night, plan : as of `SparkJob`.
+    job, night, plan, needed : as of `SparkJob`.
     """
 
     template_fields = ("night", "plan")
 
-    def __init__(self, *, job: str, night: Any, plan: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, job: str, night: Any, plan: Any = None, needed: str | None = None, **kwargs: Any) -> None:
         super().__init__(mode="reschedule", **kwargs)
-        self.job, self.night, self.plan = job, night, plan
+        self.job, self.night, self.plan, self.needed = job, night, plan, needed
         self._hook: SuiteSparkHook | None = None
 
     def poke(self, context: Context) -> bool:
         """Collect; True when there is nothing left to wait for."""
+        skip_unless_needed(self.task_id, self.plan, self.needed)
         require_turn(context)
         arguments = job_arguments(self.night, self.plan, "collect")
         self._hook = SuiteSparkHook(self.job, arguments, with_llm_key=True)

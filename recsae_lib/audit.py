@@ -85,7 +85,7 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
     train_recommender, train_sae : whether the job has to run.
     settings : what the jobs after train_sae have to be given with ``--set``, so that they read this version.
     namespaces, reports : of each audited site the namespace, and the folder in which its checks will lie.
-    asks_language_model : whether interpret_concepts sends requests.
+    interpret_concepts_asks, verify_concepts_asks : whether the job asks a language model, and so has two steps.
     """
     settings = context.settings
     sites = [context.at_site(site) for site in settings.representations.sites]
@@ -101,7 +101,8 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
         "settings": [] if version == settings.sae.version else [f"sae.version={version}"],
         "namespaces": [site.namespaces["audit"] for site in sites],
         "reports": [str(site.reports_folder()) for site in sites],
-        "asks_language_model": settings.interpretation.interpreter == "openai",
+        "interpret_concepts_asks": settings.interpretation.interpreter == "openai",
+        "verify_concepts_asks": "llm" in settings.verification.judges,
     }
 
 

@@ -84,10 +84,19 @@ def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:
     assert trainings(plan(registry, "sae.version=4", retrain="sae")) == (False, True, ["sae.version=candidate"])
 
 
-@pytest.mark.parametrize(("interpreter", "asks"), [("terms", False), ("openai", True)])
-def test_a_plan_says_whether_a_language_model_is_asked_and_fits_into_a_line(interpreter: str, asks: bool) -> None:
-    planned = plan(Registered({}), f"interpretation.interpreter={interpreter}")
-    assert planned["asks_language_model"] is asks
+@pytest.mark.parametrize(
+    ("setting", "asks"),
+    [
+        ("interpretation.interpreter=terms", (False, False)),
+        ("interpretation.interpreter=openai", (True, False)),
+        ("verification.judges=[terms, llm]", (False, True)),
+    ],
+)
+def test_a_plan_says_which_jobs_ask_a_language_model_and_fits_into_a_line(
+    setting: str, asks: tuple[bool, bool]
+) -> None:
+    planned = plan(Registered({}), setting)
+    assert (planned["interpret_concepts_asks"], planned["verify_concepts_asks"]) == asks
     assert json.loads(json.dumps(planned)) == planned
 
 

@@ -53,10 +53,11 @@ def test_the_jobs_follow_each_other_as_the_data_flows(bag: DagBag, dag_id: str) 
         "recommend_items": {"compute_concept_terms"},
         "train_sae": {"encode_latents"},
         "encode_latents": {"compute_concept_terms"},
-        "compute_concept_terms": {"interpret_concepts_submit"},
-        "interpret_concepts_submit": {"interpret_concepts_collect"},
+        "compute_concept_terms": {"interpret_concepts"},
+        "interpret_concepts": {"interpret_concepts_collect"},
         "interpret_concepts_collect": {"verify_concepts"},
-        "verify_concepts": {"measure_coverage"},
+        "verify_concepts": {"verify_concepts_collect"},
+        "verify_concepts_collect": {"measure_coverage"},
         "measure_coverage": {"compare_versions"},
         "compare_versions": {"publish_audit"},
         "publish_audit": set(),
@@ -81,8 +82,9 @@ def test_only_publication_emits_the_concepts(bag: DagBag) -> None:
 
 
 def test_waiting_for_answers_leaves_the_worker_free(nightly: DAG) -> None:
-    collect = nightly.get_task("interpret_concepts_collect")
-    assert (collect.mode, collect.poke_interval, collect.timeout) == ("reschedule", 300, 26 * 3600)
+    for job in ("interpret_concepts", "verify_concepts"):
+        collect = nightly.get_task(f"{job}_collect")
+        assert (collect.mode, collect.poke_interval, collect.timeout) == ("reschedule", 300, 26 * 3600)
     assert nightly.get_task("begin").mode == "reschedule"
 
 

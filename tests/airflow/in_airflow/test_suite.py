@@ -67,7 +67,7 @@ def test_a_job_that_fails_raises_what_it_said(
 
 def test_the_suite_is_started_as_the_connection_says(stand_in: StandIn, turn: Callable[[Any], None]) -> None:
     turn(MINE)
-    execute(job(plan={"settings": ["sae.version=champion"]}, step="submit"))
+    execute(job(plan={"settings": ["sae.version=champion"], "asks": True}, submits_if="asks"))
     (submitted,) = stand_in.calls()
     assert submitted["words"] == [
         *("--master", "local[2]", "--conf", "spark.ui.enabled=false", "--properties-file", "conf/spark.conf"),
@@ -100,6 +100,16 @@ def test_the_key_of_the_language_model_reaches_only_the_environment_of_jobs_that
     assert "Spark-Submit cmd" in logged
     assert KEY not in logged
     assert KEY not in str({name: getattr(asking, name) for name in asking.template_fields})
+
+
+def test_a_job_that_asks_nobody_is_done_by_its_first_task(stand_in: StandIn, turn: Callable[[Any], None]) -> None:
+    turn(MINE)
+    execute(job(plan={"asks": False}, submits_if="asks"))
+    assert stand_in.calls()[-1]["words"][-2:] == ARGUMENTS[-2:]
+    sensor = AnswersSensor(task_id="collect", job="encode_latents", night=NIGHT, plan={"asks": False}, needed="asks")
+    with pytest.raises(AirflowSkipException, match="not needed"):
+        sensor.poke(CONTEXT)
+    assert len(stand_in.calls()) == 1
 
 
 def test_a_job_that_is_not_needed_is_skipped_and_starts_nothing(stand_in: StandIn) -> None:
