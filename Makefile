@@ -2,7 +2,7 @@
 # .venv-airflow that of Airflow.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: audit airflow nightly test test-unit lint bench clean help install install-airflow
+.PHONY: audit airflow nightly test test-unit lint bench faults clean help install install-airflow
 
 # Python 3.11 or 3.10; give another with PYTHON=/path/to/python.
 PYTHON ?= $(shell for candidate in python3.11 python3.10 python3 python; do \
@@ -41,6 +41,9 @@ lint: $(INSTALLED) ## ruff and mypy
 
 bench: $(INSTALLED) ## measure speed and memory (ONLY=name); figures go to var/bench/NAME.json
 	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
+
+faults: $(INSTALLED) ## kill whole nights 50 times at random moments and compare what they come to (KILLS=50, SEED=1)
+	$(BIN)/python -m tests.faults.kill_nights $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 install: $(INSTALLED) ## create .venv with everything, once
 
