@@ -13,8 +13,9 @@ from suite import SuiteCommand
 DOC = """
 ### concepts_reader
 
-An example to copy: runs whenever an audit is published, of whatever namespace, and prints its best concepts for the
-date that the asset's event names. Schedule yours on `Asset("recsae/<namespace>/concepts")` to follow one namespace.
+An example to copy, paused until somebody wants it: runs whenever an audit is published, of whatever namespace, and
+prints its best concepts for the date that the asset's event names. Schedule yours on
+`Asset("recsae/<namespace>/concepts")` to follow one namespace.
 """
 
 with DAG(
@@ -23,6 +24,7 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
+    is_paused_upon_creation=True,  # an example runs where somebody wants it
     default_args=DEFAULT_ARGS,
     params=PARAMS,
     tags=[*TAGS, "example"],

@@ -109,6 +109,11 @@ def test_failures_are_retried_later_each_time_and_told(bag: DagBag) -> None:
             assert [callback.__name__ for callback in task.on_failure_callback] == ["tell_failure"]
 
 
+def test_only_the_example_waits_until_somebody_wants_it(bag: DagBag) -> None:
+    paused = {dag.dag_id: dag.is_paused_upon_creation for dag in bag.dags.values()}
+    assert paused == {"nightly_audit": None, "retrain_sae": None, "concepts_reader": True}
+
+
 def test_every_dag_is_documented_and_owned(bag: DagBag) -> None:
     for dag in bag.dags.values():
         assert f"### {dag.dag_id}" in dag.doc_md

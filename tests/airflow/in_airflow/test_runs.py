@@ -130,6 +130,7 @@ def test_a_run_by_hand_is_for_its_logical_date_else_for_its_day(local: Local) ->
 
 
 def test_a_run_by_hand_for_a_date_publishes_and_the_asset_starts_the_reader_for_that_date(local: Local) -> None:
+    local.call("PATCH", "dags/concepts_reader", {"is_paused": False})
     run = local.trigger(dt=GOOD_DATE, set=["seed=7"])
     states = {name: task["state"] for name, task in local.tasks(run).items()}
     assert run["state"] == "success", states

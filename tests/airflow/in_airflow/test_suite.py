@@ -142,7 +142,7 @@ def test_a_killed_task_leaves_no_process_behind(stand_in: StandIn) -> None:
         with pytest.raises(AirflowException):
             hook.submit("jobs/encode_latents.py")
 
-    running = threading.Thread(target=submit)
+    running = threading.Thread(target=submit, daemon=True)
     running.start()
     child = stand_in.folder / "child"
     while not (child.is_file() and child.read_text(encoding="utf-8")):
