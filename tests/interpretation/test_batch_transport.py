@@ -220,3 +220,18 @@ def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path
     with pytest.raises(InputError, match="of version 7, and this program reads version 1"), opening:
         pass
     assert path.read_bytes() == before
+
+
+def test_the_first_answer_lands_and_only_one_to_what_was_asked(tmp_path: Path) -> None:
+    path, asked, of_another_latent = tmp_path / "requests.jsonl", "latent-1-" + "a" * 32, "latent-2-" + "a" * 32
+    write_requests(path, [{"custom_id": asked, "body": {"messages": [], "max_tokens": 5}}])
+
+    def answer(custom_id: str, text: str) -> dict[str, Any]:
+        return {"custom_id": custom_id, "response": {"status_code": 200, "body": text}, "error": None}
+
+    with Ledger.open(tmp_path / "ledger.sqlite", "run", path, OpenaiSettings()) as ledger:
+        ledger.intend("inline")
+        ledger.land([answer(of_another_latent, "not asked"), answer(asked, "first"), answer(asked, "second")])
+        ledger.land([answer(asked, "third")])
+        ((_, line),) = ledger.read_answers()
+    assert line == answer(asked, "first")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import itertools
+import json
 import os
 import signal
 import socket
@@ -22,7 +22,7 @@ import pytest
 from recsae_lib.config import InterpretationSettings, OpenaiSettings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation import llm_server
-from recsae_lib.interpretation.batch_files import write_requests
+from recsae_lib.interpretation.batch_files import estimate_prompt_tokens, write_requests
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.transports import submit
 
@@ -375,29 +375,66 @@ def test_a_redirect_is_followed(server: Any, tmp_path: Path) -> None:
 def test_after_many_failures_one_request_at_a_time_goes_out_until_one_is_answered(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llm_server, "FIRST_PAUSE_SECONDS", 0.01)
-    numbers, together, seen_by_probes = itertools.count(1), threading.Barrier(8), list[int]()
+    monkeypatch.setattr(llm_server, "LONGEST_PAUSE_SECONDS", 0.02)
+    lock, under_way, most = threading.Lock(), set[int](), dict[int, int]()
 
     def reply(_: Any) -> Any:
-        number = next(numbers)
-        if number <= 8:
-            together.wait(20)
-        elif number <= 10:
-            time.sleep(0.3)  # for any that do not wait for this one
-            seen_by_probes.append(len(server.received))
-        return server.fails(500) if number <= 9 else server.says("fine")
+        with lock:
+            number = len(most) + 1
+            under_way.add(number)
+            most.update({other: max(most.get(other, 0), len(under_way)) for other in under_way})
+        time.sleep(0.1)  # for any that do not wait for this one
+        with lock:
+            under_way.remove(number)
+        return server.fails(500) if number <= 20 else server.says("fine")
 
     server.reply = reply
-    exchange = Exchange(tmp_path, requests=16)
-    exchange.run(server.url, concurrency=8, retries=3)
-    assert seen_by_probes == [9, 10]
+    exchange = Exchange(tmp_path, requests=30)
+    exchange.run(server.url, concurrency=8, retries=20)
+    # The eighth failure opens the breaker, and eight more may be under way by then.
+    assert [most[number] for number in range(17, 22)] == [1] * 5
+    assert max(most[number] for number in most if number > 21) > 1
     assert exchange.failures() == {}
+
+
+def test_as_many_failed_probes_as_retries_give_the_server_up(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_server, "LONGEST_PAUSE_SECONDS", 0.02)
+    server.reply = lambda _: server.fails(500)
+    with pytest.raises(InputError, match="every one of the last requests"):
+        Exchange(tmp_path, requests=40).run(server.url, concurrency=1, retries=2)
+    assert len(server.received) == 5 + 2
+
+
+def test_what_an_answer_leaves_of_its_share_of_the_budget_is_for_others(server: Any, tmp_path: Path) -> None:
+    said = server.says("fine")
+    completion = {**json.loads(said.body), "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    server.reply = lambda _: dataclasses.replace(said, body=json.dumps(completion).encode())
+    exchange = Exchange(tmp_path, requests=6)
+    share = estimate_prompt_tokens(body(exchange.ids[0])) + 5
+    exchange.run(server.url, budget_tokens=5 * 2 + share)
+    assert exchange.failures() == {}
+    assert len(server.received) == 6
+
+
+def test_the_job_ends_when_the_last_answer_is_on_disk(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, exchange = HeldLedger(monkeypatch), Exchange(tmp_path, requests=2)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(exchange.run, server.url, concurrency=4)
+        held.asked(server, 2)
+        assert not run.done()
+        held.released.set()
+        assert len(run.result(20)) == 2
+    assert exchange.progress[-1] == (2, 2)
 
 
 def test_failures_between_answers_do_not_give_up_a_server(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llm_server, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(llm_server, "LONGEST_PAUSE_SECONDS", 0.02)
     server.reply = lambda request: server.fails(500) if request.attempt == 1 else server.says("fine")
     exchange = Exchange(tmp_path, requests=12)
     exchange.run(server.url, concurrency=1, retries=1)
