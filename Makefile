@@ -31,7 +31,7 @@ nightly: $(INSTALLED) $(AIRFLOW_INSTALLED) ## one audit through Airflow's schedu
 test: lint $(AIRFLOW_INSTALLED) ## lint, then every test
 	$(PYTEST)
 
-test-unit: $(INSTALLED) ## the tests that take under 3 minutes together
+test-unit: $(INSTALLED) ## the tests that run no whole job and start no process
 	$(PYTEST) -m "not integration"
 
 lint: $(INSTALLED) ## ruff and mypy
