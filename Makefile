@@ -10,8 +10,8 @@ PYTHON ?= $(shell for candidate in python3.11 python3.10 python3 python; do \
 	then command -v $$candidate; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Two processes of one thread each: on two cores, threads of several processes would wait for each other.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Two processes of one thread each: on two cores, threads of several would wait for each other. Whole audits go first.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 AIRFLOW_INSTALLED := .venv-airflow/.installed
 LOCAL_AIRFLOW = .venv-airflow/bin/python airflow_dags/local_airflow.py
 PORT ?= 8080
