@@ -20,7 +20,7 @@ from datetime import datetime, timezone
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.publication import build_concepts
-from recsae_lib.errors import CheckError
+from recsae_lib.errors import CheckError, InputError
 from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.registry import PUBLISHED_TAG
 from recsae_lib.run_record import RunRecord
@@ -35,6 +35,7 @@ from recsae_lib.warehouse.store import audit_tables
 def run(context: JobContext) -> None:
     """Check first; publish all tables; the audits row comes last and commits."""
     warehouse, record = context.warehouse, RunRecord.open(context.settings, context.dt)
+    require_all_judges(context)
     concepts = build_concepts(
         warehouse.read_filled(tables.LATENT_ACTIVATIONS),
         warehouse.read(tables.CONCEPT_LABELS),
@@ -58,6 +59,15 @@ def run(context: JobContext) -> None:
     promote(context)
     commit(context, record, shape, "published")
     log.info("publish_audit: published with SAE version %s", context.sae_version)
+
+
+def require_all_judges(context: JobContext) -> None:
+    """Raise InputError where judge llm was submitted and not collected: what is there is the term scorer's alone."""
+    rows = context.warehouse.read(tables.CONCEPT_SCORES).select("judge").distinct().collect()  # one for each judge
+    if "llm" in context.settings.verification.judges and {row["judge"] for row in rows} == {"terms"}:
+        raise InputError(
+            f"The verdicts of judge llm for {context.dt} were not collected", "Run verify_concepts with --step collect"
+        )
 
 
 def promote(context: JobContext) -> None:

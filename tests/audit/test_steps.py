@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame
 
+from jobs.publish_audit import require_all_judges
+from recsae_lib.errors import InputError
 from recsae_lib.job import JobContext, Step, execute, guarded
 from recsae_lib.warehouse import tables
 from tests.interpretation.openai_server import OpenaiServer
@@ -142,7 +144,10 @@ def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothin
         assert run(context, "collect") == 5
         assert requests() == {("submitted", False): asked}
         assert {table.name: rows_of(warehouse.read(table)) for table in BY_TERMS} == published
+        with pytest.raises(InputError, match="judge llm for 2026-11-20 were not collected"):
+            require_all_judges(context)
         assert run(context, "collect") == 0
+        require_all_judges(context)
         assert requests() == {("answered", False): asked}
         assert (len(batches.batches), sum(batches.charged.values())) == (1, asked)
         cases, scores = warehouse.read(tables.VERIFICATION_CASES), warehouse.read(tables.CONCEPT_SCORES)
