@@ -26,9 +26,14 @@ def test_a_night_publishes_the_tables_of_an_audit(
     (workspace.folder / "jobs").symlink_to(REPOSITORY / "jobs")
 
     wiring = REPOSITORY / "airflow_dags" / "local_airflow.py"
-    arguments = ["--conf", "conf/planted.yaml", "--python", sys.executable, "--dt", DT.isoformat()]
-    command = [str(AIRFLOW), str(wiring), "night", *arguments]
-    done = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True, check=False)
+    settings = ["--conf", "conf/planted.yaml", "--dt", DT.isoformat(), "--python", sys.executable]
+    done = subprocess.run(
+        [str(AIRFLOW), str(wiring), "night", *settings],
+        cwd=workspace.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "night: success" in done.stdout
     assert different_tables(workspace.published(), audited[0].published()) == []

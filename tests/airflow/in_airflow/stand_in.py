@@ -17,6 +17,10 @@ words = sys.argv[1:]
 with open(folder + "/called.jsonl", "a") as log:
     log.write(json.dumps({{"words": words, "cwd": os.getcwd(), "environment": dict(os.environ)}}) + chr(10))
 orders = json.load(open(folder + "/orders.json"))
+for word in words:
+    if word in orders["refused"]:
+        print("recsae: The audit is not published.", flush=True)
+        sys.exit(3)
 if words[:2] == ["-m", "recsae_lib.cli"] and words[2] in orders["answers"]:
     print(json.dumps(orders["answers"][words[2]]))
     sys.exit(0)
@@ -51,16 +55,24 @@ class StandIn:
         return str(self.folder / "python")
 
     def order(
-        self, exit_code: int = 0, says: str = "", sleeps: float = 0, dates: tuple[str, ...] = (), **answers: Any
+        self,
+        exit_code: int = 0,
+        says: str = "",
+        sleeps: float = 0,
+        dates: tuple[str, ...] = (),
+        refused: tuple[str, ...] = (),
+        **answers: Any,
     ) -> None:
         """Say how it shall end.
 
         Parameters
         ----------
         dates : which it has data of; empty for all.
+        refused : job files at which a check fails: exit code 3.
         answers : what commands of `recsae` print, as JSON.
         """
         orders = {"exit_code": exit_code, "says": says, "sleeps": sleeps, "dates": dates, "answers": answers}
+        orders["refused"] = refused
         (self.folder / "orders.json").write_text(json.dumps(orders), encoding="utf-8")
 
     def calls(self) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -20,12 +21,13 @@ from tests.airflow.in_airflow.stand_in import DAGS, StandIn
 
 KEY = "sk-never-to-be-seen"
 GOOD_DATE = "2026-11-03"
+CHECK = {"table": "audit_metrics", "name": "FVU", "severity": "fail", "violations": 1, "detail": "0.2", "passed": False}
 PLAN = {
     "train_recommender": False,
     "train_sae": True,
     "settings": [],
     "namespaces": ["shop", "shop__blocks_0"],
-    "reports": [],
+    "reports": ["var/reports/shop", "var/reports/shop__blocks_0"],
     "interpret_concepts_asks": True,
     "verify_concepts_asks": False,
 }
@@ -183,6 +185,27 @@ def test_the_key_is_in_no_log_and_no_field_and_only_with_the_jobs_that_ask(local
     }
     assert with_key == {"jobs/interpret_concepts.py", "jobs/verify_concepts.py"}
     assert all(KEY not in str(call["words"]) for call in local.suite.calls())
+
+
+def test_a_refused_audit_fails_at_once_tells_its_checks_and_emits_nothing(local: Local) -> None:
+    before = local.call("GET", "assets/events")["total_entries"]
+    report = local.suite.home / "var" / "reports" / "shop"
+    report.mkdir(parents=True)
+    (report / "checks.json").write_text(json.dumps([CHECK]), encoding="utf-8")
+    orders = {"dates": (GOOD_DATE,), "plan": PLAN}
+    local.suite.order(**orders, refused=("jobs/publish_audit.py",))
+    try:
+        run = local.trigger(dt=GOOD_DATE)
+    finally:
+        local.suite.order(**orders)
+    assert run["state"] == "failed"
+    publish = local.tasks(run)["publish_audit"]
+    assert (publish["state"], publish["try_number"]) == ("failed", 1)
+    log = logs_of(local, "publish_audit")
+    assert "exit code 3 (a check refused the audit; main keeps the last good one)" in log
+    assert "- audit_metrics: FVU: 1 violations 0.2" in log
+    assert f"all checks: {report}/checks.json" in log
+    assert local.call("GET", "assets/events")["total_entries"] == before
 
 
 def test_the_runs_of_a_backfill_are_for_their_own_dates_and_take_turns(local: Local) -> None:
