@@ -218,3 +218,11 @@ def test_people_can_look_at_what_was_published(audited: Audited, capsys: pytest.
     assert capsys.readouterr().out.count("terms: ") == 3
     assert workspace.recsae_here("versions", *conf) == 0
     assert "champion" in capsys.readouterr().out
+
+
+def test_the_sites_of_the_registered_model_are_listed(audited: Audited) -> None:
+    workspace, _ = audited
+    command = workspace.recsae("sites", "--conf", "conf/planted.yaml")
+    assert command.returncode == 0, command.stderr
+    for part in ("last", "blocks.0.inner", "(batch, T, d)"):
+        assert part in command.stdout

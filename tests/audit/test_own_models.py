@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -141,11 +140,3 @@ def test_an_audit_of_a_foreign_module_at_two_sites(
     assert sites.returncode == 0, sites.stderr
     for part in ("encoder.layers.1.linear1", "(batch, T, d)", "16"):
         assert part in sites.stdout
-
-
-def test_the_sites_of_the_registered_model_are_listed(audited: tuple[Workspace, CompletedProcess[str]]) -> None:
-    workspace, _ = audited
-    command = workspace.recsae("sites", "--conf", "conf/planted.yaml")
-    assert command.returncode == 0, command.stderr
-    for part in ("last", "blocks.0.inner", "(batch, T, d)"):
-        assert part in command.stdout
