@@ -13,11 +13,8 @@ from recsae_lib.spark_session import open_session
 from tests.catalogs import JDBC_DRIVERS
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
-OWN_AUDITS = (
-    "test_drift.py",
-    "test_own_models.py",
-    "test_study.py",
-)  # of tests/audit; the others look at the one audit of `audited`
+# Of tests/audit; the others look at the one audit of `audited`.
+OWN_AUDITS = ("test_drift.py", "test_own_models.py", "test_study.py")
 
 
 class ByFile(LoadScopeScheduling):
