@@ -30,7 +30,7 @@ def hold_night(var: Path, namespace: str, dt: date) -> Iterator[None]:
     ------
     InputError : another run holds it.
     """
-    run = os.environ.get(RUN_VARIABLE) or OWN_RUN
+    run = run_name()
     folder = var / "locks" / namespace
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{dt.isoformat()}.lock").open("a+", encoding="utf-8") as file:
@@ -38,6 +38,15 @@ def hold_night(var: Path, namespace: str, dt: date) -> Iterator[None]:
             fcntl.flock(guard, fcntl.LOCK_EX)
             _take(file, run, namespace, dt)
         yield
+
+
+def run_name() -> str:
+    """Name of the run that this process belongs to: the scheduler's, torchrun's, or one of its own."""
+    if named := os.environ.get(RUN_VARIABLE):
+        return named
+    if elastic := os.environ.get("TORCHELASTIC_RUN_ID"):  # the processes of one training share rows, and the night
+        return f"torchrun {elastic} at {os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
+    return OWN_RUN
 
 
 def _take(file: IO[str], run: str, namespace: str, dt: date) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsae_lib.errors import InputError
-from recsae_lib.night_lock import RUN_VARIABLE, hold_night
+from recsae_lib.night_lock import OWN_RUN, RUN_VARIABLE, hold_night, run_name
 
 DT = date(2026, 11, 20)
 HOLDER = """
@@ -69,3 +69,13 @@ def test_jobs_of_one_run_share_the_night(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv(RUN_VARIABLE, "manual")
     with hold_night(tmp_path, "shop", DT):
         pass
+
+
+def test_processes_of_one_torchrun_are_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(RUN_VARIABLE, raising=False)
+    assert run_name() == OWN_RUN
+    for name, value in (("TORCHELASTIC_RUN_ID", "none"), ("MASTER_ADDR", "node7"), ("MASTER_PORT", "29500")):
+        monkeypatch.setenv(name, value)
+    assert run_name() == "torchrun none at node7:29500"
+    monkeypatch.setenv(RUN_VARIABLE, "nightly_audit scheduled")
+    assert run_name() == "nightly_audit scheduled"
