@@ -63,12 +63,13 @@ def test_relative_warehouse_folders_become_absolute_and_others_stay(
 def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "recsae_lib.cli", "spark", "--class-archives", str(tmp_path)]
 
-    def options() -> dict[str, str]:
+    def options() -> dict[str, dict[str, str]]:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-        properties: dict[str, str] = json.loads(done.stdout.splitlines()[-1])["properties"]
-        return properties
+        told: dict[str, dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
+        return told
 
-    java_options = options()["spark.driver.extraJavaOptions"]
+    first = options()
+    java_options = first["properties"]["spark.driver.extraJavaOptions"]
     (archive,) = tmp_path.glob("*.jsa")
     assert java_options.startswith("-Dlog4j2.configurationFile=")
     assert java_options.endswith(f"-XX:SharedArchiveFile={archive}")
@@ -80,11 +81,12 @@ def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
     subprocess.run(
         [submit, "--jars", ",".join(spark_session.iceberg_jars()), "--conf", told, "--version"],
         cwd=REPOSITORY,
+        env={**os.environ, **first["environment"]},
         capture_output=True,
         check=True,
     )
     ours = [line for line in loaded.read_text("utf-8").splitlines() if " org.apache.spark.deploy.SparkSubmit " in line]
     assert ours
     assert all("shared objects file" in line for line in ours)
-    assert options()["spark.driver.extraJavaOptions"] == java_options
+    assert options() == first
     assert archive.stat().st_mtime_ns == made  # it is made once
