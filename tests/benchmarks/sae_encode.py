@@ -22,7 +22,7 @@ from recsae_lib.warehouse.store import Warehouse
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
 from tests.benchmarks.synthetic import write_representations
 
-ROWS, DIMENSION, NUM_LATENTS, K, THREADS = 8_000_000, 64, 1024, 16, 2
+ROWS, DIMENSION, NUM_LATENTS, K, THREADS = 2_000_000, 64, 1024, 16, 2
 KERNEL_ROWS, KERNEL_LATENTS = 65_536, (1024, 4096)
 REPETITIONS = 5
 REPEATING = ["user_id", "latent_ids.list.element"]  # columns of which Parquet keeps a dictionary, as in the table
