@@ -24,7 +24,7 @@ def run(context: JobContext) -> None:
     encode = encode_batches(ship_folder(context.spark, folder))
     users = context.warehouse.replace_by_files(
         tables.LATENT_ACTIVATIONS,
-        parts_of(last.require()),
+        parts_of(last.require(), context.spark.sparkContext.defaultParallelism),
         lambda part: encode(read_part(part)),
         {"sae_version": context.sae_version},
     )

@@ -8,31 +8,36 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-PART_BYTES = 2**27  # of the files of a part; what is made of it is a file of a decent size
+PART_BYTES = 2**27  # of the files of a part, at most about; what is made of it is a file of a decent size
 BATCH_ROWS = 8192
 COLUMNS = ["user_id", "representation"]
 
 Part = tuple[str, ...]  # locations of files
 
 
-def parts_of(folder: str) -> list[Part]:
-    """Group the Parquet files of a folder by name, into parts of `PART_BYTES` that no file exceeds alone.
+def parts_of(folder: str, at_once: int) -> list[Part]:
+    """Group the Parquet files of a folder by name, into parts of at most about `PART_BYTES`.
+
+    A larger file is a part alone. Parts are of about the same size, and so many that those who work at them end at
+    about the same time.
 
     Parameters
     ----------
     folder : path or address.
+    at_once : parts that are worked at together; their number is a multiple of it where there are files enough.
     """
     file_system, root = fsspec.core.url_to_fs(folder)
     found = file_system.find(root, detail=True)
-    parts: list[list[str]] = []
-    room = 0
-    for path in sorted(path for path in found if path.endswith(".parquet")):
-        room -= found[path]["size"]
-        if room < 0 or not parts:
-            parts.append([])
-            room = PART_BYTES - found[path]["size"]
-        parts[-1].append(file_system.unstrip_protocol(path))
-    return [tuple(part) for part in parts]
+    files = sorted(path for path in found if path.endswith(".parquet"))
+    total = sum(found[path]["size"] for path in files)
+    count = at_once * -(-total // (PART_BYTES * at_once))
+    parts: list[list[str]] = [[] for _ in range(count)]
+    before = 0
+    for path in files:
+        middle = before + found[path]["size"] / 2
+        parts[int(count * middle / total)].append(file_system.unstrip_protocol(path))
+        before += found[path]["size"]
+    return [tuple(part) for part in parts if part]
 
 
 def read_part(part: Part) -> Iterator[pa.RecordBatch]:

@@ -71,7 +71,7 @@ def spark_against_bare(work: Path) -> list[Figure]:
     encode = encode_batches(ship_folder(spark, work / "sae"))
 
     def ours() -> None:
-        parts = parts_of(str(representations))
+        parts = parts_of(str(representations), spark.sparkContext.defaultParallelism)
         encoded = warehouse.replace_by_files(
             tables.LATENT_ACTIVATIONS, parts, lambda part: encode(read_part(part)), {"sae_version": 1}
         )

@@ -42,7 +42,7 @@ def encode(spark: SparkSession, folder: Path, users: list[str | None], x: np.nda
     name = f"encode_{abs(hash(folder))}"
     warehouse = Warehouse(spark, "recsae", {"data": name, "model": name, "audit": name}, date(2026, 11, 23))
     encoded = encode_batches(ship_folder(spark, folder / "sae"))
-    parts = parts_of(str(folder / "rows"))
+    parts = parts_of(str(folder / "rows"), 1)
     return warehouse, warehouse.replace_by_files(
         LATENT_ACTIVATIONS, parts, lambda part: encoded(read_part(part)), {"sae_version": 3}
     )
