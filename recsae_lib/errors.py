@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
 
-class InputError(Exception):
-    """Something a person can mend: a setting, a file, a missing partition. Exit code 2.
+# What libraries call a server that does not answer: Python, requests, urllib3, botocore and aiohttp, each its own.
+_LOST_CONNECTIONS = {
+    *("ConnectionError", "Timeout", "MaxRetryError", "EndpointConnectionError", "ClientConnectionError"),
+    *("ConnectTimeoutError", "ReadTimeoutError"),
+}
+# The same where it arrives as text, from the JVM or a Python worker.
+_LOST_IN_TEXT = re.compile(
+    r"(?:java\.net\.(?:\w*ConnectException|UnknownHostException|NoRouteToHostException|SocketTimeoutException)"
+    r"|EndpointConnectionError|ConnectTimeoutError|ConnectionRefusedError)[^\n]*"
+)
+
+
+class _ExplainedError(Exception):
+    """An error whose text says all that a person needs.
 
     Parameters
     ----------
@@ -18,6 +31,14 @@ class InputError(Exception):
         self.remedy = remedy
 
 
+class InputError(_ExplainedError):
+    """Something a person can mend: a setting, a file, a missing partition. Exit code 2."""
+
+
+class OutageError(_ExplainedError):
+    """A server that the job needs does not answer, and may later. Exit code 1, so that a scheduler tries again."""
+
+
 class CheckError(Exception):
     """A ``fail`` check refused an audit: it stays on its branch, main keeps the last good one. Exit code 3."""
 
@@ -28,3 +49,15 @@ class StoppedError(Exception):
 
 class UnfinishedError(Exception):
     """What was submitted is still being worked on elsewhere: look again later. Exit code 5."""
+
+
+def lost_connection(failure: BaseException) -> str | None:
+    """Return what says that a server did not answer, in an error or in what caused it; None where nothing does."""
+    error: BaseException | None = failure
+    while error is not None:
+        if any(kind.__name__ in _LOST_CONNECTIONS for kind in type(error).__mro__):
+            return str(error).split("\n")[0] or type(error).__name__
+        if match := _LOST_IN_TEXT.search(str(error)):
+            return match.group(0).strip()
+        error = error.__cause__ or error.__context__
+    return None

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
-from recsae_lib.errors import CheckError, InputError, StoppedError, UnfinishedError
+from recsae_lib.errors import CheckError, InputError, OutageError, StoppedError, UnfinishedError, lost_connection
 from recsae_lib.job_log import JobRecord, Outcome, Traffic
 from recsae_lib.night_lock import hold_night
 
@@ -241,7 +241,7 @@ def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
     try:
         run(context)
     except BaseException as ending:
-        outcome, cause = outcome_of(ending), bad_input(ending) or f"{type(ending).__name__}: {ending}"
+        outcome, cause = outcome_of(ending), bad_input(ending) or outage(ending) or f"{type(ending).__name__}: {ending}"
         raise
     finally:
         record = replace(
@@ -322,8 +322,8 @@ def main(
 
 
 def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
-    """Run `action`; return 0, 1 (a fault of the program), 2 (bad input), 3 (a check failed), 4 (stopped by a signal) or
-    5 (not finished yet).
+    """Run `action`; return 0, 1 (a fault of the program, or a server that does not answer), 2 (bad input), 3 (a check
+    failed), 4 (stopped by a signal) or 5 (not finished yet).
 
     What it raises becomes one line on standard error.
     """
@@ -346,10 +346,10 @@ def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
     except Exception as failure:
         if show_traceback:
             traceback.print_exc()
-        line = bad_input(failure)
-        if line is None and not show_traceback:
+        line, outage_line = bad_input(failure), outage(failure)
+        if line is None and outage_line is None and not show_traceback:
             traceback.print_exc()
-        print(f"recsae: {line or f'{type(failure).__name__}: failed, see above'}", file=sys.stderr)
+        print(f"recsae: {line or outage_line or f'{type(failure).__name__}: failed, see above'}", file=sys.stderr)
         return EXIT_FAILED if line is None else EXIT_BAD_INPUT
     return 0
 
@@ -376,6 +376,20 @@ _SPARK_FAULTS: Sequence[tuple[str, str]] = (
     ),
     (r"No space left on device", "Free some space under paths.var"),
 )
+
+
+def outage(failure: BaseException) -> str | None:
+    """Return the line for a server that does not answer; None where that is not what happened.
+
+    The JVM under this process is no server: where it was lost, `guarded` shows the traceback.
+    """
+    if isinstance(failure, OutageError):
+        return str(failure)
+    if type(failure).__module__.startswith("py4j") and "Network" in type(failure).__name__:
+        return None
+    if (said := lost_connection(failure)) is None:
+        return None
+    return f"A server that the job needs does not answer: {said.rstrip('.')}. See to it, then run again."
 
 
 def bad_input(failure: BaseException) -> str | None:

@@ -30,7 +30,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
-from recsae_lib.errors import InputError, StoppedError
+from recsae_lib.errors import InputError, OutageError, StoppedError, lost_connection
 
 DIGEST_TAG = "recsae.weights_sha256"
 PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
@@ -117,7 +117,8 @@ class Registry:
 
     Raises
     ------
-    InputError : the server cannot be reached or opened.
+    OutageError : the server cannot be reached.
+    InputError : it cannot be opened.
     """
 
     def __init__(self, tracking_uri: str, artifacts: str, cache: Path) -> None:
@@ -132,6 +133,11 @@ class Registry:
             self.client.search_experiments(max_results=1)
         except Exception as error:  # every backend raises another type: SQLAlchemy, requests, MLflow
             reason = str(error).strip().split("\n")[0]
+            if lost_connection(error) is not None:
+                raise OutageError(
+                    f"MLflow at {tracking_uri} does not answer: {reason}",
+                    "Check that it runs and paths.tracking_uri is its address, then run again",
+                ) from error
             raise InputError(f"Cannot open MLflow at {tracking_uri}: {reason}", "Check paths.tracking_uri") from error
 
     @contextmanager

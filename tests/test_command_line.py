@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import requests
+from py4j.protocol import Py4JNetworkError
 
 from recsae_lib.audit import JOBS, OTHER_JOBS
-from recsae_lib.errors import CheckError, InputError
-from recsae_lib.job import bad_input, guarded
+from recsae_lib.errors import CheckError, InputError, OutageError
+from recsae_lib.job import bad_input, guarded, outage
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -72,6 +75,9 @@ def test_exit_codes_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
     def fail_check() -> None:
         raise CheckError("not published")
 
+    def lose_the_server() -> None:
+        raise OutageError("MLflow does not answer", "Try again")
+
     def break_down() -> None:
         raise RuntimeError("a fault of ours")
 
@@ -79,6 +85,10 @@ def test_exit_codes_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded(refuse) == 2
     assert "recsae: The file is empty. Write something into it." in capsys.readouterr().err
     assert guarded(fail_check) == 3
+    assert guarded(lose_the_server) == 1
+    said = capsys.readouterr().err
+    assert "recsae: MLflow does not answer. Try again." in said
+    assert "Traceback" not in said
     assert guarded(break_down) == 1
     assert "RuntimeError: a fault of ours" in capsys.readouterr().err
 
@@ -93,6 +103,31 @@ def test_errors_of_workers_and_of_the_jvm_become_one_line() -> None:
     )
     assert str(bad_input(footer)).startswith("file:/a.parquet is not a Parquet file")
     assert bad_input(RuntimeError("index out of range")) is None
+
+
+def refused_connection() -> BaseException:
+    """What requests raises where nobody listens, inside of what MLflow makes of it."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        try:
+            try:
+                requests.get(f"http://127.0.0.1:{unused.getsockname()[1]}", proxies={"no_proxy": "*"}, timeout=5)
+            except requests.RequestException as error:
+                raise RuntimeError(f"API request failed with exception {type(error)}") from None
+        except RuntimeError as error:
+            return error
+    raise AssertionError("somebody listens there")
+
+
+def test_servers_that_do_not_answer_are_told_from_faults() -> None:
+    assert "Connection refused" in str(outage(refused_connection()))
+    jvm = RuntimeError("Job aborted\nCaused by: java.net.ConnectException: Call From here to there failed\n\tat x")
+    assert outage(jvm) == (
+        "A server that the job needs does not answer: java.net.ConnectException: Call From here to there failed. "
+        "See to it, then run again."
+    )
+    assert outage(RuntimeError("index out of range")) is None
+    assert outage(Py4JNetworkError("Answer from Java side is empty")) is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -70,8 +70,8 @@ class BatchTransport:
 
         Raises
         ------
-        InputError : the server refuses or cannot be reached; or the budget does not reach for all (what it reaches for
-            is sent first).
+        InputError : the server refuses; or the budget does not reach for all (what it reaches for is sent first).
+        OutageError : the server cannot be reached, or fails again and again.
         """
         budget = Budget(self.settings, self.ledger.spending())
         all_planned = self._plan(budget)
@@ -95,7 +95,8 @@ class BatchTransport:
 
         Raises
         ------
-        InputError : the server refuses or cannot be reached; what has landed is kept.
+        InputError : the server refuses; what has landed is kept.
+        OutageError : it cannot be reached, or fails again and again.
         """
         for shard in self.ledger.shards("submitted"):
             batch = self._retrieve(shard)
@@ -237,8 +238,8 @@ class BatchTransport:
                 return call(failures > 1)
             except CALL_ERRORS as error:
                 failure = failure_of(error, self.settings)
-                if not failure.passing or failures > self.settings.retries:
-                    raise failure.refusal(self.settings) from None
+                if failure.remedy is not None or not failure.passing or failures > self.settings.retries:
+                    raise failure.ending(self.settings) from None
                 time.sleep(failure.wait_seconds or growing_pause(failures))
         raise AssertionError("the count has no end")
 

@@ -18,7 +18,7 @@ import httpx2
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError, Timeout
 
 from recsae_lib.config import OpenaiSettings
-from recsae_lib.errors import InputError
+from recsae_lib.errors import InputError, OutageError
 from recsae_lib.interpretation.answers import one_line
 from recsae_lib.interpretation.batch_files import JsonObject, estimate_prompt_tokens, succeeded
 from recsae_lib.interpretation.ledger import Ledger, Spending, usage_of
@@ -34,6 +34,7 @@ _REFUSALS = {
     404: "Check interpretation.openai.base_url and interpretation.openai.model; a server without the Batch API needs "
     "interpretation.transport=inline",
 }
+_PASSING = re.compile(r"(connection|timeout|http_(408|409|429|5\d\d)): ")  # failures that may be others later
 _NO_CREDIT = "Add credit to the account of the key in the environment variable {variable}"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -75,7 +76,7 @@ class Failure:
     code, message : as they stand in an answers file.
     passing : whether the same call may succeed later.
     wait_seconds : what the server asks to wait; None where it does not say.
-    remedy : what a person has to do before any call can succeed; None where nothing.
+    remedy : what has to be done, or waited for, before any call can succeed; None where nothing.
     """
 
     code: str
@@ -89,14 +90,13 @@ class Failure:
         """Whether the server only wants fewer calls."""
         return self.code == "http_429"
 
-    def refusal(self, settings: OpenaiSettings) -> InputError:
+    def ending(self, settings: OpenaiSettings) -> InputError | OutageError:
         """The failure as the end of the job."""
-        verb = "fails again and again" if self.passing else f"refuses model {settings.model}"
-        return InputError(
-            f"The server at {settings.base_url or OPENAI_URL} {verb} with {self.code.replace('http_', 'HTTP ')}: "
-            f"{self.message}",
-            self.remedy or "See to the server, then run again: answers that have landed are kept",
-        )
+        server, code = settings.base_url or OPENAI_URL, self.code.replace("http_", "HTTP ")
+        remedy = self.remedy or "See to the server, then run again: answers that have landed are kept"
+        if self.passing:
+            return OutageError(f"The server at {server} fails again and again with {code}: {self.message}", remedy)
+        return InputError(f"The server at {server} refuses model {settings.model} with {code}: {self.message}", remedy)
 
 
 def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
@@ -111,12 +111,13 @@ def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
     if wait is None and error.status_code == 429:
         wait = used_up_seconds(error.response.headers, 1) or None
     remedy = _NO_CREDIT if error.code == "insufficient_quota" else _REFUSALS.get(error.status_code)
+    may_pass = remedy is None and (error.status_code in (408, 409, 429) or error.status_code >= 500)
     if remedy is None and wait is not None and wait > LONGEST_WAIT_SECONDS:
         remedy = f"Run again in {wait:.0f} seconds, as the server asks: answers that have landed are kept"
     return Failure(
         code=f"http_{error.status_code}",
         message=one_line(error.message),
-        passing=remedy is None and (error.status_code in (408, 409, 429) or error.status_code >= 500),
+        passing=may_pass,
         wait_seconds=wait,
         remedy=remedy and remedy.format(variable=settings.api_key_variable),
     )
@@ -201,12 +202,18 @@ class Budget:
 
 
 def refuse_if_nothing_succeeded(ledger: Ledger, settings: OpenaiSettings) -> None:
-    """Raise where every request of the ledger's file failed: the server is at fault, and not the requests."""
+    """Raise where every request of the ledger's file failed: the server is at fault, and not the requests.
+
+    Raises
+    ------
+    OutageError : it could not be reached, or not cope.
+    InputError : it answered something else.
+    """
     done, total = ledger.progress()
     if total and done == total and not ledger.count("answered"):
-        raise InputError(
-            f"The server at {settings.base_url or OPENAI_URL} failed all {total:,} requests, the last with "
-            f"{ledger.last_failure()}",
+        last = ledger.last_failure()
+        raise (OutageError if _PASSING.match(last) else InputError)(
+            f"The server at {settings.base_url or OPENAI_URL} failed all {total:,} requests, the last with {last}",
             "Check that the server at interpretation.openai.base_url serves interpretation.openai.model, then run "
             "again: what failed is asked again",
         )

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from recsae_lib.config import InterpretationSettings, OpenaiSettings
-from recsae_lib.errors import InputError
+from recsae_lib.errors import InputError, OutageError
 from recsae_lib.interpretation import llm_server
 from recsae_lib.interpretation.batch_files import estimate_prompt_tokens, write_requests
 from recsae_lib.interpretation.ledger import Ledger
@@ -166,7 +166,7 @@ def test_a_server_that_is_not_there_is_named(exchange: Exchange, monkeypatch: py
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-        with pytest.raises(InputError, match=f"{url}.*connection") as refused:
+        with pytest.raises(OutageError, match=f"{url}.*connection") as refused:
             exchange.run(url)
     assert "base_url" in refused.value.remedy
 
@@ -175,7 +175,7 @@ def test_a_server_that_dies_is_given_up_and_only_the_rest_is_asked_again(server:
     exchange = Exchange(tmp_path, requests=40)
     served = exchange.ids[:3]
     server.reply = lambda request: server.says("fine") if request.custom_id in served else server.fails(500)
-    with pytest.raises(InputError, match="http_500"):
+    with pytest.raises(OutageError, match="http_500"):
         exchange.run(server.url)
     assert len(server.received) == 3 + 5
 
@@ -402,7 +402,7 @@ def test_as_many_failed_probes_as_retries_give_the_server_up(
 ) -> None:
     monkeypatch.setattr(llm_server, "LONGEST_PAUSE_SECONDS", 0.02)
     server.reply = lambda _: server.fails(500)
-    with pytest.raises(InputError, match="every one of the last requests"):
+    with pytest.raises(OutageError, match="every one of the last requests"):
         Exchange(tmp_path, requests=40).run(server.url, concurrency=1, retries=2)
     assert len(server.received) == 5 + 2
 
