@@ -35,8 +35,10 @@ class InputError(_ExplainedError):
     """Something a person can mend: a setting, a file, a missing partition. Exit code 2."""
 
 
-class OutageError(_ExplainedError):
-    """A server that the job needs does not answer, and may later. Exit code 1, so that a scheduler tries again."""
+class PassingError(_ExplainedError):
+    """What passes by itself: a server that does not answer, a night that another run works on. Exit code 1, so that a
+    scheduler tries again.
+    """
 
 
 class CheckError(Exception):

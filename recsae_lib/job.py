@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
-from recsae_lib.errors import CheckError, InputError, OutageError, StoppedError, UnfinishedError, lost_connection
+from recsae_lib.errors import CheckError, InputError, PassingError, StoppedError, UnfinishedError, lost_connection
 from recsae_lib.job_log import JobRecord, Outcome, Traffic
 from recsae_lib.night_lock import hold_night
 
@@ -220,7 +220,7 @@ def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
 
     Raises
     ------
-    InputError : another run works on the same namespace and date.
+    PassingError : another run works on the same namespace and date.
     """
     with hold_night(Path(context.settings.paths.var), context.namespaces["model"], context.dt):
         return _execute(context, run)
@@ -241,7 +241,10 @@ def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
     try:
         run(context)
     except BaseException as ending:
-        outcome, cause = outcome_of(ending), bad_input(ending) or outage(ending) or f"{type(ending).__name__}: {ending}"
+        outcome, cause = (
+            outcome_of(ending),
+            bad_input(ending) or passing(ending) or f"{type(ending).__name__}: {ending}",
+        )
         raise
     finally:
         record = replace(
@@ -322,7 +325,7 @@ def main(
 
 
 def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
-    """Run `action`; return 0, 1 (a fault of the program, or a server that does not answer), 2 (bad input), 3 (a check
+    """Run `action`; return 0, 1 (a fault of the program, or something that passes), 2 (bad input), 3 (a check
     failed), 4 (stopped by a signal) or 5 (not finished yet).
 
     What it raises becomes one line on standard error.
@@ -346,10 +349,10 @@ def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
     except Exception as failure:
         if show_traceback:
             traceback.print_exc()
-        line, outage_line = bad_input(failure), outage(failure)
-        if line is None and outage_line is None and not show_traceback:
+        line, passing_line = bad_input(failure), passing(failure)
+        if line is None and passing_line is None and not show_traceback:
             traceback.print_exc()
-        print(f"recsae: {line or outage_line or f'{type(failure).__name__}: failed, see above'}", file=sys.stderr)
+        print(f"recsae: {line or passing_line or f'{type(failure).__name__}: failed, see above'}", file=sys.stderr)
         return EXIT_FAILED if line is None else EXIT_BAD_INPUT
     return 0
 
@@ -378,12 +381,12 @@ _SPARK_FAULTS: Sequence[tuple[str, str]] = (
 )
 
 
-def outage(failure: BaseException) -> str | None:
-    """Return the line for a server that does not answer; None where that is not what happened.
+def passing(failure: BaseException) -> str | None:
+    """Return the line for what passes by itself; None where that is not what happened.
 
     The JVM under this process is no server: where it was lost, `guarded` shows the traceback.
     """
-    if isinstance(failure, OutageError):
+    if isinstance(failure, PassingError):
         return str(failure)
     if type(failure).__module__.startswith("py4j") and "Network" in type(failure).__name__:
         return None

@@ -13,7 +13,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import IO
 
-from recsae_lib.errors import InputError
+from recsae_lib.errors import PassingError
 
 RUN_VARIABLE = "RECSAE_RUN"  # a scheduler gives the jobs of one night the same value, so that they run side by side
 OWN_RUN = f"process {os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -28,7 +28,7 @@ def hold_night(var: Path, namespace: str, dt: date) -> Iterator[None]:
 
     Raises
     ------
-    InputError : another run holds it.
+    PassingError : another run holds it.
     """
     run = run_name()
     folder = var / "locks" / namespace
@@ -56,10 +56,10 @@ def _take(file: IO[str], run: str, namespace: str, dt: date) -> None:
         file.seek(0)
         holder = json.loads(file.read())
         if holder["run"] != run:
-            raise InputError(
+            raise PassingError(
                 f"The audit {namespace} of {dt} is under way: {holder['run']} on {holder['host']}, "
                 f"since {holder['since']}",
-                "Wait until it has ended, or stop it",
+                "Start again when it has ended, or stop it",
             ) from None
     else:
         file.truncate(0)

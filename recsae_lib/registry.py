@@ -30,7 +30,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
-from recsae_lib.errors import InputError, OutageError, StoppedError, lost_connection
+from recsae_lib.errors import InputError, PassingError, StoppedError, lost_connection
 
 DIGEST_TAG = "recsae.weights_sha256"
 PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
@@ -117,7 +117,7 @@ class Registry:
 
     Raises
     ------
-    OutageError : the server cannot be reached.
+    PassingError : the server cannot be reached.
     InputError : it cannot be opened.
     """
 
@@ -134,7 +134,7 @@ class Registry:
         except Exception as error:  # every backend raises another type: SQLAlchemy, requests, MLflow
             reason = str(error).strip().split("\n")[0]
             if lost_connection(error) is not None:
-                raise OutageError(
+                raise PassingError(
                     f"MLflow at {tracking_uri} does not answer: {reason}",
                     "Check that it runs and paths.tracking_uri is its address, then run again",
                 ) from error

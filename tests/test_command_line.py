@@ -12,8 +12,8 @@ import requests
 from py4j.protocol import Py4JNetworkError
 
 from recsae_lib.audit import JOBS, OTHER_JOBS
-from recsae_lib.errors import CheckError, InputError, OutageError
-from recsae_lib.job import bad_input, guarded, outage
+from recsae_lib.errors import CheckError, InputError, PassingError
+from recsae_lib.job import bad_input, guarded, passing
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -76,7 +76,7 @@ def test_exit_codes_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
         raise CheckError("not published")
 
     def lose_the_server() -> None:
-        raise OutageError("MLflow does not answer", "Try again")
+        raise PassingError("MLflow does not answer", "Try again")
 
     def break_down() -> None:
         raise RuntimeError("a fault of ours")
@@ -120,14 +120,14 @@ def refused_connection() -> BaseException:
 
 
 def test_servers_that_do_not_answer_are_told_from_faults() -> None:
-    assert "Connection refused" in str(outage(refused_connection()))
+    assert "Connection refused" in str(passing(refused_connection()))
     jvm = RuntimeError("Job aborted\nCaused by: java.net.ConnectException: Call From here to there failed\n\tat x")
-    assert outage(jvm) == (
+    assert passing(jvm) == (
         "A server that the job needs does not answer: java.net.ConnectException: Call From here to there failed. "
         "See to it, then run again."
     )
-    assert outage(RuntimeError("index out of range")) is None
-    assert outage(Py4JNetworkError("Answer from Java side is empty")) is None
+    assert passing(RuntimeError("index out of range")) is None
+    assert passing(Py4JNetworkError("Answer from Java side is empty")) is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recsae_lib.errors import InputError
+from recsae_lib.errors import PassingError
 from recsae_lib.night_lock import OWN_RUN, RUN_VARIABLE, hold_night, run_name
 
 DT = date(2026, 11, 20)
@@ -37,7 +37,7 @@ def start_holder(var: Path, run: str | None = None) -> subprocess.Popen[str]:
 def test_another_run_of_the_same_night_is_refused_until_the_first_is_over(tmp_path: Path) -> None:
     holder = start_holder(tmp_path)
     with (
-        pytest.raises(InputError, match=r"The audit shop of 2026-11-20 is under way: process \d+.* since 20.*Wait"),
+        pytest.raises(PassingError, match=r"shop of 2026-11-20 is under way: process \d+.* since 20.*Start again"),
         hold_night(tmp_path, "shop", DT),
     ):
         pass
@@ -61,7 +61,7 @@ def test_jobs_of_one_run_share_the_night(tmp_path: Path, monkeypatch: pytest.Mon
     first = start_holder(tmp_path, "scheduled__2026-11-20")
     second = start_holder(tmp_path, "scheduled__2026-11-20")
     first.communicate()  # the one that came first has ended; the night is still theirs
-    with pytest.raises(InputError, match="scheduled__2026-11-20"), hold_night(tmp_path, "shop", DT):
+    with pytest.raises(PassingError, match="scheduled__2026-11-20"), hold_night(tmp_path, "shop", DT):
         pass
     monkeypatch.setenv(RUN_VARIABLE, "scheduled__2026-11-20")
     with hold_night(tmp_path, "shop", DT):

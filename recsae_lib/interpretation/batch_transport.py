@@ -71,7 +71,7 @@ class BatchTransport:
         Raises
         ------
         InputError : the server refuses; or the budget does not reach for all (what it reaches for is sent first).
-        OutageError : the server cannot be reached, or fails again and again.
+        PassingError : the server cannot be reached, or fails again and again.
         """
         budget = Budget(self.settings, self.ledger.spending())
         all_planned = self._plan(budget)
@@ -96,7 +96,7 @@ class BatchTransport:
         Raises
         ------
         InputError : the server refuses; what has landed is kept.
-        OutageError : it cannot be reached, or fails again and again.
+        PassingError : it cannot be reached, or fails again and again.
         """
         for shard in self.ledger.shards("submitted"):
             batch = self._retrieve(shard)

@@ -19,7 +19,7 @@ import httpx2
 from openai import AsyncOpenAI, Omit
 
 from recsae_lib.config import OpenaiSettings
-from recsae_lib.errors import InputError, OutageError
+from recsae_lib.errors import InputError, PassingError
 from recsae_lib.interpretation.batch_files import JsonObject
 from recsae_lib.interpretation.http_client import open_client
 from recsae_lib.interpretation.ledger import Ledger
@@ -74,7 +74,7 @@ def ask_pending(ledger: Ledger, settings: OpenaiSettings, on_progress: Progress)
     ------
     InputError : no key for OpenAI's own server; the address is no URL; the server refuses the key, the model or the
         account's quota; or the budget is used up.
-    OutageError : the circuit breaker gave up, or the server asks to wait for more than ten minutes.
+    PassingError : the circuit breaker gave up, or the server asks to wait for more than ten minutes.
 
     Before either is raised, requests under way are waited for, and their answers are kept.
     """
@@ -165,8 +165,8 @@ class _Asking:
             self.gate.hold(wait)
         return {"custom_id": custom_id, "response": {"status_code": 200, "body": body}, "error": None}
 
-    def _given_up(self, failure: Failure) -> OutageError:
-        return OutageError(
+    def _given_up(self, failure: Failure) -> PassingError:
+        return PassingError(
             f"The server at {self.settings.base_url or OPENAI_URL} failed every one of the last requests, the last "
             f"time with {failure.code}: {failure.message}",
             "Check that it runs at interpretation.openai.base_url and serves interpretation.openai.model, then run "
@@ -192,7 +192,7 @@ class _Gate:
 
     most_failures: int
     probes: int
-    ending: InputError | OutageError | None = None
+    ending: InputError | PassingError | None = None
     _failures_in_a_row: int = 0
     _failed_probes: int = 0
     _probing: bool = False
@@ -219,7 +219,7 @@ class _Gate:
                 await self._probed.wait()
         return None
 
-    def leave(self, is_probe: bool, failure: OutageError | None = None) -> None:
+    def leave(self, is_probe: bool, failure: PassingError | None = None) -> None:
         """Tell how it went; `failure` ends the job if it is one too many."""
         if is_probe:
             self._probing = False
@@ -239,7 +239,7 @@ class _Gate:
         """Let nothing be sent for some seconds from now."""
         self._not_before = max(self._not_before, time.monotonic() + seconds)
 
-    def end(self, reason: InputError | OutageError) -> None:
+    def end(self, reason: InputError | PassingError) -> None:
         """Let nothing be sent any more; the first reason counts."""
         self.ending = self.ending or reason
         self._ended.set()

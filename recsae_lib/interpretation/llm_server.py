@@ -18,7 +18,7 @@ import httpx2
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError, Timeout
 
 from recsae_lib.config import OpenaiSettings
-from recsae_lib.errors import InputError, OutageError
+from recsae_lib.errors import InputError, PassingError
 from recsae_lib.interpretation.answers import one_line
 from recsae_lib.interpretation.batch_files import JsonObject, estimate_prompt_tokens, succeeded
 from recsae_lib.interpretation.ledger import Ledger, Spending, usage_of
@@ -90,12 +90,12 @@ class Failure:
         """Whether the server only wants fewer calls."""
         return self.code == "http_429"
 
-    def ending(self, settings: OpenaiSettings) -> InputError | OutageError:
+    def ending(self, settings: OpenaiSettings) -> InputError | PassingError:
         """The failure as the end of the job."""
         server, code = settings.base_url or OPENAI_URL, self.code.replace("http_", "HTTP ")
         remedy = self.remedy or "See to the server, then run again: answers that have landed are kept"
         if self.passing:
-            return OutageError(f"The server at {server} fails again and again with {code}: {self.message}", remedy)
+            return PassingError(f"The server at {server} fails again and again with {code}: {self.message}", remedy)
         return InputError(f"The server at {server} refuses model {settings.model} with {code}: {self.message}", remedy)
 
 
@@ -206,13 +206,13 @@ def refuse_if_nothing_succeeded(ledger: Ledger, settings: OpenaiSettings) -> Non
 
     Raises
     ------
-    OutageError : it could not be reached, or not cope.
+    PassingError : it could not be reached, or not cope.
     InputError : it answered something else.
     """
     done, total = ledger.progress()
     if total and done == total and not ledger.count("answered"):
         last = ledger.last_failure()
-        raise (OutageError if _PASSING.match(last) else InputError)(
+        raise (PassingError if _PASSING.match(last) else InputError)(
             f"The server at {settings.base_url or OPENAI_URL} failed all {total:,} requests, the last with {last}",
             "Check that the server at interpretation.openai.base_url serves interpretation.openai.model, then run "
             "again: what failed is asked again",

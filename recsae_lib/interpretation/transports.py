@@ -29,7 +29,7 @@ def submit(ledger: Ledger, settings: InterpretationSettings, on_progress: Progre
 
     Raises
     ------
-    InputError, OutageError : see `ask_pending` and `BatchTransport.send`.
+    InputError, PassingError : see `ask_pending` and `BatchTransport.send`.
     InputError : all requests have failed.
     """
     _send(BatchTransport(ledger, settings.openai), settings, on_progress)
@@ -46,7 +46,7 @@ def collect(ledger: Ledger, settings: InterpretationSettings, on_progress: Progr
     Raises
     ------
     UnfinishedError : some requests are still being worked on, and `wait` is not set.
-    InputError, OutageError : as `submit`; or requests were not submitted at all.
+    InputError, PassingError : as `submit`; or requests were not submitted at all.
     """
     if unknown := ledger.count(None):
         raise InputError(f"{unknown:,} requests were never submitted", "Run the job's step submit first")

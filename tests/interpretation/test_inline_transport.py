@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from recsae_lib.config import InterpretationSettings, OpenaiSettings
-from recsae_lib.errors import InputError, OutageError
+from recsae_lib.errors import InputError, PassingError
 from recsae_lib.interpretation import llm_server
 from recsae_lib.interpretation.batch_files import estimate_prompt_tokens, write_requests
 from recsae_lib.interpretation.ledger import Ledger
@@ -166,7 +166,7 @@ def test_a_server_that_is_not_there_is_named(exchange: Exchange, monkeypatch: py
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-        with pytest.raises(OutageError, match=f"{url}.*connection") as refused:
+        with pytest.raises(PassingError, match=f"{url}.*connection") as refused:
             exchange.run(url)
     assert "base_url" in refused.value.remedy
 
@@ -175,7 +175,7 @@ def test_a_server_that_dies_is_given_up_and_only_the_rest_is_asked_again(server:
     exchange = Exchange(tmp_path, requests=40)
     served = exchange.ids[:3]
     server.reply = lambda request: server.says("fine") if request.custom_id in served else server.fails(500)
-    with pytest.raises(OutageError, match="http_500"):
+    with pytest.raises(PassingError, match="http_500"):
         exchange.run(server.url)
     assert len(server.received) == 3 + 5
 
@@ -386,14 +386,14 @@ def test_after_many_failures_one_request_at_a_time_goes_out_until_one_is_answere
         time.sleep(0.1)  # for any that do not wait for this one
         with lock:
             under_way.remove(number)
-        return server.fails(500) if number <= 20 else server.says("fine")
+        return server.fails(500) if number <= 27 else server.says("fine")
 
     server.reply = reply
     exchange = Exchange(tmp_path, requests=30)
     exchange.run(server.url, concurrency=8, retries=20)
-    # The eighth failure opens the breaker, and eight more may be under way by then.
-    assert [most[number] for number in range(17, 22)] == [1] * 5
-    assert max(most[number] for number in most if number > 21) > 1
+    # The eighth failure opens the breaker, and eight more may be under way by then, or on their way for a while yet.
+    assert [most[number] for number in range(20, 29)] == [1] * 9
+    assert max(most[number] for number in most if number > 28) > 1
     assert exchange.failures() == {}
 
 
@@ -402,7 +402,7 @@ def test_as_many_failed_probes_as_retries_give_the_server_up(
 ) -> None:
     monkeypatch.setattr(llm_server, "LONGEST_PAUSE_SECONDS", 0.02)
     server.reply = lambda _: server.fails(500)
-    with pytest.raises(OutageError, match="every one of the last requests"):
+    with pytest.raises(PassingError, match="every one of the last requests"):
         Exchange(tmp_path, requests=40).run(server.url, concurrency=1, retries=2)
     assert len(server.received) == 5 + 2
 
