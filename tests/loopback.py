@@ -58,6 +58,7 @@ class Call(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # of more connections at once than fit, the kernel lets some try again after a second
     answer: Callable[[Call], None]
 
 
