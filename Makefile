@@ -42,8 +42,8 @@ lint: $(INSTALLED) ## ruff and mypy
 bench: $(INSTALLED) ## measure speed and memory (ONLY=name); figures go to var/bench/NAME.json
 	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
-faults: $(INSTALLED) ## kill whole nights 50 times at random moments and compare what they come to (KILLS=50, SEED=1)
-	$(BIN)/python -m tests.faults.kill_nights $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+faults: $(INSTALLED) ## break nights for real (kills, full disk, lost servers, …) and compare what they come to (ONLY=name, KILLS=50, SEED=1)
+	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
 install: $(INSTALLED) ## create .venv with everything, once
 

@@ -23,7 +23,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,15 @@ def night(arguments: argparse.Namespace) -> int:
 
 @dataclass
 class Airflow:
-    """A local Airflow, spoken to by its REST interface."""
+    """A local Airflow, spoken to by its REST interface.
+
+    Parameters
+    ----------
+    processes : its parts, of one that this process has started.
+    """
 
     port: int
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     token: str | None = None
 
     @property
@@ -125,6 +131,10 @@ class Airflow:
         except (OSError, ValueError):
             return False
         return all(health[part]["status"] == "healthy" for part in parts)
+
+    def has_lost_a_part(self) -> bool:
+        """Whether one of the processes has ended."""
+        return any(process.poll() is not None for process in self.processes)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call the interface as the user, and return what it answers."""
@@ -155,6 +165,11 @@ def followed(airflow: Airflow, settings: dict[str, Any]) -> int:
     told: set[tuple[str, int, str]] = set()
     try:
         while True:
+            if airflow.has_lost_a_part():
+                raise LocalAirflowError(
+                    f"A part of Airflow has ended in the middle of the night; see {FOLDER}/*.log. Start the night "
+                    "again: it gives up what was left behind, and what was trained is not trained again"
+                )
             state = airflow.call("GET", run)["state"]
             tasks = airflow.call("GET", f"{run}/taskInstances")["task_instances"]
             for task in sorted(tasks, key=lambda task: task["end_date"] or ""):
@@ -263,22 +278,21 @@ def started(python: str, settings_file: str, port: int, serves: bool) -> Iterato
     environment = {**os.environ, **airflow_environment(port), **wiring(python, settings_file)}
     environment.pop("OPENAI_API_KEY", None)  # it reaches the jobs that need it by the connection
     prepare(environment)
-    processes = []
     airflow = Airflow(port)
     try:
         STATE.write_text(json.dumps({"pid": os.getpid(), "port": port, "serves": serves}), encoding="utf-8")
         # A scheduler that goes on with a run at once finds nobody to report to before the API server is up.
         for component, parts in COMPONENTS.items():
-            processes.append(start(component, environment))
+            airflow.processes.append(start(component, environment))
             ends = time.monotonic() + SECONDS_TO_START
             while not airflow.is_healthy(parts):
-                if time.monotonic() > ends or any(process.poll() is not None for process in processes):
+                if time.monotonic() > ends or airflow.has_lost_a_part():
                     raise LocalAirflowError(f"Airflow did not start; see {FOLDER}/*.log")
                 time.sleep(0.2)
         yield airflow
     finally:
         STATE.unlink(missing_ok=True)
-        for process in reversed(processes):
+        for process in reversed(airflow.processes):
             stop(process)
 
 

@@ -43,7 +43,7 @@ def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:
 
     Raises
     ------
-    InputError : another run works on the same namespace and date.
+    PassingError : another run works on the same namespace and date.
     """
     with hold_night(Path(context.settings.paths.var), context.namespaces["model"], context.dt):
         return _run_jobs(context, data_digest)
@@ -113,7 +113,8 @@ def _fits(site: JobContext, selector: str | int, recommender: int | None) -> boo
 
 
 def _number(context: JobContext, name: str, selector: str | int) -> int | None:
+    registry = context.registry  # one that cannot be opened is not one without this version
     try:
-        return context.registry.resolve(name, selector)
+        return registry.resolve(name, selector)
     except InputError:
         return None

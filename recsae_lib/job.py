@@ -377,7 +377,7 @@ _SPARK_FAULTS: Sequence[tuple[str, str]] = (
         r"\[(?:PATH_NOT_FOUND|TABLE_OR_VIEW_NOT_FOUND|UNRESOLVED_COLUMN[^\]]*|PARSE_SYNTAX_ERROR)\][^\n]*",
         "Check the name",
     ),
-    (r"No space left on device", "Free some space under paths.var"),
+    (r"No space left on device|database or disk is full", "Free some space under paths.var"),
 )
 
 

@@ -62,12 +62,18 @@ class _Server(ThreadingHTTPServer):
     answer: Callable[[Call], None]
 
 
+def answering(answer: Callable[[Call], None], port: int = 0) -> _Server:
+    """A server that has each call answered by a function, in a thread of its connection; 0 is any free port."""
+    server = _Server(("127.0.0.1", port), Call)
+    server.answer = answer
+    return server
+
+
 class Loopback:
     """Has each call answered by a function, in a thread of its connection, until it is closed."""
 
     def __init__(self, answer: Callable[[Call], None]) -> None:
-        self._http = _Server(("127.0.0.1", 0), Call)
-        self._http.answer = answer
+        self._http = answering(answer)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
         self.address = f"http://127.0.0.1:{self._http.server_port}"

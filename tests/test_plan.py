@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import date
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from recsae_lib.audit import Retrain, plan_audit
 from recsae_lib.config import load_settings
-from recsae_lib.errors import InputError
+from recsae_lib.errors import InputError, PassingError
 from recsae_lib.job import JobContext
 from recsae_lib.spark_session import submit_options
 from tests.workspace import REPOSITORY
@@ -47,6 +48,17 @@ RECOMMENDER: dict[str, dict[str | int, int]] = {"recommender-shop": {"candidate"
 
 def test_the_first_night_trains_everything() -> None:
     assert trainings(plan(Registered({}))) == (True, True, [])
+
+
+def test_an_outage_of_mlflow_is_no_first_night(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        settings = load_settings(None, {"namespace": "shop"}, [f"paths.tracking_uri={address}"])
+        with pytest.raises(PassingError, match=f"MLflow at {address} does not answer"):
+            plan_audit(JobContext("plan", settings, DT))
 
 
 def test_a_later_night_reads_the_champion_whatever_was_refused_since() -> None:
