@@ -37,14 +37,14 @@ PLANTED_SETTINGS: dict[str, Any] = {
 }
 
 # What suits the Spark of a test, whose queries are tiny: a list of rows is one task, and what is run once is not worth
-# optimising.
+# optimising. Audit after audit fills the code cache that a JVM without optimising compiler sets aside.
 TINY_QUERIES = {
     "spark.driver.memory": "1g",
     "spark.sql.shuffle.partitions": "2",
     "spark.default.parallelism": "1",
     "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile="
-    f"{REPOSITORY / 'conf' / 'spark' / 'log4j2.properties'}",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC "
+    f"-Dlog4j2.configurationFile={REPOSITORY / 'conf' / 'spark' / 'log4j2.properties'}",
 }
 
 
