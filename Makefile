@@ -2,7 +2,7 @@
 # .venv-airflow that of Airflow.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: audit airflow nightly test test-unit lint bench faults clean help install install-airflow
+.PHONY: audit airflow nightly sql-server test test-unit lint bench faults clean help install install-airflow
 
 # Python 3.11 or 3.10; give another with PYTHON=/path/to/python.
 PYTHON ?= $(shell for candidate in python3.11 python3.10 python3 python; do \
@@ -27,6 +27,9 @@ airflow: $(INSTALLED) $(AIRFLOW_INSTALLED) ## a local Airflow with everything wi
 nightly: $(INSTALLED) $(AIRFLOW_INSTALLED) ## one audit through Airflow's scheduler (DT=YYYY-MM-DD, CONF=FILE)
 	@if [ -z "$(DT)" ]; then echo "Of which date? make nightly DT=2026-11-20" >&2; exit 2; fi
 	$(LOCAL_AIRFLOW) night --conf $(CONF) --dt $(DT)
+
+sql-server: $(INSTALLED) ## the tables for SQL clients, until Ctrl-C: jdbc:hive2://127.0.0.1:PORT/NAMESPACE (CONF=FILE, PORT=10000)
+	$(BIN)/recsae sql-server --conf $(CONF) $(if $(filter command line,$(origin PORT)),--port $(PORT))
 
 test: lint $(AIRFLOW_INSTALLED) ## lint, then every test
 	$(PYTEST)

@@ -35,7 +35,7 @@ TABLE_ROWS = 1000  # rows that `recsae sql` prints as a table; csv and json stre
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     arguments = build_parser().parse_args(argv)
-    sys.exit(guarded(lambda: arguments.action(arguments), arguments.traceback))
+    sys.exit(guarded(lambda: arguments.action(arguments), arguments.traceback, arguments.log_format))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--as-of", type=parse_date, metavar="YYYY-MM-DD", help="the tables as they were published on this date"
     )
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="json is one object a line")
+
+    server = _command(commands, "sql-server", "serve the tables to SQL clients (JDBC, ODBC) until stopped", _sql_server)
+    server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    server.add_argument("--port", type=int, default=10000, help="default: %(default)s")
+    server.epilog = (
+        "Spark's Thrift server, for clients of HiveServer2: jdbc:hive2://HOST:PORT/NAMESPACE. It asks for no password "
+        "and lets clients write: keep it where only people whom you trust reach it."
+    )
 
     concepts = _command(commands, "concepts", "show published concepts: label, terms, top items, confidence", _concepts)
     concepts.add_argument("--top", type=int, default=10, metavar="N", help="the N of highest confidence (default 10)")
@@ -216,6 +224,13 @@ def _sql(arguments: argparse.Namespace) -> None:
             print(json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=_as_json))
     else:
         _print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
+
+
+def _sql_server(arguments: argparse.Namespace) -> None:
+    from recsae_lib.sql_server import serve_tables
+
+    settings = settings_of(arguments)
+    serve_tables(Path(settings.spark.properties), settings.catalog, arguments.host, arguments.port)
 
 
 def _parameters(given: list[str]) -> dict[str, str]:

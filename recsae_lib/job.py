@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
 from recsae_lib.errors import CheckError, InputError, PassingError, StoppedError, UnfinishedError, lost_connection
-from recsae_lib.job_log import JobRecord, Outcome, Traffic
+from recsae_lib.job_log import JOB_RECORD, JobRecord, JsonLines, Outcome, Traffic
 from recsae_lib.night_lock import hold_night
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
@@ -186,6 +186,12 @@ def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = Tr
         help="date of the audit: the partition to write",
     )
     parser.add_argument("--traceback", action="store_true", help="show the whole traceback of a failure")
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="of the log on standard error; json is one object a line, with all that is known of a job when it ends",
+    )
 
 
 def add_estimate_argument(parser: argparse.ArgumentParser) -> None:
@@ -257,8 +263,8 @@ def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
             **vars(context.traffic().since(traffic)),
         )
         _write_record(context, record)
-    counts = f"{record.rows_in:,} rows in, {record.rows_out:,} out"
-    log.info("%s: done in %.1f s, %s", context.job, record.seconds, counts)
+        counts = f"{record.rows_in:,} rows in, {record.rows_out:,} out"
+        log.info("%s: %s in %.1f s, %s", context.job, outcome, record.seconds, counts, extra={JOB_RECORD: vars(record)})
     return record.seconds
 
 
@@ -321,16 +327,20 @@ def main(
     def run_job() -> float:
         return execute(JobContext(Path(file).stem, settings_of(arguments), arguments.dt, step=step), action)
 
-    sys.exit(guarded(run_job, arguments.traceback))
+    sys.exit(guarded(run_job, arguments.traceback, arguments.log_format))
 
 
-def guarded(action: Callable[[], object], show_traceback: bool = False) -> int:
+def guarded(action: Callable[[], object], show_traceback: bool = False, log_format: str = "text") -> int:
     """Run `action`; return 0, 1 (a fault of the program, or something that passes), 2 (bad input), 3 (a check
     failed), 4 (stopped by a signal) or 5 (not finished yet).
 
     What it raises becomes one line on standard error.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonLines() if log_format == "json" else logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(logging.INFO)
     try:
         action()

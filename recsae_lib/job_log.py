@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 Outcome = Literal["running", "done", "failed", "bad input", "check failed", "stopped", "unfinished"]
+JOB_RECORD = "job_record"  # attribute of the log record that tells of a job's end
 CAUSE_LENGTH = 2000  # a line that is written in one piece may not be long
 
 
@@ -88,6 +90,18 @@ class JobRecord:
             os.write(file, line)
         finally:
             os.close(file)
+
+
+class JsonLines(logging.Formatter):
+    """Log records as JSON objects: time (ISO 8601, UTC), level, message; of a job's end also all of `JobRecord`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        content = {"time": time, "level": record.levelname, "message": record.getMessage()}
+        if record.exc_info:
+            content["traceback"] = self.formatException(record.exc_info)
+        return json.dumps({**content, **getattr(record, JOB_RECORD, {})}, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,9 @@ def submit_options(properties: Path, class_archives: Path | None = None) -> dict
         raise InputError(f"There is no Spark properties file {properties}", "Set spark.properties to one")
     overrides = absolute_warehouses(properties)
     if class_archives is not None and (archive := archive_classes(properties, class_archives)) is not None:
-        overrides[JAVA_OPTIONS] = f"{_property(properties, JAVA_OPTIONS)} -XX:SharedArchiveFile={archive}".strip()
+        overrides[JAVA_OPTIONS] = f"{read_property(properties, JAVA_OPTIONS)} -XX:SharedArchiveFile={archive}".strip()
     return {
-        "master": _property(properties, "spark.master") or "local[*]",
+        "master": read_property(properties, "spark.master") or "local[*]",
         "home": str(Path.cwd()),
         "python": sys.executable,
         "properties-file": str(properties),
@@ -117,7 +117,7 @@ def archive_classes(properties: Path, folder: Path) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory() as warehouse, TemporaryDirectory(dir=folder) as beside:
             written = Path(beside).absolute() / archive.name
-            options = f"{_property(properties, JAVA_OPTIONS)} -XX:ArchiveClassesAtExit={written} -Xlog:disable"
+            options = f"{read_property(properties, JAVA_OPTIONS)} -XX:ArchiveClassesAtExit={written} -Xlog:disable"
             catalog = "spark.sql.catalog.archive"
             overrides = {
                 JAVA_OPTIONS: options.strip(),
@@ -146,7 +146,7 @@ def _unchanged(batches: Iterable[pyarrow.RecordBatch]) -> Iterable[pyarrow.Recor
     return batches
 
 
-def _property(properties: Path, key: str) -> str:
+def read_property(properties: Path, key: str) -> str:
     """Return one property of a file; empty where it has none."""
     found = re.search(rf"^\s*{re.escape(key)}[\s=:]+(.+?)\s*$", properties.read_text("utf-8"), re.M)
     return found.group(1) if found else ""

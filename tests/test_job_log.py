@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+import logging
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from recsae_lib import cli
 from recsae_lib.audit import JOBS
 from recsae_lib.config import Settings
 from recsae_lib.errors import CheckError, InputError, StoppedError, UnfinishedError
-from recsae_lib.job import JobContext, execute
+from recsae_lib.job import JobContext, execute, guarded
 from recsae_lib.job_log import JobRecord, Night, log_path, read_nights
 
 DT = date(2026, 11, 20)
@@ -43,6 +44,23 @@ def test_a_job_leaves_a_line_when_it_starts_and_one_when_it_ends(spark: SparkSes
     assert ended.bytes_in > 0
     assert ended.bytes_out > 0
     assert ended.started_at == started.started_at
+
+
+def test_the_log_is_json_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    package = logging.getLogger()
+    before, package.handlers = package.handlers, []
+    try:
+        code = guarded(lambda: execute(context_of(tmp_path), lambda _: None), log_format="json")
+    finally:
+        package.handlers = before
+    assert code == 0
+    started, ended = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert set(started) == {"time", "level", "message"}
+    assert ended["message"] == f"encode_latents: done in {ended['seconds']:.1f} s, 0 rows in, 0 out"
+    assert datetime.fromisoformat(ended["time"]) >= datetime.fromisoformat(started["time"])
+    assert {name: value for name, value in ended.items() if name not in ("time", "level", "message")} == vars(
+        records(tmp_path)[1]
+    )
 
 
 @pytest.mark.parametrize(

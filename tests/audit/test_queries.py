@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import pyspark
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
 from recsae_lib.errors import InputError
+from recsae_lib.spark_session import find_java_home
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.queries import run_query
 from recsae_lib.warehouse.store import Warehouse
@@ -38,6 +46,47 @@ def saved(workspace: Workspace, name: str, **parameters: str) -> list[dict[str, 
 
 def rows(workspace: Workspace, table: tables.Table) -> list[dict[str, Any]]:
     return [row.asDict() for row in workspace.warehouse().read_published(table).collect()]
+
+
+def test_clients_of_the_sql_server_read_the_tables(audited: Audited, tmp_path: Path) -> None:
+    workspace, _ = audited
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "recsae_lib.cli", "sql-server", "--conf", "conf/planted.yaml", "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=workspace.folder, stdout=log, stderr=log, start_new_session=True)
+    try:
+        ends = time.monotonic() + 300
+        with socket.socket() as waiting:
+            while waiting.connect_ex(("127.0.0.1", port)):
+                assert server.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < ends
+                time.sleep(0.2)
+        beeline = [
+            str(Path(pyspark.__file__).parent / "bin" / "beeline"),
+            "-u",
+            f"jdbc:hive2://127.0.0.1:{port}/planted",
+        ]
+        query = "SELECT latent_id, label, confidence FROM concepts ORDER BY latent_id"
+        answer = subprocess.run(
+            [*beeline, "-n", "reader", "--outputformat=csv2", "--silent=true", "-e", query],
+            env={**os.environ, "JAVA_HOME": str(find_java_home())},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+    header, *lines = [line for line in answer.stdout.splitlines() if "," in line and "jdbc:" not in line]
+    assert header == "latent_id,label,confidence", answer.stdout + answer.stderr
+    expected = sorted(rows(workspace, tables.CONCEPTS), key=lambda row: row["latent_id"])
+    assert [int(line.partition(",")[0]) for line in lines] == [row["latent_id"] for row in expected]
+    assert [float(line.rpartition(",")[2]) for line in lines if not line.endswith("NULL")] == [
+        row["confidence"] for row in expected if row["confidence"] is not None
+    ]
+    assert sorted(path.name for path in workspace.folder.iterdir()) == ["conf", "data", "var"]  # no Hive beside them
 
 
 def test_every_saved_query_is_tested() -> None:
