@@ -15,6 +15,7 @@ from suite import Suite
 
 ALERTS_CONNECTION = "recsae_alerts"
 SECONDS_TO_POST = 10
+CHECKS = "checks.json"
 
 log = logging.getLogger("airflow.task")
 
@@ -47,14 +48,18 @@ def failure_message(context: Context) -> str:
 
 
 def refused_by(report: Path) -> list[str]:
-    """Return the failed checks of one audit and where to look, a line each; nothing where no check has failed."""
-    checks = report / "checks.json"
-    if not checks.is_file():
+    """Return the checks that refused an audit and where to look, a line each; nothing where none did."""
+    failed = failed_checks(report, "fail")
+    return ["failed checks:", *failed, f"all checks: {report / CHECKS}"] if failed else []
+
+
+def failed_checks(report: Path, severity: str) -> list[str]:
+    """Return the violated checks of a severity (fail, warn, retrain) in the reports of one audit, a line each."""
+    if not (report / CHECKS).is_file():
         return []
-    results: list[dict[str, Any]] = json.loads(checks.read_text(encoding="utf-8"))
-    failed = [
+    results: list[dict[str, Any]] = json.loads((report / CHECKS).read_text(encoding="utf-8"))
+    return [
         f"- {result['table']}: {result['name']}: {result['violations']} violations {result['detail']}".rstrip()
         for result in results
-        if result["severity"] == "fail" and not result["passed"]
+        if result["severity"] == severity and not result["passed"]
     ]
-    return ["failed checks:", *failed, f"all checks: {checks}"] if failed else []

@@ -6,6 +6,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, Param, conf
 from pendulum import datetime
 
 from common import DEFAULT_ARGS, PARAMS, TAGS, audit
+from retraining import Retraining, drifted
 
 # [recsae] nightly_schedule in Airflow's configuration; empty for none. In UTC; each run is for the day before.
 SCHEDULE = conf.get("recsae", "nightly_schedule", fallback="0 2 * * *")
@@ -25,6 +26,8 @@ then and whenever the recommender has a new version.
   a failure need not be done again: clear the failed task.
 - **Language model**: with `interpretation.transport: batch` nothing waits on a worker: `interpret_concepts_collect`
   and `verify_concepts_collect` look every few minutes.
+- **Drift**: where fewer latents than `checks.retrain_stable_share` are stable, `drifted` lets the task `retrain_sae`
+  start the DAG of that name for the same date, which begins when this run has ended.
 - **Published**: the asset `recsae/<namespace>/concepts`, with `dt` and `namespace` in its extra.
 """
 
@@ -50,4 +53,4 @@ with DAG(
     doc_md=DOC,
 ):
     compare, publish = audit("{{ params.retrain }}")
-    compare >> publish
+    compare >> publish >> drifted() >> Retraining(task_id="retrain_sae", trigger_dag_id="retrain_sae")

@@ -15,8 +15,9 @@ reads. `publish_audit` decides: if no check of severity `fail` is violated (`che
 latents, what reconstruction keeps of NDCG@10, the consistency of all tables), the candidate becomes `champion` and its
 tables are published; else the champion and the last good audit stay, and the run fails with the checks that say why.
 
-Started by hand or by another DAG; the date is the parameter `dt`, else the day of its logical date. With
-`sae.start=champion` in `set` the new SAE goes on from the champion's weights, so that latent ids keep their meaning.
+Started by `nightly_audit` when concepts have drifted, by hand, or by a DAG of yours; the date is the parameter `dt`,
+else the day of its logical date. With `sae.start=champion` in `set`, as `nightly_audit` gives it, the new SAE goes on
+from the champion's weights, so that latent ids keep their meaning.
 Waits for an audit that is under way, as `nightly_audit` does.
 """
 

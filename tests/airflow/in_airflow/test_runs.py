@@ -137,6 +137,7 @@ def test_a_run_by_hand_for_a_date_publishes_and_the_asset_starts_the_reader_for_
     states = {name: task["state"] for name, task in local.tasks(run).items()}
     assert run["state"] == "success", states
     assert {states.pop("train_recommender"), states.pop("verify_concepts_collect")} == {"skipped"}  # as planned
+    assert states.pop("retrain_sae") == "skipped"  # nothing has drifted
     assert set(states.values()) == {"success"}
 
     words = [call["words"] for call in local.suite.calls()]
@@ -206,6 +207,24 @@ def test_a_refused_audit_fails_at_once_tells_its_checks_and_emits_nothing(local:
     assert "- audit_metrics: FVU: 1 violations 0.2" in log
     assert f"all checks: {report}/checks.json" in log
     assert local.call("GET", "assets/events")["total_entries"] == before
+
+
+def test_concepts_that_drifted_start_a_retraining_for_the_same_date(local: Local) -> None:
+    report = local.suite.home / "var" / "reports" / "shop__blocks_0"
+    report.mkdir(parents=True)
+    asking = {**CHECK, "name": "stable_share", "severity": "retrain"}
+    (report / "checks.json").write_text(json.dumps([asking]), encoding="utf-8")
+    try:
+        run = local.trigger(dt=GOOD_DATE, set=["seed=7"])
+    finally:
+        (report / "checks.json").unlink()
+    assert run["state"] == "success"
+    assert local.tasks(run)["retrain_sae"]["state"] == "success"
+    (retraining,) = local.ended("retrain_sae", "operator_triggered")
+    assert retraining["state"] == "success"
+    assert local.dt(retraining) == GOOD_DATE
+    assert retraining["conf"] == {"dt": GOOD_DATE, "conf": None, "set": ["seed=7", "sae.start=champion"]}
+    assert run["end_date"] < local.tasks(retraining)["ingest_dataset"]["start_date"]
 
 
 def test_the_runs_of_a_backfill_are_for_their_own_dates_and_take_turns(local: Local) -> None:

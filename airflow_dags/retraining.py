@@ -1,0 +1,46 @@
+"""What a night does when its concepts have drifted away from those of before: it starts `retrain_sae`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import Context, task
+
+from failures import failed_checks
+from suite import Suite
+
+WARM_START = "sae.start=champion"  # latent ids keep their meaning
+
+log = logging.getLogger("airflow.task")
+
+
+@task.short_circuit(task_id="drifted")
+def drifted(**context: Any) -> bool:
+    """Whether a check of severity `retrain` is violated in the audit that was published; what follows is skipped if
+    none is.
+    """
+    home, plan = Path(Suite.of_connection().home), context["ti"].xcom_pull(task_ids="plan")
+    asking = [line for report in plan["reports"] for line in failed_checks(home / report, "retrain")]
+    for line in asking:
+        log.info("asks for retraining: %s", line)
+    return bool(asking)
+
+
+class Retraining(TriggerDagRunOperator):
+    """Start `retrain_sae` for the date and the settings of this run, from the champion's weights unless the settings
+    say where to start. It waits until this run has ended.
+    """
+
+    def execute(self, context: Context) -> Any:
+        """Start the run."""
+        params = context["params"]
+        says_start = any(setting.startswith("sae.start=") for setting in params["set"])
+        self.conf = {
+            "dt": context["ti"].xcom_pull(task_ids="begin")["dt"],
+            "conf": params["conf"],
+            "set": params["set"] if says_start else [*params["set"], WARM_START],
+        }
+        return super().execute(context)
