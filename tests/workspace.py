@@ -29,6 +29,7 @@ DT = date(2026, 11, 20)
 
 PLANTED_SETTINGS: dict[str, Any] = {
     "namespace": "planted",
+    "spark": {"properties": "conf/tiny.conf"},
     "device": "cpu",
     "dataset": {"format": "csv", "interactions": "data/interactions.csv", "items": "data/items.csv"},
     "recommender": {"dimension": 16, "sasrec": {"inner_dimension": 16, "dropout": 0.1, "epochs": 30}},
@@ -139,6 +140,9 @@ def open_workspace(spark: SparkSession, folder: Path, catalog: str) -> Workspace
     (folder / "conf").mkdir()
     for part in ("base.yaml", "spark", "prompts"):
         (folder / "conf" / part).symlink_to(REPOSITORY / "conf" / part)
+    shipped = (REPOSITORY / "conf" / "spark" / "local.conf").read_text(encoding="utf-8")
+    tiny = "".join(f"{name} {value}\n" for name, value in TINY_QUERIES.items())
+    (folder / "conf" / "tiny.conf").write_text(f"{shipped}{tiny}", encoding="utf-8")
     write_mlflow_database(folder / "var" / "mlflow" / "mlflow.db")
     (folder / "conf" / "planted.yaml").write_text(yaml.safe_dump(PLANTED_SETTINGS), encoding="utf-8")
     spark.conf.set(f"spark.sql.catalog.{catalog}", "org.apache.iceberg.spark.SparkCatalog")

@@ -16,12 +16,11 @@ from recsae_lib.config import load_settings
 from recsae_lib.job import BASE_SETTINGS, execute
 from recsae_lib.run_record import RunRecord
 from recsae_lib.warehouse import tables
-from tests.workspace import DT, REPOSITORY, TINY_QUERIES, Workspace, different_tables, open_workspace
+from tests.workspace import DT, Workspace, different_tables, open_workspace
 
 pytestmark = pytest.mark.integration
 
-PROPERTIES = "conf/tiny.conf"
-ARGUMENTS = ("--conf", "conf/planted.yaml", "--dt", DT.isoformat(), "--set", f"spark.properties={PROPERTIES}")
+ARGUMENTS = ("--conf", "conf/planted.yaml", "--dt", DT.isoformat())
 
 # What a job writes first, as (folder, pattern): the sign that it is half-way.
 FIRST_WRITES = {
@@ -84,13 +83,8 @@ def test_jobs_killed_half_way_leave_nothing_that_changes_the_tables(
 ) -> None:
     assert set(FIRST_WRITES) == set(JOBS)
     killed = open_workspace(spark, tmp_path / "killed", "killed")
-    shipped = (REPOSITORY / "conf" / "spark" / "local.conf").read_text(encoding="utf-8")
-    tiny = "".join(f"{name} {value}\n" for name, value in TINY_QUERIES.items())
-    (killed.folder / PROPERTIES).write_text(f"{shipped}{tiny}", encoding="utf-8")
     monkeypatch.chdir(killed.folder)
-    record = RunRecord.open(
-        load_settings(BASE_SETTINGS, Path("conf/planted.yaml"), [f"spark.properties={PROPERTIES}"]), DT
-    )
+    record = RunRecord.open(load_settings(BASE_SETTINGS, Path("conf/planted.yaml"), []), DT)
     for job in JOBS:
         # The last one within an audit, which the jobs before it have been done for.
         log = kill_within(killed, job, *(["audit"] if job == JOBS[-1] else ["run", job]))

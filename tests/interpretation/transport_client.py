@@ -14,12 +14,13 @@ from typing import Any
 import certifi
 
 from recsae_lib.config import InterpretationSettings
-from recsae_lib.errors import InputError, UnfinishedError
+from recsae_lib.errors import InputError, PassingError, UnfinishedError
 from recsae_lib.interpretation import llm_server
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.transports import collect, submit
 
 KILLED = 137
+GIVEN_UP = 75  # not 1, with which Python ends at an error of its own
 
 # Every client reads the certificates of all authorities, which takes longer than a whole step; plain HTTP needs none.
 _ONE_AUTHORITY = Path(tempfile.gettempdir()) / f"recsae_tests_authority_{os.getpid()}.pem"
@@ -50,7 +51,7 @@ class MortalLedger(Ledger):
 def run_step(
     step: str, wait: bool, folder: Path, run: str, settings: dict[str, Any], commits_left: int | None, before: bool
 ) -> None:
-    """Exit with 0 (done), 2 (bad input, or a server given up), 5 (not finished) or `KILLED`."""
+    """Exit with 0 (done), 2 (bad input), 5 (not finished), `GIVEN_UP` (a server) or `KILLED`."""
     os.environ["NO_PROXY"] = "127.0.0.1"
     llm_server.FIRST_PAUSE_SECONDS = 0.01
     MortalLedger.commits_left, MortalLedger.before = commits_left, before
@@ -67,6 +68,9 @@ def run_step(
     except InputError as error:
         print(error, file=sys.stderr)
         os._exit(2)
+    except PassingError as error:
+        print(error, file=sys.stderr)
+        os._exit(GIVEN_UP)
     except UnfinishedError:
         os._exit(5)
     os._exit(0)
