@@ -18,7 +18,7 @@ from tests.faults.nights import FaultError, Nights, Run
 from tests.workspace import REPOSITORY, Workspace
 
 EXECUTORS, EXECUTOR_MIB = 2, 1024
-SECONDS_BETWEEN_KILLS = (6.0, 18.0)
+SECONDS_BETWEEN_KILLS = (15.0, 40.0)
 MOST_STARTS = 6
 EXECUTOR = "CoarseGrainedExecutorBackend"
 
