@@ -19,7 +19,7 @@ from recsae_lib.spark_session import open_session
 from tests.faults.nights import Nights
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
-NAMES = ("lost_servers", "full_disk", "lost_executors", "kill_nights")
+NAMES = ("lost_servers", "full_disk", "kill_nights")
 
 
 def main() -> int:
