@@ -114,7 +114,6 @@ def started(command: list[str], folder: Path, health: str | None = None) -> subp
 
 def stop(server: subprocess.Popen[bytes]) -> None:
     """Kill a server with its workers."""
-
     os.killpg(server.pid, signal.SIGKILL)
     server.wait()
 
@@ -129,7 +128,6 @@ def wait_until(reached: Callable[[], bool], run: Run) -> None:
 
 def free_port() -> int:
     """A port that nobody listens on."""
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
