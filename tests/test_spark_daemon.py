@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 
 import pyarrow as pa
+import pytest
+from pyspark import daemon
 from pyspark.sql import SparkSession
+
+from recsae_lib.spark_daemon import set_modules_apart
 
 
 def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -30,3 +37,16 @@ def test_a_worker_reads_no_zip_directory_before_a_task_and_has_its_modules_set_a
     assert worker["zips"] > 0
     assert worker["read_again"] == 0
     assert worker["frozen"] > 50_000  # objects of numpy, pandas and pyarrow
+
+
+def test_what_a_task_has_imported_is_set_apart_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "gc", gc)
+    set_modules_apart()
+    before = gc.get_freeze_count()
+    daemon.gc.collect()
+    assert gc.get_freeze_count() == before
+    monkeypatch.setitem(sys.modules, "imported_by_a_task", ModuleType("imported_by_a_task"))
+    daemon.gc.collect()
+    after = gc.get_freeze_count()
+    gc.unfreeze()
+    assert after > before

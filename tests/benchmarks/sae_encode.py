@@ -24,7 +24,8 @@ from tests.benchmarks.synthetic import write_representations
 
 ROWS, DIMENSION, NUM_LATENTS, K, THREADS = 2_000_000, 64, 1024, 16, 2
 KERNEL_ROWS, KERNEL_LATENTS = 65_536, (1024, 4096)
-REPETITIONS = 5
+REPETITIONS, SPARK_REPETITIONS = 5, 9
+WARMING_RUNS = 4  # after which a JVM has compiled what a commit takes
 REPEATING = ["user_id", "latent_ids.list.element"]  # columns of which Parquet keeps a dictionary, as in the table
 CONDITIONS = (
     f"kernel: {KERNEL_ROWS:,} rows, d={DIMENSION}, k={K}, one thread, against torch linear + relu + topk; Spark: "
@@ -94,13 +95,14 @@ def spark_against_bare(work: Path) -> list[Figure]:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(bare_file, sorted(representations.glob("*.parquet"))))
 
-    ours()
+    for _ in range(WARMING_RUNS):
+        ours()
     bare()
     with Usage() as usage:
         ours()
     with Usage() as bare_usage:
         bare()
-    seconds = medians(interleaved_seconds({"spark": ours, "bare": bare}, REPETITIONS))
+    seconds = medians(interleaved_seconds({"spark": ours, "bare": bare}, SPARK_REPETITIONS))
     spark.stop()
     speed, peer = ROWS / seconds["spark"], ROWS / seconds["bare"]
     cpu, bare_cpu = usage.cpu_seconds, bare_usage.cpu_seconds
