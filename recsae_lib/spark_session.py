@@ -147,9 +147,9 @@ def _unchanged(batches: Iterable[pyarrow.RecordBatch]) -> Iterable[pyarrow.Recor
 
 
 def read_property(properties: Path, key: str) -> str:
-    """Return one property of a file; empty where it has none."""
-    found = re.search(rf"^\s*{re.escape(key)}[\s=:]+(.+?)\s*$", properties.read_text("utf-8"), re.M)
-    return found.group(1) if found else ""
+    """Return one property of a file, the last of several as Java does; empty where it has none."""
+    found = re.findall(rf"^\s*{re.escape(key)}[\s=:]+(.+?)\s*$", properties.read_text("utf-8"), re.M)
+    return str(found[-1]) if found else ""
 
 
 def find_java_home() -> Path:
