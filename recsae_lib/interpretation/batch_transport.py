@@ -33,7 +33,14 @@ from recsae_lib.config import OpenaiSettings
 from recsae_lib.interpretation.answers import one_line
 from recsae_lib.interpretation.batch_files import JsonObject, encode_line, estimate_prompt_tokens, succeeded
 from recsae_lib.interpretation.ledger import ROWS_AT_ONCE, Ledger, Shard
-from recsae_lib.interpretation.llm_server import CALL_ERRORS, Budget, client_options, failure_of, growing_pause
+from recsae_lib.interpretation.llm_server import (
+    CALL_ERRORS,
+    Budget,
+    client_options,
+    failure_of,
+    growing_pause,
+    may_pass,
+)
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # that the Batch API takes in one file
 SHARD_KEY = "recsae_shard"  # in the metadata of a batch
@@ -265,5 +272,4 @@ def _may_go_again(answer: JsonObject) -> bool:
         return False
     if answer.get("error"):
         return True  # batch_expired, or an error of the server without a response
-    status: int = answer["response"]["status_code"]
-    return status in (408, 409, 429) or status >= 500
+    return may_pass(f"http_{answer['response']['status_code']}")

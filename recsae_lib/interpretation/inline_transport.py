@@ -36,6 +36,7 @@ from recsae_lib.interpretation.llm_server import (
 )
 
 FEWEST_FAILURES = 5  # in a row, before the circuit breaker opens
+GATHERING_SECONDS = 0.02  # that a commit waits for more answers: one of a few costs as much as one of many
 
 # Building headers is a good part of what a call costs, and a server needs none of these.
 _HEADERS: dict[str, str | Omit] = {
@@ -293,6 +294,8 @@ class _Landing:
     async def _write(self) -> None:
         try:
             while self._waiting:
+                if len(self._waiting) < self._most_waiting // 2:
+                    await asyncio.sleep(GATHERING_SECONDS)
                 together, self._waiting = self._waiting, []
                 await asyncio.to_thread(self._ledger.land, together)
                 self._on_their_way -= len(together)

@@ -34,7 +34,6 @@ _REFUSALS = {
     404: "Check interpretation.openai.base_url and interpretation.openai.model; a server without the Batch API needs "
     "interpretation.transport=inline",
 }
-_PASSING = re.compile(r"(connection|timeout|http_(408|409|429|5\d\d)): ")  # failures that may be others later
 _NO_CREDIT = "Add credit to the account of the key in the environment variable {variable}"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -99,8 +98,16 @@ class Failure:
         return InputError(f"The server at {server} refuses model {settings.model} with {code}: {self.message}", remedy)
 
 
+def may_pass(code: str) -> bool:
+    """Whether a failure of this code may be none later."""
+    kind, _, status = code.partition("_")
+    if kind == "http" and status.isdigit():
+        return int(status) in (408, 409, 429) or int(status) >= 500
+    return code in ("connection", "timeout")
+
+
 def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
-    """Say what an error of the client means (408, 409, 429 and 5xx pass, as do lost connections)."""
+    """Say what an error of the client means."""
     if isinstance(error, APITimeoutError | httpx2.TimeoutException | asyncio.TimeoutError):
         return Failure("timeout", f"no answer within {settings.timeout_seconds:g} seconds", passing=True)
     if isinstance(error, APIConnectionError | httpx2.HTTPError | aiohttp.ClientError):
@@ -111,13 +118,14 @@ def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
     if wait is None and error.status_code == 429:
         wait = used_up_seconds(error.response.headers, 1) or None
     remedy = _NO_CREDIT if error.code == "insufficient_quota" else _REFUSALS.get(error.status_code)
-    may_pass = remedy is None and (error.status_code in (408, 409, 429) or error.status_code >= 500)
+    code = f"http_{error.status_code}"
+    passing = remedy is None and may_pass(code)
     if remedy is None and wait is not None and wait > LONGEST_WAIT_SECONDS:
         remedy = f"Run again in {wait:.0f} seconds, as the server asks: answers that have landed are kept"
     return Failure(
-        code=f"http_{error.status_code}",
+        code=code,
         message=one_line(error.message),
-        passing=may_pass,
+        passing=passing,
         wait_seconds=wait,
         remedy=remedy and remedy.format(variable=settings.api_key_variable),
     )
@@ -212,7 +220,7 @@ def refuse_if_nothing_succeeded(ledger: Ledger, settings: OpenaiSettings) -> Non
     done, total = ledger.progress()
     if total and done == total and not ledger.count("answered"):
         last = ledger.last_failure()
-        raise (PassingError if _PASSING.match(last) else InputError)(
+        raise (PassingError if may_pass(last.partition(":")[0]) else InputError)(
             f"The server at {settings.base_url or OPENAI_URL} failed all {total:,} requests, the last with {last}",
             "Check that the server at interpretation.openai.base_url serves interpretation.openai.model, then run "
             "again: what failed is asked again",
