@@ -1,0 +1,86 @@
+"""Settings of the raw data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from recsae_lib.config.section import PositiveInt, Section
+
+
+class ColumnMapping(Section):
+    user_id: str = Field("user_id", description="Column that holds the user id.")
+    item_id: str = Field("item_id", description="Column that holds the item id.")
+    weight: str | None = Field(None, description="Column that holds the weight (a rating, a count); 1.0 where unset.")
+    ts: str | None = Field(
+        "ts",
+        description="Column that holds the time: a timestamp, ISO 8601 text, or Unix time in s, ms, µs or ns, told by "
+        "its size. Where unset, a user's items are in the order of the lines, or of item_id where there are none.",
+    )
+    title: str | None = Field("title", description="Column of the item table that holds the title.")
+    text: str | None = Field(None, description="Column of the item table that holds free text; the title where unset.")
+    features: str | None = Field(
+        "features", description="Column of the item table that holds the item features: an array, or text to split."
+    )
+
+
+class FilterSettings(Section):
+    minimum_weight: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None, description="Keep interactions of at least this weight (4 of 5 stars, say, is what counts as positive)."
+    )
+    latest: PositiveInt | None = Field(
+        None, description="Then keep so many interactions of each user, the latest by ts, source_order and item_id."
+    )
+    core: PositiveInt = Field(
+        1,
+        description="Then keep the k-core: every user has at least k different items left, every item k different "
+        "users. Items without any interaction left leave the catalogue too, if this is above 1.",
+    )
+
+
+class DatasetSettings(Section):
+    format: Literal[
+        "movielens_100k_embedded",
+        "movielens_100k",
+        "movielens_1m",
+        "movielens_10m",
+        "movielens_csv",
+        "lastfm_2k",
+        "amazon_2014",
+        "amazon_2018",
+        "amazon_2023",
+        "yelp",
+        "recbole",
+        "parquet",
+        "csv",
+        "table",
+    ] = Field(
+        "movielens_100k_embedded",
+        description="Raw format: MovieLens-100K out of the recbole package, a release of MovieLens, Last.fm, Amazon or "
+        "Yelp (`recsae datasets` lists them), RecBole atomic files, or your own Parquet, CSV or Spark tables.",
+    )
+    path: str | None = Field(
+        None, description="Folder of the raw files; not read by movielens_100k_embedded, parquet, csv and table."
+    )
+    interactions: str | None = Field(
+        None, description="File, folder or Spark table of interactions (parquet, csv and table formats)."
+    )
+    items: str | None = Field(None, description="File, folder or Spark table of items (parquet, csv, table formats).")
+    columns: ColumnMapping = Field(
+        default_factory=ColumnMapping, description="Names of your columns (parquet, csv, table)."
+    )
+    feature_separator: Annotated[str, Field(min_length=1, max_length=3)] = Field(
+        "|", description="What separates item features where a column holds them as one text (csv, parquet, table)."
+    )
+    filters: FilterSettings = Field(
+        default_factory=FilterSettings, description="Which of the interactions are kept, in this order."
+    )
+
+    @model_validator(mode="after")
+    def _sources_named(self) -> DatasetSettings:
+        if self.format in ("parquet", "csv", "table") and not (self.interactions and self.items):
+            raise ValueError(f"format {self.format} needs dataset.interactions and dataset.items")
+        if self.format not in ("movielens_100k_embedded", "parquet", "csv", "table") and not self.path:
+            raise ValueError(f"format {self.format} needs dataset.path, the folder of the raw files")
+        return self
