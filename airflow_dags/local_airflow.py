@@ -4,7 +4,8 @@
     .venv-airflow/bin/python airflow_dags/local_airflow.py night --conf conf/local.yaml --dt 2026-11-20
 
 `serve` runs until it is interrupted. `night` runs one audit through the scheduler, of a `serve` that is under way or
-else of its own, and ends with 0 if it was published, with 1 if not. What is set here is what a production Airflow gets
+else of its own, and ends with 0 if it was published, with 1 if not; where its concepts have drifted and Airflow is its
+own, it waits for the retraining that this starts as well. What is set here is what a production Airflow gets
 from its administrator: the connections recsae_spark and recsae_llm, the Variable recsae_conf, and the three pools.
 """
 
@@ -98,10 +99,27 @@ def night(arguments: argparse.Namespace) -> int:
     settings = {"dt": arguments.dt.isoformat(), "conf": arguments.conf, "set": arguments.set}
     found = running()
     if found is not None:
-        return followed(found, settings)
+        return one_night(found, settings, ends_with_it=False)
     with started(arguments.python, arguments.conf, free_port(), serves=False) as airflow:
         give_up_what_was_left(airflow)
-        return followed(airflow, settings)
+        return one_night(airflow, settings, ends_with_it=True)
+
+
+def one_night(airflow: Airflow, settings: dict[str, Any], ends_with_it: bool) -> int:
+    """Start a run of nightly_audit, follow it, and return the exit code.
+
+    Parameters
+    ----------
+    settings : of the run: dt, conf, set.
+    ends_with_it : whether Airflow is to stop afterwards, so that what the run starts has to be followed too.
+    """
+    run_id = f"night_{settings['dt']}_{datetime.now():%Y%m%dT%H%M%S}"
+    wait_for_dag(airflow)
+    airflow.call("POST", "dags/nightly_audit/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": settings})
+    state = followed(airflow, "nightly_audit", run_id)
+    if ends_with_it and (retraining := retraining_of(airflow, run_id)) is not None:
+        followed(airflow, "retrain_sae", retraining)
+    return 0 if state == "success" else 1
 
 
 @dataclass
@@ -155,13 +173,10 @@ class Airflow:
             return json.load(answer)
 
 
-def followed(airflow: Airflow, settings: dict[str, Any]) -> int:
-    """Start a run of nightly_audit, tell of its tasks as they end, and return 0 if it succeeded."""
-    run_id = f"night_{settings['dt']}_{datetime.now():%Y%m%dT%H%M%S}"
-    run = "dags/nightly_audit/dagRuns/" + run_id
-    wait_for_dag(airflow)
-    airflow.call("POST", "dags/nightly_audit/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": settings})
-    print(f"night of {settings['dt']}: run {run_id} at {airflow.address}/dags/nightly_audit/runs/{run_id}", flush=True)
+def followed(airflow: Airflow, dag_id: str, run_id: str) -> str:
+    """Tell of the tasks of a run as they end, then of the whole, and return its state."""
+    run = f"dags/{dag_id}/dagRuns/{run_id}"
+    print(f"{dag_id}: run {run_id} at {airflow.address}/dags/{dag_id}/runs/{run_id}", flush=True)
     told: set[tuple[str, int, str]] = set()
     try:
         while True:
@@ -183,12 +198,23 @@ def followed(airflow: Airflow, settings: dict[str, Any]) -> int:
     except KeyboardInterrupt:
         stop_run(airflow, run)
         raise
-    print(summary(airflow.call("GET", run), tasks, run_id))
+    print(summary(airflow.call("GET", run), tasks), flush=True)
     for task in tasks:
         if task["state"] == "failed":
-            lines = log_lines(run_id, task["task_id"])
+            lines = log_lines(task)
             print(f"\n{task['task_id']} failed:\n" + "\n".join(f"  {line}" for line in lines[-LINES_OF_A_FAILURE:]))
-    return 0 if state == "success" else 1
+    return str(state)
+
+
+def retraining_of(airflow: Airflow, run_id: str) -> str | None:
+    """Return the run of retrain_sae that a night has started; None where it has started none."""
+    entry = f"dags/nightly_audit/dagRuns/{run_id}/taskInstances/retrain_sae/xcomEntries/trigger_run_id"
+    try:
+        return str(airflow.call("GET", entry)["value"])
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return None
+        raise
 
 
 def give_up_what_was_left(airflow: Airflow) -> None:
@@ -210,21 +236,23 @@ def stop_run(airflow: Airflow, run: str) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
-def summary(run: dict[str, Any], tasks: list[dict[str, Any]], run_id: str) -> str:
-    """Say how long the night took, and how much of it was its jobs' own work, by their own account."""
+def summary(run: dict[str, Any], tasks: list[dict[str, Any]]) -> str:
+    """Say how long the run took, and how much of it was its jobs' own work, by their own account."""
     seconds = (datetime.fromisoformat(run["end_date"]) - datetime.fromisoformat(run["start_date"])).total_seconds()
     work = 0.0
     for task in tasks:
-        for line in log_lines(run_id, task["task_id"]):
+        for line in log_lines(task):
             if done := re.search(r"\b\w+: done in ([\d.]+) s", line):
                 work += float(done.group(1))
     overhead = f", {seconds / work - 1:+.0%}" if work else ""
-    return f"night: {run['state']}, {seconds:.1f} s; its jobs' own work: {work:.1f} s{overhead}"
+    return f"{run['dag_id']}: {run['state']}, {seconds:.1f} s; its jobs' own work: {work:.1f} s{overhead}"
 
 
-def log_lines(run_id: str, task_id: str) -> list[str]:
+def log_lines(task: dict[str, Any]) -> list[str]:
     """What a task logged, in all its tries."""
-    folder = FOLDER / "logs" / "dag_id=nightly_audit" / f"run_id={run_id}" / f"task_id={task_id}"
+    folder = (
+        FOLDER / "logs" / f"dag_id={task['dag_id']}" / f"run_id={task['dag_run_id']}" / f"task_id={task['task_id']}"
+    )
     lines = []
     for attempt in sorted(folder.glob("attempt=*.log")):
         for line in attempt.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -37,6 +37,6 @@ def test_a_night_publishes_the_tables_of_an_audit(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "night: success" in done.stdout
+    assert "nightly_audit: success" in done.stdout
     assert different_tables(workspace.published(), audited[0].published()) == []
     assert workspace.rows(tables.AUDITS)[0][3] == "published"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from tests.airflow.in_airflow.stand_in import DAGS, StandIn
 sys.path.insert(0, str(DAGS))  # as Airflow does with the folder of the DAGs
 # Airflow reads where its files are when it is imported, and makes them there; they are not the user's.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "false"
 
 

@@ -210,18 +210,23 @@ def test_a_refused_audit_fails_at_once_tells_its_checks_and_emits_nothing(local:
     assert local.call("GET", "assets/events")["total_entries"] == before
 
 
-def test_concepts_that_drifted_start_a_retraining_for_the_same_date(local: Local) -> None:
+def test_concepts_that_drifted_start_a_retraining_for_the_same_date_which_a_night_waits_for(
+    local: Local, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = local.suite.home / "var" / "reports" / "shop__blocks_0"
     report.mkdir(parents=True)
     asking = {**CHECK, "name": "stable_share", "severity": "retrain"}
     (report / "checks.json").write_text(json.dumps([asking]), encoding="utf-8")
     try:
-        run = local.trigger(dt=GOOD_DATE, set=["seed=7"])
+        night = {"dt": GOOD_DATE, "conf": None, "set": ["seed=7"]}
+        assert local_airflow.one_night(local.airflow, night, ends_with_it=True) == 0
     finally:
         (report / "checks.json").unlink()
-    assert run["state"] == "success"
+    run = local.runs("nightly_audit", "manual")[-1]
     assert local.tasks(run)["retrain_sae"]["state"] == "success"
-    (retraining,) = local.ended("retrain_sae", "operator_triggered")
+    (retraining,) = local.runs("retrain_sae", "operator_triggered")
+    told = capsys.readouterr().out
+    assert told.index("nightly_audit: success") < told.index("retrain_sae: success")
     assert retraining["state"] == "success"
     assert local.dt(retraining) == GOOD_DATE
     assert retraining["conf"] == {"dt": GOOD_DATE, "conf": None, "set": ["seed=7", "sae.start=champion"]}
