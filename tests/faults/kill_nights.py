@@ -1,7 +1,7 @@
 """Whole nights killed at random moments.
 
-Each night is a process that SIGKILL ends, with its JVM and Python workers, at a moment drawn by the seed; started again
-after five of them, it must come to the rows of the undisturbed night, and to one published audit.
+Each night is a process that SIGKILL ends, with its JVM and Python workers, at moments drawn by the seed; started again
+after ten of them, it must come to the rows of the undisturbed night, and to one published audit.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import subprocess
 from tests.faults.nights import Nights, Run
 from tests.workspace import Workspace
 
-KILLS_A_NIGHT = 5
+KILLS_A_NIGHT = 10  # each start goes on from the jobs that are done, so that kills reach all of them
 EARLIEST = 4.0  # seconds after the start; before that there is no Spark yet
 
 
 def inject(nights: Nights) -> list[str]:
     draw = random.Random(nights.seed)
-    seconds = nights.undisturbed[1]
+    latest = nights.undisturbed[1] / 2
     kills, wrong = 0, []
     while kills < nights.kills:
         night = nights.night("killed")
         for _ in range(min(KILLS_A_NIGHT, nights.kills - kills)):
             kills += 1
-            print(f"kill {kills}: {kill(night, draw.uniform(EARLIEST, seconds))}", flush=True)
+            print(f"kill {kills}: {kill(night, draw.uniform(EARLIEST, latest))}", flush=True)
         Run(night).finish()
         differing = nights.differences(night)
         print(f"after kill {kills}: {', '.join(differing) or 'the same tables'}", flush=True)
