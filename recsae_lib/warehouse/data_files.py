@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ Part = TypeVar("Part")
 BatchesOf = Callable[[Part], Iterable[pa.RecordBatch]]
 
 COMPRESSION = "zstd"  # as Iceberg's own writer
+FOOTERS_AT_ONCE = 16  # an object store answers many requests at once, each slowly
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,15 @@ def commit_data_files(
     api, parquet = jvm.org.apache.iceberg, jvm.org.apache.iceberg.parquet.ParquetUtil
     overwrite = iceberg.newOverwrite().overwriteByRowFilter(api.expressions.Expressions.equal(column, value))
     metrics_config = api.MetricsConfig.forTable(iceberg)
-    for written in files:
+
+    def described(written: WrittenFile) -> Any:
         file = iceberg.io().newInputFile(written.location)
-        overwrite = overwrite.addFile(
-            api.DataFiles.builder(iceberg.spec())
-            .withInputFile(file)
-            .withFormat("parquet")
-            .withPartitionPath(partition)
-            .withMetrics(parquet.fileMetrics(file, metrics_config))
-            .build()
-        )
+        builder = api.DataFiles.builder(iceberg.spec()).withInputFile(file).withFormat("parquet")
+        return builder.withPartitionPath(partition).withMetrics(parquet.fileMetrics(file, metrics_config)).build()
+
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        for data_file in pool.map(described, files):
+            overwrite = overwrite.addFile(data_file)
     overwrite.toBranch(reference).commit()
 
 
