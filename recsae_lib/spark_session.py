@@ -20,6 +20,7 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
+from recsae_lib.jvm_names import remember_names
 
 SUPPORTED_JAVA = (11, 17)
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
@@ -52,6 +53,7 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
         os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
     session = SparkSession.builder.appName(application).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    remember_names(session.sparkContext._jvm)
     return session
 
 
