@@ -1,8 +1,8 @@
 """Classes and static methods of the JVM, asked for by name once.
 
 PySpark names a function such as ``functions.col`` anew for each call of it, and for each name the JVM looks through all
-jars on its path, several times: packages are tried one after another. Of a job with small data from a cold start that was
-a quarter of the time.
+jars on its path, several times: packages are tried one after another. Of a job with small data that was a quarter of
+the time from a cold start.
 """
 
 from __future__ import annotations
