@@ -59,6 +59,13 @@ def test_relative_warehouse_folders_become_absolute_and_others_stay(
     }
 
 
+def test_of_a_property_that_is_given_twice_the_last_one_holds_as_in_java(tmp_path: Path) -> None:
+    properties = tmp_path / "spark.conf"
+    properties.write_text("spark.master local[2]\nspark.other x\nspark.master   local[4]\n", encoding="utf-8")
+    assert spark_session.read_property(properties, "spark.master") == "local[4]"
+    assert spark_session.read_property(properties, "spark.none") == ""
+
+
 @pytest.mark.integration
 def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "recsae_lib.cli", "spark", "--class-archives", str(tmp_path)]
