@@ -52,47 +52,51 @@ def keep_top(
     maxima[:padded] = 0.0
     found = np.empty(groups + 1, dtype=np.int32)
     ranks = np.empty(SHORT_RUN, dtype=np.int32)
+    ordered = np.empty(LONGEST_RANKING, dtype=np.float32)
+    ordered_ids = np.empty(LONGEST_RANKING, dtype=np.int32)
     bound = np.float32(0.0)
     for row in range(rows):
         given, kept, kept_ids = products[row], activations[row], latent_ids[row]
         for group in range(groups):
             maxima[group] = 0.0
-        for member in range(members):
-            part, of_part = (
-                given[member * groups : (member + 1) * groups],
-                bias[member * groups : (member + 1) * groups],
-            )
+        for member in range(0, members, 2):
+            one, other = member * groups, min(member + 1, members - 1) * groups  # the last of an odd number twice
+            of_one, bias_of_one = given[one : one + groups], bias[one : one + groups]
+            of_other, bias_of_other = given[other : other + groups], bias[other : other + groups]
             for group in range(groups):
-                value = part[group] + of_part[group]
+                value = of_one[group] + bias_of_one[group]
+                second = of_other[group] + bias_of_other[group]
+                value = value if value > second else second
                 maxima[group] = value if value > maxima[group] else maxima[group]
         floor = kept[k - 1]
         if floor <= 0.0:  # else the k of earlier parts are a bound that few of this one reach
             floor = bound = _bound(maxima, padded, k, bound)
         floor = max(floor, lowest)
-        count = 0
+        count = np.uint64(0)
         while count < k and kept[count] > 0.0:
             values[count], ids[count] = kept[count], kept_ids[count]
-            count += 1
+            count += np.uint64(1)
         before = count
-        reaching = 0
-        for group in range(groups):  # without a branch that nobody can predict
+        # Without a branch, which nobody can predict, and with indices that numba need not test for being negative.
+        reaching = np.uint64(0)
+        for group in range(groups):
             found[reaching] = group
-            reaching += 1 if maxima[group] >= floor else 0
+            reaching += np.uint64(1) if maxima[group] >= floor else np.uint64(0)
         for hit in range(reaching):
-            for place in range(found[hit], groups * members, groups):
+            place = np.uint64(found[hit])
+            for _ in range(members):
                 value = given[place] + bias[place]
-                values[count] = value
-                ids[count] = first_latent + place
-                count += 1 if value >= floor else 0
-        for place in range(groups * members, width):
-            value = given[place] + bias[place]
-            values[count] = value
-            ids[count] = first_latent + place
-            count += 1 if value >= floor else 0
+                values[count], ids[count] = value, first_latent + np.int64(place)
+                count += np.uint64(1) if value >= floor else np.uint64(0)
+                place += np.uint64(groups)
+        for ungrouped in range(groups * members, width):
+            value = given[ungrouped] + bias[ungrouped]
+            values[count], ids[count] = value, first_latent + ungrouped
+            count += np.uint64(1) if value >= floor else np.uint64(0)
         if count == before:
             continue
         if count <= LONGEST_RANKING:
-            _keep_ranked(values, ids, count, ranks, kept, kept_ids)
+            _keep_ranked(values, ids, np.int64(count), ranks, ordered, ordered_ids, kept, kept_ids)
         else:
             for candidate in range(before, count):
                 _insert(kept, kept_ids, values[candidate], ids[candidate])
@@ -100,23 +104,30 @@ def keep_top(
 
 @compiled
 def _bound(maxima: np.ndarray, padded: int, k: int, guess: np.float32) -> np.float32:
-    """Return a number that at least k of the maxima reach, and few more; 0 where fewer than k are positive."""
-    highest = np.float32(0.0)
-    for group in range(padded):
-        highest = max(highest, maxima[group])
-    below, above = np.float32(0.0), highest
+    """Return a number that at least k of the maxima reach, and few more; 0 where fewer than k are positive.
+
+    Parameters
+    ----------
+    guess : what was returned for another row, which is near more often than not; 0 where there is none.
+    """
+    below, above = np.float32(0.0), np.float32(np.inf)
     middle = guess
+    if middle <= 0.0:
+        for group in range(padded):
+            middle = max(middle, maxima[group])
+        middle *= np.float32(0.5)
     for _ in range(12):
-        if not below < middle < above:
-            middle = np.float32(0.5) * (below + above)
         reached = _count(maxima, padded, middle)
         if reached >= k:
             below = middle
-            if reached <= k + k // 8:
+            if reached <= k + k // 4:
                 break
         else:
             above = middle
-        middle = np.float32(0.5) * (below + above)
+        # As many standard deviations as the tail of a normal distribution would ask, roughly.
+        middle *= np.float32(1.0 + 0.15 * (reached - k - k // 8) / k) if reached > 0 else np.float32(0.5)
+        if not below < middle < above:
+            middle = np.float32(0.5) * (below + above)
     return below
 
 
@@ -134,7 +145,14 @@ def _count(values: np.ndarray, length: int, bound: np.float32) -> np.int64:
 
 @compiled
 def _keep_ranked(
-    values: np.ndarray, ids: np.ndarray, count: int, ranks: np.ndarray, kept: np.ndarray, kept_ids: np.ndarray
+    values: np.ndarray,
+    ids: np.ndarray,
+    count: np.int64,
+    ranks: np.ndarray,
+    ordered: np.ndarray,
+    ordered_ids: np.ndarray,
+    kept: np.ndarray,
+    kept_ids: np.ndarray,
 ) -> None:
     """Put the first `count` candidates where they stand among each other; the list holds no more than its length."""
     for begin in range(0, count, SHORT_RUN):
@@ -148,8 +166,10 @@ def _keep_ranked(
                 earlier = np.int32(1) if name < own[place] else np.int32(0)
                 behind[place] += higher | (tied & earlier)
         for place in range(min(SHORT_RUN, count - begin)):
-            if behind[place] < len(kept):
-                kept[behind[place]], kept_ids[behind[place]] = of_run[place], own[place]
+            rank = np.uint64(behind[place])
+            ordered[rank], ordered_ids[rank] = of_run[place], own[place]
+    for place in range(min(count, len(kept))):
+        kept[place], kept_ids[place] = ordered[place], ordered_ids[place]
 
 
 @compiled
