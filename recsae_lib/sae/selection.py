@@ -165,11 +165,13 @@ def _keep_ranked(
                 tied = np.int32(1) if value == of_run[place] else np.int32(0)
                 earlier = np.int32(1) if name < own[place] else np.int32(0)
                 behind[place] += higher | (tied & earlier)
-        for place in range(min(SHORT_RUN, count - begin)):
-            rank = np.uint64(behind[place])
-            ordered[rank], ordered_ids[rank] = of_run[place], own[place]
-    for place in range(min(count, len(kept))):
-        kept[place], kept_ids[place] = ordered[place], ordered_ids[place]
+        for place in range(SHORT_RUN):
+            if begin + place < count:
+                rank = np.uint64(behind[place])
+                ordered[rank], ordered_ids[rank] = of_run[place], own[place]
+    for place in range(len(kept)):
+        if place < count:
+            kept[place], kept_ids[place] = ordered[place], ordered_ids[place]
 
 
 @compiled
