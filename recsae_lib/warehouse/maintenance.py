@@ -82,25 +82,29 @@ def maintain_table(warehouse: Warehouse, table: Table, retention: Retention) -> 
     """Drop old audits, merge small files, expire snapshots, remove files that no snapshot knows.
 
     Each part is a commit of its own, and any of them done twice changes nothing: a kill is followed by another run.
-    Readers and audits under way go on; a commit that meets one of theirs is tried again by Iceberg.
+    Readers and audits under way go on; a commit that meets one of theirs is tried again.
     """
     name, spark = warehouse.full_name(table), warehouse.spark
     of_catalog = name.removeprefix(f"{warehouse.catalog}.")
 
     def call(procedure: str, *arguments: str) -> None:
-        spark.sql(f"CALL {warehouse.catalog}.system.{procedure}({', '.join((f'table => {of_catalog!r}', *arguments))})")
+        listed = ", ".join((f"table => {of_catalog!r}", *arguments))
+        change(f"CALL {warehouse.catalog}.system.{procedure}({listed})")
+
+    def change(statement: str) -> None:
+        warehouse.change(table, lambda: spark.sql(statement))
 
     # Every commit writes a file of metadata anew; the tables of earlier releases kept them all.
-    spark.sql(
+    change(
         f"ALTER TABLE {name} SET TBLPROPERTIES ('write.metadata.delete-after-commit.enabled'='true', "
         "'write.metadata.previous-versions-max'='20')"
     )
     for reference in expired_references(warehouse.references(table), retention.first_night):
         kind = "BRANCH" if reference.startswith("audit-") else "TAG"
-        spark.sql(f"ALTER TABLE {name} DROP {kind} IF EXISTS `{reference}`")
+        change(f"ALTER TABLE {name} DROP {kind} IF EXISTS `{reference}`")
     if "main" in warehouse.references(table):
         if table.partitioned_by_date and table != AUDITS:  # which says what was done, for ever
-            spark.sql(f"DELETE FROM {name} WHERE dt < DATE '{retention.first_night.isoformat()}'")
+            change(f"DELETE FROM {name} WHERE dt < DATE '{retention.first_night.isoformat()}'")
         call("rewrite_data_files", f"options => map('min-input-files', '{SMALL_FILES}')")
         call("rewrite_manifests")
     call("expire_snapshots", f"older_than => {_timestamp(retention.first_snapshot)}", "retain_last => 1")

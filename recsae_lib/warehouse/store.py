@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import Scope
 from recsae_lib.errors import InputError
+from recsae_lib.warehouse.commits import Answer, change, create
 from recsae_lib.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
 from recsae_lib.warehouse.schemas import conform, refuse_discrepancies
 from recsae_lib.warehouse.tables import INTERACTIONS, ITEMS, TABLES, Table
@@ -107,7 +108,7 @@ class Warehouse:
         fitting = conform(table, self._dated(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
-        self._overwrite(table, self.branch, fitting)
+        self.change(table, lambda: self._overwrite(table, self.branch, fitting))
         return self.read(table).count()
 
     def replace_by_files(
@@ -123,7 +124,7 @@ class Warehouse:
         self._ensure_branch(table)
         iceberg, partition = self._iceberg(table), f"dt={self.dt.isoformat()}"
         files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, {**constants, "dt": self.dt})
-        commit_data_files(self.spark, iceberg, self.branch, partition, files)
+        self.change(table, lambda: commit_data_files(self.spark, self._iceberg(table), self.branch, partition, files))
         return sum(file.rows for file in files)
 
     def append_published(self, table: Table, rows: DataFrame) -> None:
@@ -131,7 +132,8 @@ class Warehouse:
         ``audits``, whose row is the commit point, and ratings, which come when the audit has long been published.
         """
         self.ensure(table)
-        self._overwrite(table, "main", conform(table, self._dated(table, rows)))
+        fitting = conform(table, self._dated(table, rows))
+        self.change(table, lambda: self._overwrite(table, "main", fitting))
 
     def ensure(self, table: Table) -> None:
         """Create namespace and table where they are missing, with the declared comments."""
@@ -146,11 +148,14 @@ class Warehouse:
         partitioning = "PARTITIONED BY (dt)" if table.partitioned_by_date else ""
         # One write touches one dt: Iceberg's default, a shuffle by partition, would send every row to one task.
         properties = "TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none')"
-        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self.catalog}.{self._namespace(table)}")
-        self.spark.sql(
+        namespace = f"{self.catalog}.{self._namespace(table)}"
+        statement = (
             f"CREATE TABLE IF NOT EXISTS {self.full_name(table)} ({columns}) USING iceberg {partitioning} "
             f"COMMENT {_quoted(table.comment)} {properties}"
         )
+        known = self.spark.catalog
+        create(self.spark, f"CREATE NAMESPACE IF NOT EXISTS {namespace}", lambda: known.databaseExists(namespace))
+        self.change(table, lambda: create(self.spark, statement, lambda: self.exists(table)))
 
     def data_digest(self) -> str:
         """Digest of the contents of interactions and items, whatever the order of their rows: count, sum and
@@ -176,22 +181,21 @@ class Warehouse:
 
         Doing it again changes nothing. The branch stays until `drop_branch`, for a restart after a kill.
         """
-        references = self.references(table)
-        if self.branch not in references:
+        if self.branch not in self.references(table):
             return
-        if self._main_is_ancestor(table, references):
-            self.spark.sql(
-                f"CALL {self.catalog}.system.fast_forward("
-                f"'{self._namespace(table)}.{table.name}', 'main', '{self.branch}')"
-            )
-        else:
-            self._overwrite(table, "main", self._read(table, self.branch))
-        self.spark.sql(f"ALTER TABLE {self.full_name(table)} CREATE OR REPLACE TAG `published-{self.dt.isoformat()}`")
+        self.change(table, lambda: self._bring_to_main(table))
+        tag = f"CREATE OR REPLACE TAG `published-{self.dt.isoformat()}`"
+        self.change(table, lambda: self.spark.sql(f"ALTER TABLE {self.full_name(table)} {tag}"))
 
     def drop_branch(self, table: Table) -> None:
         """Drop the audit's branch of a table, if there is one."""
         if self.branch in self.references(table):
-            self.spark.sql(f"ALTER TABLE {self.full_name(table)} DROP BRANCH IF EXISTS `{self.branch}`")
+            drop = f"ALTER TABLE {self.full_name(table)} DROP BRANCH IF EXISTS `{self.branch}`"
+            self.change(table, lambda: self.spark.sql(drop))
+
+    def change(self, table: Table, action: Callable[[], Answer]) -> Answer:
+        """Do what ends in a commit to a table, while others commit to it too (`commits.change`)."""
+        return change(self.spark, self.catalog, self._namespace(table), table.name, action)
 
     def _namespace(self, table: Table) -> str:
         return self.namespaces[table.scope]
@@ -219,7 +223,17 @@ class Warehouse:
 
     def _ensure_branch(self, table: Table) -> None:
         if self.branch not in self.references(table):
-            self.spark.sql(f"ALTER TABLE {self.full_name(table)} CREATE BRANCH IF NOT EXISTS `{self.branch}`")
+            branch = f"ALTER TABLE {self.full_name(table)} CREATE BRANCH IF NOT EXISTS `{self.branch}`"
+            self.change(table, lambda: self.spark.sql(branch))
+
+    def _bring_to_main(self, table: Table) -> None:
+        if self._main_is_ancestor(table, self.references(table)):
+            self.spark.sql(
+                f"CALL {self.catalog}.system.fast_forward("
+                f"'{self._namespace(table)}.{table.name}', 'main', '{self.branch}')"
+            )
+        else:
+            self._overwrite(table, "main", self._read(table, self.branch))
 
     def _main_is_ancestor(self, table: Table, references: dict[str, int]) -> bool:
         if "main" not in references:

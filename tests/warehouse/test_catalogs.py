@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
+from threading import Barrier
 from typing import Any
 
 import pyarrow as pa
@@ -81,3 +83,22 @@ def test_audits_are_written_published_read_as_of_and_maintained(spark: SparkSess
     nights[1].publish(AUDIT_METRICS)
     rows = run_query(nights[1], "SELECT value FROM audit_metrics ORDER BY value").collect()
     assert [row["value"] for row in rows] == [0.5, 0.75, 9.0]
+
+
+def test_audits_of_several_dates_begin_at_once(spark: SparkSession, catalog: str) -> None:
+    dates = [DT + timedelta(days=number) for number in range(4)]
+    for attempt in range(5):  # who creates namespace and table is a race
+        scopes: Any = dict.fromkeys(("data", "model", "audit"), f"shop{attempt}")
+        nights = [Warehouse(spark, catalog, scopes, dt) for dt in dates]
+        together = Barrier(len(nights))
+
+        def audit(night: Warehouse, together: Barrier = together) -> None:
+            rows = spark.createDataFrame([(1, "sae", "fvu", float(night.dt.day))], SCHEMA)
+            together.wait()
+            night.replace(AUDIT_METRICS, rows)
+            night.publish(AUDIT_METRICS)
+
+        with ThreadPoolExecutor(len(nights)) as pool:
+            list(pool.map(audit, nights))
+        read = spark.table(nights[0].full_name(AUDIT_METRICS)).collect()
+        assert sorted((row["dt"], row["value"]) for row in read) == [(dt, float(dt.day)) for dt in dates]

@@ -1,0 +1,83 @@
+"""Changes of a table that others change too: audits of other dates, and the upkeep."""
+
+from __future__ import annotations
+
+import fcntl
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+Answer = TypeVar("Answer")
+
+JVM_ERRORS = (Py4JJavaError, PySparkException)
+TRIES = 12
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
+# What Iceberg says where main moved between the look at it and the commit.
+LOST_RACES = ("CommitFailedException", "Cannot fast-forward")
+
+
+def change(spark: SparkSession, catalog: str, namespace: str, table: str, action: Callable[[], Answer]) -> Answer:
+    """Do what ends in a commit to a table; do it again where another commit came first.
+
+    Iceberg repeats commits of data by itself, but not those of branches and tags, and not what was decided before them.
+
+    Parameters
+    ----------
+    action : looks at the table anew each time, and commits once, as its last step.
+    """
+    with _turn(spark, catalog, namespace, table):
+        for attempt in range(TRIES - 1):
+            try:
+                return action()
+            except JVM_ERRORS as error:
+                if not any(sign in str(error) for sign in LOST_RACES):
+                    raise
+            longest = min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS)
+            time.sleep(random.uniform(longest / 2, longest))
+        return action()
+
+
+def create(spark: SparkSession, statement: str, exists: Callable[[], bool]) -> None:
+    """Create a namespace or table.
+
+    A catalog in a database fails, whatever IF NOT EXISTS says, where another audit creates it at the same time.
+    """
+    try:
+        spark.sql(statement)
+    except JVM_ERRORS:
+        if not exists():
+            raise
+
+
+@contextmanager
+def _turn(spark: SparkSession, catalog: str, namespace: str, table: str) -> Iterator[None]:
+    """Keep other processes of this machine from committing to a table of a catalog that is a local folder.
+
+    Iceberg commits there by renaming a file if its new name is free. A local file system renames as well if it is not:
+    of two commits at the same moment one would be lost, in silence.
+    """
+    folder = _local_folder(spark, catalog)
+    if folder is None:
+        yield
+        return
+    lock = folder / namespace / f"{table}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:  # the operating system gives it back when the process ends, however that ends
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _local_folder(spark: SparkSession, catalog: str) -> Path | None:
+    """Folder of a catalog of type hadoop on a local file system; None of any other."""
+    if spark.conf.get(f"spark.sql.catalog.{catalog}.type", None) != "hadoop":
+        return None
+    address = urlsplit(spark.conf.get(f"spark.sql.catalog.{catalog}.warehouse", None) or "")
+    return Path(unquote(address.path)) if address.scheme in ("", "file") else None
