@@ -81,7 +81,8 @@ def submit_options(properties: Path, class_archives: Path | None = None) -> dict
     Parameters
     ----------
     properties : Spark properties file.
-    class_archives : folder for the JVM's archive of Spark's classes, see `archive_classes`; None for none.
+    class_archives : folder for the JVM's archive of Spark's classes, see `archive_classes`; None for none. Properties
+        that name an archive keep theirs.
 
     Raises
     ------
@@ -89,9 +90,10 @@ def submit_options(properties: Path, class_archives: Path | None = None) -> dict
     """
     if not properties.is_file():
         raise InputError(f"There is no Spark properties file {properties}", "Set spark.properties to one")
-    overrides = absolute_warehouses(properties)
-    if class_archives is not None and (archive := archive_classes(properties, class_archives)) is not None:
-        overrides[JAVA_OPTIONS] = f"{read_property(properties, JAVA_OPTIONS)} -XX:SharedArchiveFile={archive}".strip()
+    overrides, java_options = absolute_warehouses(properties), read_property(properties, JAVA_OPTIONS)
+    has_its_own = "SharedArchiveFile" in java_options  # a JVM takes one, and does not start to make another
+    if class_archives is not None and not has_its_own and (archive := archive_classes(properties, class_archives)):
+        overrides[JAVA_OPTIONS] = f"{java_options} -XX:SharedArchiveFile={archive}".strip()
     return {
         "master": read_property(properties, "spark.master") or "local[*]",
         "home": str(Path.cwd()),

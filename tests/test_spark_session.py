@@ -66,6 +66,13 @@ def test_of_a_property_that_is_given_twice_the_last_one_holds_as_in_java(tmp_pat
     assert spark_session.read_property(properties, "spark.none") == ""
 
 
+def test_properties_that_name_an_archive_of_classes_keep_it(tmp_path: Path) -> None:
+    properties = tmp_path / "spark.conf"
+    properties.write_text("spark.driver.extraJavaOptions -XX:SharedArchiveFile=/opt/spark.jsa\n", encoding="utf-8")
+    assert spark_session.submit_options(properties, tmp_path / "archives")["properties"] == {}
+    assert not (tmp_path / "archives").exists()
+
+
 @pytest.mark.integration
 def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "recsae_lib.cli", "spark", "--class-archives", str(tmp_path)]
