@@ -29,7 +29,7 @@ class ShippedFolder:
     files: tuple[tuple[str, str], ...]
 
     def __fspath__(self) -> str:
-        fetched = Path(SparkFiles.getRootDirectory())
+        fetched = Path(SparkFiles.getRootDirectory()).absolute()  # an executor calls it "."
         identity = hashlib.sha256(repr(self.files).encode()).hexdigest()[:16]
         folder = fetched / f"folder-{identity}"
         folder.mkdir(exist_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyspark
 import pytest
 import yaml
 from pyspark.sql import SparkSession
@@ -157,6 +158,15 @@ def write_properties(path: Path, properties: dict[str, str]) -> None:
     """Write the Spark properties that the suite ships with, changed by these."""
     shipped = (REPOSITORY / "conf" / "spark" / "local.conf").read_text(encoding="utf-8")
     path.write_text(shipped + "".join(f"{name} {value}\n" for name, value in properties.items()), encoding="utf-8")
+
+
+def own_spark_home(folder: Path) -> Path:
+    """Return a folder with the Spark of this environment in which a cluster may keep its work."""
+    home = folder / "spark"
+    home.mkdir()
+    for part in Path(pyspark.__file__).parent.iterdir():
+        (home / part.name).symlink_to(part)
+    return home
 
 
 @cache
