@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 
 from recsae_lib.spark_session import open_session
+from tests.catalogs import JDBC_DRIVERS
 from tests.faults.nights import Nights
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
-NAMES = ("lost_servers", "full_disk", "kill_nights")
+NAMES = ("lost_servers", "full_disk", "lost_executors", "lost_scheduler", "parallel_dates", "kill_nights")
 
 
 def main() -> int:
@@ -35,7 +36,11 @@ def main() -> int:
         spark = open_session(
             "faults",
             REPOSITORY / "conf" / "spark" / "local.conf",
-            {"spark.sql.catalog.recsae.warehouse": f"{folder}/warehouse", **TINY_QUERIES},
+            {
+                "spark.sql.catalog.recsae.warehouse": f"{folder}/warehouse",
+                "spark.driver.extraClassPath": ":".join(str(driver) for driver in JDBC_DRIVERS if driver.is_file()),
+                **TINY_QUERIES,
+            },
         )
         nights = Nights(spark, Path(folder), given.kills, given.seed)
         for name in (given.only,) if given.only else NAMES:

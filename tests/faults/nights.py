@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pyspark.sql import SparkSession
 from recsae_lib.warehouse import tables
 from tests.workspace import DT, Workspace, different_tables, open_workspace
 
-ARGUMENTS = ("audit", "--conf", "conf/planted.yaml", "--dt", DT.isoformat())
+ARGUMENTS = ("audit", "--conf", "conf/planted.yaml")
 LONGEST_NIGHT_SECONDS = 1800
 
 
@@ -74,6 +75,7 @@ class Run:
     night : where.
     settings : each as ``a.b=value``.
     environment : variables over those of this process.
+    dt : date of the audit.
     """
 
     def __init__(
@@ -81,13 +83,14 @@ class Run:
         night: Workspace,
         settings: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        dt: date = DT,
     ) -> None:
         self.night = night
         self._log = night.folder / f"start{len(list(night.folder.glob('start*.log'))) + 1}.log"
         overrides = [word for setting in settings for word in ("--set", setting)]
         with self._log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "recsae_lib.cli", *ARGUMENTS, *overrides],
+                [sys.executable, "-m", "recsae_lib.cli", *ARGUMENTS, "--dt", dt.isoformat(), *overrides],
                 cwd=night.folder,
                 env={**os.environ, **(environment or {})},
                 stdout=subprocess.DEVNULL,
