@@ -2,6 +2,8 @@
 # .venv-airflow that of Airflow.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# Both environments at once, where a goal needs both.
+MAKEFLAGS += --jobs=2
 .PHONY: audit airflow nightly sql-server test test-unit lint bench faults clean help install install-airflow
 
 # Python 3.11 or 3.10; give another with PYTHON=/path/to/python.
