@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from recsae_lib.errors import InputError
 from recsae_lib.registry import Registry
+from tests.object_storage import object_storage
 from tests.workspace import write_mlflow_database
 
 TAGS = {"job": "train_recommender", "namespace": "shop", "dt": "2026-11-20"}
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+@pytest.fixture(scope="module", params=["folder", "s3"])
+def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     folder = tmp_path_factory.mktemp("mlflow")
     write_mlflow_database(folder / "mlflow.db")
-    return Registry(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"), folder / "models")
+    place = object_storage("mlflow") if request.param == "s3" else nullcontext(str(folder))
+    with place as root:
+        yield Registry(f"sqlite:///{folder}/mlflow.db", f"{root}/artifacts", folder / "models")
 
 
 def weights(folder: Path, content: str) -> Path:

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from moto.server import ThreadedMotoServer
 
 from recsae_lib.errors import InputError
 from recsae_lib.representations.loader import RepresentationLoader
+from tests.object_storage import object_storage
 
 ROWS, DIMENSION, FILES = 600, 4, 6
 SET = "bulk/representations/model=m/version=1/site=last/rows=training/dt=2026-11-20"
@@ -23,24 +23,13 @@ X = np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float3
 @pytest.fixture(scope="module")
 def folder() -> Iterator[str]:
     """A set of 6 files in 2 row groups each."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "any")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "any")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with object_storage("bulk"):
         storage = fsspec.filesystem("s3")
-        storage.mkdir("bulk")
         for number, rows in enumerate(np.split(X, FILES)):
             table = pa.table({"representation": pa.array(rows.tolist(), type=pa.list_(pa.float32()))})
             with storage.open(f"{SET}/part-{number}.parquet", "wb") as file:
                 pq.write_table(table, file, row_group_size=len(rows) // 2)
         yield f"s3://{SET}"
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-    server.stop()
 
 
 def rows_of(loaders: list[RepresentationLoader], epoch: int) -> list[list[float]]:
