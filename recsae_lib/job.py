@@ -390,6 +390,9 @@ _SPARK_FAULTS: Sequence[tuple[str, str]] = (
     (r"No space left on device|database or disk is full", "Free some space under paths.var"),
 )
 
+# Spark runs the tasks of a lost executor again, up to a point; rows of `frames.keep` are gone with it.
+_LOST_EXECUTOR = re.compile(r"Checkpoint block \S+ not found|ExecutorLostFailure")
+
 
 def passing(failure: BaseException) -> str | None:
     """Return the line for what passes by itself; None where that is not what happened.
@@ -400,6 +403,11 @@ def passing(failure: BaseException) -> str | None:
         return str(failure)
     if type(failure).__module__.startswith("py4j") and "Network" in type(failure).__name__:
         return None
+    if match := _LOST_EXECUTOR.search(str(failure)):
+        return (
+            f"Executors were lost with what they kept for the job ({match.group(0)}). Run again; if it happens each "
+            "time, see why they end: their memory (spark.executor.memory), or a cluster that takes them away."
+        )
     if (said := lost_connection(failure)) is None:
         return None
     return f"A server that the job needs does not answer: {said.rstrip('.')}. See to it, then run again."

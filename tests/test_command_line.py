@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 from py4j.protocol import Py4JNetworkError
+from pyspark.errors import PySparkException
 
 from recsae_lib.audit import JOBS, OTHER_JOBS
 from recsae_lib.errors import CheckError, InputError, PassingError
@@ -125,6 +126,12 @@ def test_servers_that_do_not_answer_are_told_from_faults() -> None:
     assert passing(jvm) == (
         "A server that the job needs does not answer: java.net.ConnectException: Call From here to there failed. "
         "See to it, then run again."
+    )
+    lost = PySparkException(
+        "Lost task 0.3: org.apache.spark.SparkException: Checkpoint block rdd_11_0 not found! Either"
+    )
+    assert str(passing(lost)).startswith(
+        "Executors were lost with what they kept for the job (Checkpoint block rdd_11_0"
     )
     assert passing(RuntimeError("index out of range")) is None
     assert passing(Py4JNetworkError("Answer from Java side is empty")) is None
