@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
@@ -23,7 +27,7 @@ ATOMS, ACTIVE, NOISE, DIMENSION, ROWS, TEST_ROWS, EPOCHS, BATCH = 512, 8, 0.05, 
 LAWS = ("equal chances", "Zipf's law", "1 to 15 active")
 VARIANTS = ("top_k", "batch_top_k", "matryoshka")
 SEEDS = (1, 2, 3)
-REAL_EPOCHS, REAL_EXPANSION, K = 50, 16, 8
+REAL, REAL_EPOCHS, REAL_EXPANSION, K = "MovieLens-100K", 50, 16, 8
 CONDITIONS = (
     f"planted: {ATOMS} unit atoms in d={DIMENSION}, {ACTIVE} active a row (or 1 to 15) with strengths of 0.5 to "
     f"1.5, of equal chance or by Zipf's law, noise {NOISE}, M={ATOMS}, k={ACTIVE}, {EPOCHS} passes over {ROWS:,} rows, "
@@ -37,15 +41,52 @@ CONDITIONS = (
 Reconstructed = tuple[torch.Tensor, torch.Tensor, float]  # x̂, ids that fired, how many activations
 
 
+class Learned(NamedTuple):
+    """What one SAE came to.
+
+    Parameters
+    ----------
+    dead : share of latents that never fire.
+    cosine : mean over the atoms of the best cosine; None where there are no atoms.
+    active : latents a row.
+    quarter_fvu : see `quarter_fvu`; None of peers.
+    """
+
+    fvu: float
+    dead: float
+    cosine: float | None
+    active: float
+    quarter_fvu: float | None
+
+
 def measure(work: Path) -> list[Figure]:
-    install(work.parent / "sae_peers")
-    figures: list[Figure] = []
-    for law in LAWS:
-        atoms, make = planted(law)
-        train, test = make(ROWS, 1), make(TEST_ROWS, 2)
-        figures += compare(f"planted, {law}", train, test, ACTIVE, ATOMS, EPOCHS, BATCH, atoms)
-    rows = real_rows(work)
-    return figures + compare("MovieLens-100K", rows, rows, K, 64 * REAL_EXPANSION, REAL_EPOCHS, len(rows) // 100, None)
+    peers = work.parent / "sae_peers"
+    install(peers)
+    real = work / "real.pt"
+    torch.save(real_rows(work), real)
+    names = [*(f"planted, {law}" for law in LAWS), REAL]
+    # One process and one thread a seed: of two threads on matrices of this size, one would wait for the other.
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), begin, (peers,)) as pool:
+        running = {name: [pool.submit(learn, name, real, seed) for seed in SEEDS] for name in names}
+        return [figure for name, seeds in running.items() for figure in middle(name, [one.result() for one in seeds])]
+
+
+def begin(peers: Path) -> None:
+    """What a process does first."""
+    torch.set_num_threads(1)
+    install(peers)
+
+
+def learn(name: str, real: Path, seed: int) -> dict[str, Learned]:
+    """Train all on the same batches of one kind of rows, and measure them."""
+    if name == REAL:
+        rows = torch.load(real, weights_only=True)
+        learned = compare(rows, rows, K, 64 * REAL_EXPANSION, REAL_EPOCHS, len(rows) // 100, None, seed)
+    else:
+        atoms, make = planted(name.removeprefix("planted, "))
+        learned = compare(make(ROWS, 1), make(TEST_ROWS, 2), ACTIVE, ATOMS, EPOCHS, BATCH, atoms, seed)
+    print(f"  {name}, seed {seed}: {', '.join(f'{who} FVU {one.fvu:.4f}' for who, one in learned.items())}", flush=True)
+    return learned
 
 
 def planted(law: str) -> tuple[torch.Tensor, Callable[[int, int], torch.Tensor]]:
@@ -85,7 +126,6 @@ def real_rows(work: Path) -> torch.Tensor:
 
 
 def compare(
-    name: str,
     train: torch.Tensor,
     test: torch.Tensor,
     k: int,
@@ -93,7 +133,8 @@ def compare(
     epochs: int,
     batch: int,
     atoms: torch.Tensor | None,
-) -> list[Figure]:
+    seed: int,
+) -> dict[str, Learned]:
     """Train all on the same batches and measure them on `test`."""
     scale = (train - train.mean(0)).square().mean().sqrt()
     train, test = train / scale, test / scale
@@ -103,58 +144,57 @@ def compare(
         return (train[ids] for ids in order.split(batch))
 
     dimension = train.shape[1]
-    came_to: dict[str, list[tuple[float, float, float, float]]] = {}
-    quarters: dict[str, list[float]] = {}
-    for seed in SEEDS:
-        shared = {"k": k, "expansion_factor": num_latents // dimension, "batch_size": batch}
-        choices = [
-            SaeChoice(SaeSettings(**shared, epochs=epochs, patience=epochs, variant=variant), seed)
-            for variant in VARIANTS
-        ]
-        trained = train_saes(batches, dimension, choices, "cpu", lambda *_: None)
-        for choice, one in zip(choices, trained, strict=True):
+    shared = {"k": k, "expansion_factor": num_latents // dimension, "batch_size": batch}
+    choices = [
+        SaeChoice(SaeSettings(**shared, epochs=epochs, patience=epochs, variant=variant), seed) for variant in VARIANTS
+    ]
+    came_to: dict[str, Learned] = {}
+    trained = train_saes(batches, dimension, choices, "cpu", lambda *_: None)
+    for choice, one in zip(choices, trained, strict=True):
 
-            def ours(x: torch.Tensor, sae: SparseAutoencoder = one.sae) -> Reconstructed:
-                with torch.no_grad():
-                    x_hat, activations, latent_ids = sae.reconstruct(x)
-                return x_hat, latent_ids[activations > 0].unique(), float((activations > 0).sum())
+        def ours(x: torch.Tensor, sae: SparseAutoencoder = one.sae) -> Reconstructed:
+            with torch.no_grad():
+                x_hat, activations, latent_ids = sae.reconstruct(x)
+            return x_hat, latent_ids[activations > 0].unique(), float((activations > 0).sum())
 
-            figures = measured(ours, one.sae.W_dec.detach(), test, atoms)
-            quarters.setdefault(f"recsae {choice.settings.variant}", []).append(quarter_fvu(one.sae, test))
-            came_to.setdefault(f"recsae {choice.settings.variant}", []).append(figures)
-        steps = epochs * -(-len(train) // batch)
-        common = (dimension, num_latents, k, seed, len(train))
-        peers: dict[str, Sparsify | DictionaryLearning] = {}
-        for times in (1, 4):
-            peers[f"sparsify, rate x {times}"] = Sparsify(*common, times)
-            peers[f"dictionary_learning, rate x {times}"] = DictionaryLearning(*common, times, steps)
-        for peer_name, peer in peers.items():
-            for epoch in range(1, epochs + 1):
-                for x in batches(epoch):
-                    peer.step(x)
+        figures = measured(ours, one.sae.W_dec.detach(), test, atoms)
+        came_to[f"recsae {choice.settings.variant}"] = Learned(*figures, quarter_fvu(one.sae, test))
+    steps = epochs * -(-len(train) // batch)
+    common = (dimension, num_latents, k, seed, len(train))
+    peers: dict[str, Sparsify | DictionaryLearning] = {}
+    for times in (1, 4):
+        peers[f"sparsify, rate x {times}"] = Sparsify(*common, times)
+        peers[f"dictionary_learning, rate x {times}"] = DictionaryLearning(*common, times, steps)
+    for peer_name, peer in peers.items():
+        for epoch in range(1, epochs + 1):
+            for x in batches(epoch):
+                peer.step(x)
 
-            def theirs(x: torch.Tensor, peer: Sparsify | DictionaryLearning = peer) -> Reconstructed:
-                return (*peer.reconstruct(x), float(k * len(x)))
+        def theirs(x: torch.Tensor, peer: Sparsify | DictionaryLearning = peer) -> Reconstructed:
+            return (*peer.reconstruct(x), float(k * len(x)))
 
-            came_to.setdefault(peer_name, []).append(measured(theirs, peer.directions(), test, atoms))
-        so_far = ", ".join(f"{who} FVU {values[-1][0]:.4f}" for who, values in came_to.items())
-        print(f"  {name}, seed {seed}: {so_far}", flush=True)
-    middle = {
-        who: [statistics.median(column) for column in zip(*values, strict=True)] for who, values in came_to.items()
-    }
-    best_peer = min((who for who in middle if not who.startswith("recsae")), key=lambda who: middle[who][0])
+        came_to[peer_name] = Learned(*measured(theirs, peer.directions(), test, atoms), None)
+    return came_to
+
+
+def middle(name: str, seeds: list[dict[str, Learned]]) -> list[Figure]:
+    """Medians over the seeds; the best peer is the one with the least FVU."""
+
+    def median(who: str, what: str) -> float:
+        return statistics.median(getattr(learned[who], what) for learned in seeds)
+
+    best_peer = min((who for who in seeds[0] if not who.startswith("recsae")), key=lambda who: median(who, "fvu"))
     figures = []
-    for who, (fvu, dead, cosine, l0) in middle.items():
-        peer, ratio = (best_peer, fvu / middle[best_peer][0]) if who.startswith("recsae") else ("", None)
-        figures.append(Figure(f"{name}: {who}, FVU", fvu, "", peer, ratio))
-        figures.append(Figure(f"{name}: {who}, dead", dead, ""))
-        figures.append(Figure(f"{name}: {who}, active a row", l0, ""))
-        if atoms is not None:
-            figures.append(Figure(f"{name}: {who}, best cosines", cosine, ""))
-        if who in quarters:
-            figures.append(
-                Figure(f"{name}: {who}, FVU of a quarter of the latents", statistics.median(quarters[who]), "")
-            )
+    for who, one in seeds[0].items():
+        is_ours = who.startswith("recsae")
+        peer, ratio = (best_peer, median(who, "fvu") / median(best_peer, "fvu")) if is_ours else ("", None)
+        figures.append(Figure(f"{name}: {who}, FVU", median(who, "fvu"), "", peer, ratio))
+        figures.append(Figure(f"{name}: {who}, dead", median(who, "dead"), ""))
+        figures.append(Figure(f"{name}: {who}, active a row", median(who, "active"), ""))
+        if one.cosine is not None:
+            figures.append(Figure(f"{name}: {who}, best cosines", median(who, "cosine"), ""))
+        if one.quarter_fvu is not None:
+            figures.append(Figure(f"{name}: {who}, FVU of a quarter of the latents", median(who, "quarter_fvu"), ""))
     return figures
 
 
@@ -178,8 +218,8 @@ def measured(
     directions: torch.Tensor,
     test: torch.Tensor,
     atoms: torch.Tensor | None,
-) -> tuple[float, float, float, float]:
-    """FVU, share of latents that never fire, mean over the atoms of the best cosine, active latents a row."""
+) -> tuple[float, float, float | None, float]:
+    """The first four of `Learned`."""
     moments, squared, active = RunningMoments(test.shape[1]), 0.0, 0.0
     fired = torch.zeros(len(directions), dtype=torch.bool)
     for x in test.split(4096):
@@ -188,5 +228,5 @@ def measured(
         fired[ids] = True
         active += count
         moments.add(x)
-    cosine = 0.0 if atoms is None else float((atoms @ F.normalize(directions).T).max(1).values.mean())
+    cosine = None if atoms is None else float((atoms @ F.normalize(directions).T).max(1).values.mean())
     return squared / moments.squared_deviations, 1 - float(fired.double().mean()), cosine, active / len(test)
