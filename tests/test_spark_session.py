@@ -10,7 +10,7 @@ import pytest
 
 from recsae_lib import spark_session
 from recsae_lib.errors import InputError
-from tests.workspace import REPOSITORY
+from tests.workspace import CLASS_ARCHIVES, REPOSITORY, java_options
 
 
 def fake_java(home: Path, version: str) -> Path:
@@ -75,7 +75,8 @@ def test_properties_that_name_an_archive_of_classes_keep_it(tmp_path: Path) -> N
 
 @pytest.mark.integration
 def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "recsae_lib.cli", "spark", "--class-archives", str(tmp_path)]
+    of_tests = java_options()  # the first that asks for it has it made
+    command = [sys.executable, "-m", "recsae_lib.cli", "spark", "--class-archives", str(CLASS_ARCHIVES)]
 
     def options() -> dict[str, dict[str, str]]:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
@@ -83,15 +84,16 @@ def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
         return told
 
     first = options()
-    java_options = first["properties"]["spark.driver.extraJavaOptions"]
-    (archive,) = tmp_path.glob("*.jsa")
-    assert java_options.startswith("-Dlog4j2.configurationFile=")
-    assert java_options.endswith(f"-XX:SharedArchiveFile={archive}")
+    told_options = first["properties"]["spark.driver.extraJavaOptions"]
+    assert told_options.startswith("-Dlog4j2.configurationFile=")
+    _, _, name = told_options.partition(" -XX:SharedArchiveFile=")
+    archive = Path(name)
+    assert of_tests.endswith(f" -XX:SharedArchiveFile={archive}")
     made = archive.stat().st_mtime_ns
 
     loaded = tmp_path / "loaded.txt"
     submit = Path(sys.executable).with_name("spark-submit")
-    told = f"spark.driver.extraJavaOptions={java_options} -Xlog:class+load:file={loaded}"
+    told = f"spark.driver.extraJavaOptions={told_options} -Xlog:class+load:file={loaded}"
     subprocess.run(
         [submit, "--jars", ",".join(spark_session.iceberg_jars()), "--conf", told, "--version"],
         cwd=REPOSITORY,

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsae_lib.warehouse import tables
-from tests.workspace import CLASS_ARCHIVES, DT, REPOSITORY, Workspace, different_tables, open_workspace
+from tests.workspace import DT, REPOSITORY, Workspace, different_tables, open_workspace
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
@@ -24,8 +24,6 @@ def test_a_night_publishes_the_tables_of_an_audit(
         pytest.skip("there is no .venv-airflow; `make install-airflow` makes it")
     workspace = open_workspace(spark, tmp_path_factory.mktemp("nightly"), "nightly")
     (workspace.folder / "jobs").symlink_to(REPOSITORY / "jobs")
-    (workspace.folder / "var" / "airflow").mkdir(parents=True)
-    (workspace.folder / "var" / "airflow" / "classes").symlink_to(CLASS_ARCHIVES)
 
     wiring = REPOSITORY / "airflow_dags" / "local_airflow.py"
     settings = ["--conf", "conf/planted.yaml", "--dt", DT.isoformat(), "--python", sys.executable]
