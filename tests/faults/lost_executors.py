@@ -1,0 +1,92 @@
+"""Executors are killed, one every few seconds, on a Spark cluster of two of them.
+
+Spark runs their tasks elsewhere; where it gives up, the audit is started again. It must come to the tables of a night
+on one machine that nothing disturbed.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from tests.faults.nights import FaultError, Nights, Run
+from tests.workspace import REPOSITORY, Workspace, own_spark_home
+
+EXECUTORS, EXECUTOR_MIB = 2, 1024
+SECONDS_BETWEEN_KILLS = (30.0, 70.0)
+MOST_STARTS = 6
+EXECUTOR = "CoarseGrainedExecutorBackend"
+
+
+def inject(nights: Nights) -> list[str]:
+    draw = random.Random(nights.seed)
+    night = nights.night("executors")
+    properties, home = write_properties(night), own_spark_home(night.folder)
+    kills, starts = 0, 0
+    while True:
+        starts += 1
+        run = Run(night, [f"spark.properties={properties}", f"paths.bulk={night.folder}/var/bulk"], environment(home))
+        while True:
+            try:
+                code = run.process.wait(draw.uniform(*SECONDS_BETWEEN_KILLS))
+                break
+            except subprocess.TimeoutExpired:
+                if kill_an_executor(run, draw):
+                    kills += 1
+                    print(f"  executor {kills} killed: {run.job}", flush=True)
+        if code == 0:
+            break
+        print(f"  ended with {code} in {run.job}, start {starts + 1}", flush=True)
+        if starts == MOST_STARTS:
+            raise FaultError(f"{starts} starts did not suffice:\n{run.log()}")
+    if not kills:
+        raise FaultError("there was no executor to kill")
+    print(f"  {kills} executors killed, {starts} starts", flush=True)
+    return nights.differences(night)
+
+
+def kill_an_executor(run: Run, draw: random.Random) -> bool:
+    """SIGKILL one of the executors with its Python workers; False where there is none."""
+    with suppress(psutil.NoSuchProcess):
+        found = [
+            process
+            for process in psutil.Process(run.process.pid).children(recursive=True)
+            if any(EXECUTOR in word for word in process.cmdline())
+        ]
+        if found:
+            executor = draw.choice(sorted(found, key=lambda process: process.pid))
+            for process in [executor, *executor.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            return True
+    return False
+
+
+def write_properties(night: Workspace) -> Path:
+    """Spark properties of a cluster on this machine: a master, and executors that are processes."""
+    lines = (REPOSITORY / "conf" / "spark" / "local.conf").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith("spark.master")]
+    path = night.folder / "cluster.conf"
+    path.write_text(
+        "\n".join(
+            [
+                *kept,
+                f"spark.master local-cluster[{EXECUTORS},1,{EXECUTOR_MIB}]",
+                f"spark.executor.memory {EXECUTOR_MIB}m",
+                "spark.deploy.maxExecutorRetries -1",
+                f"spark.pyspark.python {sys.executable}",
+            ]
+        ),
+        encoding="utf-8",
+    )
+    return path
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Where executors keep their files, and where they find the suite."""
+    return {"SPARK_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
