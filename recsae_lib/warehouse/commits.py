@@ -61,8 +61,8 @@ def create(spark: SparkSession, statement: str, exists: Callable[[], bool]) -> N
 def _turn(spark: SparkSession, catalog: str, namespace: str, table: str) -> Iterator[None]:
     """Keep other processes of this machine from committing to a table of a catalog that is a local folder.
 
-    Iceberg commits there by renaming a file if its new name is free. A local file system renames as well if it is not:
-    of two commits at the same moment one would be lost, in silence.
+    Iceberg commits there by looking whether a file name is free, and then renaming a file to it. A local file system
+    renames as well if it no longer is: of two commits at the same moment one could be lost, in silence.
     """
     folder = _local_folder(spark, catalog)
     if folder is None:

@@ -1,4 +1,4 @@
-"""Executors are killed, one every few seconds, on a Spark cluster of two of them.
+"""Executors are killed, one every minute or so, on a Spark cluster of two of them.
 
 Spark runs their tasks elsewhere; where it gives up, the audit is started again. It must come to the tables of a night
 on one machine that nothing disturbed.
