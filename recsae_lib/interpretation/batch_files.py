@@ -35,7 +35,7 @@ def write_requests(path: Path, requests: Iterable[JsonObject]) -> None:
 
 def read_requests(path: Path) -> Iterator[JsonObject]:
     """Read the requests of a file one at a time."""
-    with path.open("rb") as file:
+    with path.open(encoding="ascii", newline="\n") as file:
         for line in file:
             yield json.loads(line)
 

@@ -115,11 +115,22 @@ class Ledger:
         self._database, self.run, self.requests_path, self._settings = database, run, requests_path, settings
         self.folder = path.with_suffix("")
         database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
-        database.execute("CREATE TEMP TABLE needed (digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL) WITHOUT ROWID")
+        database.execute(
+            "CREATE TEMP TABLE needed (digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL, "
+            "prompt_estimate INTEGER NOT NULL, completion_limit INTEGER NOT NULL) WITHOUT ROWID"
+        )
         with self._transaction():
             database.executemany(
-                "INSERT OR IGNORE INTO needed VALUES (?, ?)",
-                ((digest_of(request["custom_id"]), request["custom_id"]) for request in read_requests(requests_path)),
+                "INSERT OR IGNORE INTO needed VALUES (?, ?, ?, ?)",
+                (
+                    (
+                        digest_of(request["custom_id"]),
+                        request["custom_id"],
+                        estimate_prompt_tokens(request["body"]),
+                        request["body"]["max_tokens"],
+                    )
+                    for request in read_requests(requests_path)
+                ),
             )
 
     @classmethod
@@ -168,30 +179,19 @@ class Ledger:
                 "(SELECT name FROM shards WHERE state = 'planned')"
             )
             self._database.execute("DELETE FROM shards WHERE state = 'planned'")
-        for requests in _chunks(read_requests(self.requests_path)):
-            with self._transaction():
-                self._database.executemany(
-                    "INSERT INTO requests (digest, custom_id, run, transport, state, prompt_estimate, completion_limit)"
-                    " VALUES (?, ?, ?, ?, 'intended', ?, ?) ON CONFLICT (digest) DO UPDATE SET"
-                    " custom_id = excluded.custom_id, run = excluded.run, transport = excluded.transport,"
-                    " state = 'intended', shard = NULL, tries = 0, intended_at = CURRENT_TIMESTAMP"
-                    " WHERE state = 'failed' OR (state = 'intended' AND shard IS NULL)",
-                    [
-                        (
-                            digest_of(request["custom_id"]),
-                            request["custom_id"],
-                            self.run,
-                            transport,
-                            estimate_prompt_tokens(request["body"]),
-                            request["body"]["max_tokens"],
-                        )
-                        for request in requests
-                    ],
-                )
+            self._database.execute(
+                "INSERT INTO requests (digest, custom_id, run, transport, state, prompt_estimate, completion_limit)"
+                " SELECT digest, custom_id, ?, ?, 'intended', prompt_estimate, completion_limit FROM needed WHERE true"
+                " ON CONFLICT (digest) DO UPDATE SET"
+                " custom_id = excluded.custom_id, run = excluded.run, transport = excluded.transport,"
+                " state = 'intended', shard = NULL, tries = 0, intended_at = CURRENT_TIMESTAMP"
+                " WHERE state = 'failed' OR (state = 'intended' AND shard IS NULL)",
+                (self.run, transport),
+            )
 
     def pending(self) -> Iterator[tuple[JsonObject, bool]]:
         """Needed requests that are to be sent and in no batch, each once, and whether they failed in an earlier run."""
-        for requests in _chunks(read_requests(self.requests_path)):
+        for requests in _chunks(read_requests(self.requests_path), ROWS_A_STATEMENT):
             digests = [digest_of(request["custom_id"]) for request in requests]
             rows = self._database.execute(
                 "SELECT custom_id, answer IS NOT NULL FROM requests WHERE state = 'intended' AND shard IS NULL "
@@ -240,6 +240,7 @@ class Ledger:
             usage = (prompt_tokens, completion_tokens, self._cost(prompt_tokens, completion_tokens))
             rows.append((digest_of(custom_id), custom_id, state, json.dumps(answer), *usage))
         # Many rows a statement: between two of them Python's lock is waited for, while others are at work with it.
+        # The plus signs keep SQLite from looking through all requests of the shard for each statement.
         with self._transaction():
             for some in _chunks(iter(rows), ROWS_A_STATEMENT):
                 self._database.execute(
@@ -247,7 +248,7 @@ class Ledger:
                     f"UPDATE requests SET ({_RESULT}) = (SELECT {_RESULT} FROM landed "
                     "WHERE landed.digest = requests.digest AND landed.custom_id = requests.custom_id), "
                     "landed_at = CURRENT_TIMESTAMP WHERE (digest, custom_id) IN (SELECT digest, custom_id FROM landed) "
-                    "AND shard IS ? AND state IN ('intended', 'submitted')",
+                    "AND +shard IS ? AND +state IN ('intended', 'submitted')",
                     [*(value for row in some for value in row), shard],
                 )
 

@@ -223,7 +223,7 @@ def refuse_if_nothing_succeeded(ledger: Ledger, settings: OpenaiSettings) -> Non
         raise (PassingError if may_pass(last.partition(":")[0]) else InputError)(
             f"The server at {settings.base_url or OPENAI_URL} failed all {total:,} requests, the last with {last}",
             "Check that the server at interpretation.openai.base_url serves interpretation.openai.model, then run "
-            "again: what failed is asked again",
+            "again, with submit first where submit and collect are steps of their own: what failed is asked again",
         )
 
 
