@@ -30,8 +30,10 @@ async def open_client(settings: OpenaiSettings) -> AsyncIterator[AsyncOpenAI]:
     InputError : see `client_options`.
     """
     options = client_options(settings)
-    timeout, tls = options["timeout"], httpx2.create_ssl_context()
-    connector = aiohttp.TCPConnector(limit=settings.concurrency, ssl=tls)
+    timeout, is_secure = options["timeout"], urlsplit(options["base_url"]).scheme == "https"
+    # Reading the certificates takes a quarter of a second. (aiohttp reads its own should plain HTTP be redirected.)
+    tls = httpx2.create_ssl_context() if is_secure else None
+    connector = aiohttp.TCPConnector(limit=settings.concurrency, ssl=tls or True)
     session = aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read),
@@ -39,7 +41,8 @@ async def open_client(settings: OpenaiSettings) -> AsyncIterator[AsyncOpenAI]:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,  # the response does
     )
-    async with session, AsyncOpenAI(**options, http_client=LeanHttpClient(session, verify=tls)) as client:
+    lean = LeanHttpClient(session, verify=tls or False)  # which sends with the session, and verifies nothing itself
+    async with session, AsyncOpenAI(**options, http_client=lean) as client:
         yield client
 
 

@@ -13,44 +13,23 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-
-import httpx2
-from openai import AsyncOpenAI, Omit
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.interpretation.batch_files import JsonObject
-from recsae_lib.interpretation.http_client import open_client
+from recsae_lib.interpretation.callers import Caller, open_caller
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.llm_server import (
-    CALL_ERRORS,
     LONGEST_WAIT_SECONDS,
     OPENAI_URL,
     Budget,
     Failure,
     failed_answer,
-    failure_of,
     growing_pause,
-    used_up_seconds,
 )
 
 FEWEST_FAILURES = 5  # in a row, before the circuit breaker opens
-GATHERING_SECONDS = 0.02  # that a commit waits for more answers: one of a few costs as much as one of many
-
-# Building headers is a good part of what a call costs, and a server needs none of these.
-_HEADERS: dict[str, str | Omit] = {
-    "Content-Type": "application/json",
-    **dict.fromkeys(("X-Stainless-Retry-Count", "X-Stainless-Read-Timeout", "X-Stainless-Async"), Omit()),
-    **dict.fromkeys((f"X-Stainless-{name}" for name in ("Lang", "Package-Version", "OS", "Arch")), Omit()),
-    **dict.fromkeys(("X-Stainless-Runtime", "X-Stainless-Runtime-Version"), Omit()),
-}
-
-# What the client would otherwise copy, or draw at random, anew for each call.
-_OPTIONS: dict[str, Any] = {
-    **{"max_retries": 0, "params": {}, "extra_json": None, "follow_redirects": None},
-    **{"security": {"bearer_auth": True}, "synthesize_event_and_data": False, "stream_mode": "legacy"},
-}
+GATHERING_SECONDS = 0.01  # that a commit waits for more answers: one of a few costs as much as one of many
 
 Progress = Callable[[int, int], None]
 
@@ -97,9 +76,9 @@ class _Asking:
         self.landing = _Landing(ledger, settings.concurrency // 2, self._count_landed)
 
     async def run(self) -> None:
-        async with open_client(self.settings) as client:
+        async with open_caller(self.settings, self.total - self.done) as call:
             try:
-                await asyncio.gather(*(self._ask_one_after_another(client) for _ in range(self.settings.concurrency)))
+                await asyncio.gather(*(self._ask_one_after_another(call) for _ in range(self.settings.concurrency)))
             finally:
                 await self.landing.finish()
         if self.gate.ending is not None:
@@ -107,12 +86,12 @@ class _Asking:
         if self.held_back:
             raise self.budget.used_up(self.done, self.total)
 
-    async def _ask_one_after_another(self, client: AsyncOpenAI) -> None:
+    async def _ask_one_after_another(self, call: Caller) -> None:
         for request, failed_before in self.pending:
             if not self.budget.reserve(request["body"]):
                 self.held_back = True  # others give back what they did not use, and go on with what then fits
                 return
-            answer = await self._ask(client, request, failed_before)
+            answer = await self._ask(call, request, failed_before)
             self.budget.settle(request["body"], answer)
             if answer is None:
                 return
@@ -122,12 +101,18 @@ class _Asking:
         self.done += 1
         self.on_progress(self.done, self.total)
 
-    async def _ask(self, client: AsyncOpenAI, request: JsonObject, failed_before: bool) -> JsonObject | None:
+    async def _ask(self, call: Caller, request: JsonObject, failed_before: bool) -> JsonObject | None:
         """Ask until there is an answer or a failure that lasts; None where the job ends before."""
         custom_id, content, started = request["custom_id"], json.dumps(request["body"]).encode(), time.monotonic()
         tries = failures = 0
         while (is_probe := await self.gate.enter()) is not None:
-            outcome = await self._try(client, custom_id, content)
+            try:
+                outcome, wait = await call(custom_id, content)
+            except PassingError as lost:
+                self.gate.end(lost)
+                return None
+            if wait:
+                self.gate.hold(wait)
             if not isinstance(outcome, Failure):
                 self.gate.leave(is_probe)
                 return outcome
@@ -149,23 +134,6 @@ class _Asking:
                 await self.gate.sleep(pause)
         return None
 
-    async def _try(self, client: AsyncOpenAI, custom_id: str, content: bytes) -> JsonObject | Failure:
-        try:
-            response = await client.post(
-                f"{client.base_url}chat/completions",  # whole: joining it anew costs a twentieth of a call
-                cast_to=httpx2.Response,
-                content=content,
-                options=_options(custom_id),
-            )
-            body = json.loads(response.content)
-        except CALL_ERRORS as error:
-            return failure_of(error, self.settings)
-        except (ValueError, RecursionError):
-            return Failure("no_json", "the server's response is no JSON", passing=False)
-        if wait := used_up_seconds(response.headers, len(content) // 3):
-            self.gate.hold(wait)
-        return {"custom_id": custom_id, "response": {"status_code": 200, "body": body}, "error": None}
-
     def _given_up(self, failure: Failure) -> PassingError:
         return PassingError(
             f"The server at {self.settings.base_url or OPENAI_URL} failed every one of the last requests, the last "
@@ -173,11 +141,6 @@ class _Asking:
             "Check that it runs at interpretation.openai.base_url and serves interpretation.openai.model, then run "
             "again: answers that have landed are kept",
         )
-
-
-def _options(custom_id: str) -> Any:  # openai's type of them has no public name
-    headers = {**_HEADERS, "Idempotency-Key": custom_id, "X-Client-Request-Id": custom_id}
-    return {**_OPTIONS, "headers": headers, "idempotency_key": custom_id}
 
 
 @dataclass

@@ -49,10 +49,15 @@ class Usage:
     resident sizes counts a whole JVM twice whenever Hadoop's local file system forks a shell from it.) `cpu_seconds`
     says what the work costs whatever else the machine does; a process that lives shorter than the sampling interval is
     missed.
+
+    Parameters
+    ----------
+    every_seconds : between two samples, each of which takes this process some hundredths of a second.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every_seconds: float = SAMPLE_SECONDS) -> None:
         self.gib = 0.0
+        self._every_seconds = every_seconds
         self._started = self._processor_times()
         self._latest = dict(self._started)
         self._ended = threading.Event()
@@ -72,7 +77,7 @@ class Usage:
         return sum(seconds - self._started.get(process, 0.0) for process, seconds in self._latest.items())
 
     def _sample(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
+        while not self._ended.wait(self._every_seconds):
             self.gib = max(self.gib, sum(_of_tree(_proportional_size).values()) / 2**30)
             self._latest.update(self._processor_times())
 

@@ -122,7 +122,7 @@ def _client(what: str, work: Path, url: str, path: Path) -> None:
             },
         }
     )
-    with Usage() as usage:
+    with Usage(every_seconds=1.0) as usage:
         started = time.perf_counter()
         if what == "bare":
             asyncio.run(_bare_loop(url, path))
@@ -133,7 +133,7 @@ def _client(what: str, work: Path, url: str, path: Path) -> None:
                 collect(ledger, settings, lambda done, total: None, wait=True)
                 assert ledger.count("answered") == ledger.progress()[1]
         seconds = time.perf_counter() - started
-        time.sleep(0.5)  # one more sample
+        time.sleep(1.5)  # one more sample
     print(json.dumps({"seconds": seconds, "gib": usage.gib, "cpu": usage.cpu_seconds}))
 
 
