@@ -193,8 +193,9 @@ class Ledger:
         """Needed requests that are to be sent and in no batch, each once, and whether they failed in an earlier run."""
         for requests in _chunks(read_requests(self.requests_path), ROWS_A_STATEMENT):
             digests = [digest_of(request["custom_id"]) for request in requests]
+            # The plus signs keep SQLite from looking through all that is pending, here and in `land`.
             rows = self._database.execute(
-                "SELECT custom_id, answer IS NOT NULL FROM requests WHERE state = 'intended' AND shard IS NULL "
+                "SELECT custom_id, answer IS NOT NULL FROM requests WHERE +state = 'intended' AND +shard IS NULL "
                 f"AND digest IN ({', '.join('?' * len(digests))})",
                 digests,
             )
@@ -240,7 +241,6 @@ class Ledger:
             usage = (prompt_tokens, completion_tokens, self._cost(prompt_tokens, completion_tokens))
             rows.append((digest_of(custom_id), custom_id, state, json.dumps(answer), *usage))
         # Many rows a statement: between two of them Python's lock is waited for, while others are at work with it.
-        # The plus signs keep SQLite from looking through all requests of the shard for each statement.
         with self._transaction():
             for some in _chunks(iter(rows), ROWS_A_STATEMENT):
                 self._database.execute(
