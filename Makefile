@@ -44,7 +44,7 @@ lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## measure speed and memory (ONLY=name); figures go to var/bench/NAME.json
+bench: $(INSTALLED) $(AIRFLOW_INSTALLED) ## measure speed and memory (ONLY=name); figures go to var/bench/NAME.json
 	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
 faults: $(INSTALLED) ## break nights for real (kills, full disk, lost servers, …) and compare what they come to (ONLY=name, KILLS=50, SEED=1)

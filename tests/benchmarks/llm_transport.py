@@ -23,7 +23,7 @@ from recsae_lib.interpretation.transports import collect, submit
 from tests.benchmarks.harness import Figure, Usage
 
 LATENCY_SECONDS, CONCURRENCY = 0.05, 64
-INLINE_REQUESTS, FEW_REQUESTS = 20_000, 4_000
+INLINE_REQUESTS, FEW_REQUESTS = 20_000, 8_000
 BATCH_REQUESTS, FEW_BATCH_REQUESTS = 1_000_000, 100_000
 BATCH_PROMPT, INLINE_PROMPT = 800, 4_500  # characters of a request
 MIB = 2**20
