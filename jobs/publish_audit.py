@@ -4,7 +4,8 @@
     recsae run publish_audit --dt 2026-11-20
 
 A failed check leaves everything on the branch audit-<dt>, writes a row `failed` into audits and exits with 3. All
-results are in var/reports/<namespace>/<dt>/checks.json; one of severity retrain that did not pass asks for a new SAE.
+results are in var/reports/<namespace>/<dt>/checks.json, and in MLflow among the artifacts of the run that the SAE comes
+from (audits/<dt>/checks.json); one of severity retrain that did not pass asks for a new SAE.
 
 The SAE that was champion before gets the alias previous; `recsae promote previous` goes back to it. An audit of an
 older date than the newest published one leaves the aliases as they are. The SAE version is tagged with the outcome
@@ -81,16 +82,18 @@ def promote(context: JobContext) -> None:
 
 
 def report(context: JobContext, results: list[CheckResult]) -> None:
-    """Write all results to a file and those that do not pass to the log."""
+    """Write all results to a file, a copy of it to MLflow, and those that do not pass to the log."""
     folder = context.reports_folder()
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{**vars(result), "passed": result.passed} for result in results]
-    (folder / "checks.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    file = folder / "checks.json"
+    file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    context.registry.keep_report(context.sae_name, context.sae_version, file, f"audits/{context.dt}")
     for result in results:
         if not result.passed:
             log.warning("publish_audit: %s", result.line())
     passed = sum(result.passed for result in results)
-    log.info("publish_audit: %s of %s checks pass, all in %s", passed, len(results), folder / "checks.json")
+    log.info("publish_audit: %s of %s checks pass, all in %s", passed, len(results), file)
 
 
 def commit(context: JobContext, record: RunRecord, shape: SaeShape, status: str) -> None:

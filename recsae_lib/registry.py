@@ -282,6 +282,15 @@ class Registry:
         for tag, value in tags.items():
             self.client.set_model_version_tag(name, str(version), tag, value)
 
+    def keep_report(self, name: str, version: int, file: Path, folder: str) -> None:
+        """Keep a file among the artifacts of the run that registered a version; one of an earlier call is replaced.
+
+        Parameters
+        ----------
+        folder : of the artifacts; made where it is missing.
+        """
+        self.client.log_artifact(self._get(name, version).run_id, str(file), folder)
+
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Point an alias at a version."""
         self.client.set_registered_model_alias(name, alias, str(version))

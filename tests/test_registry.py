@@ -115,3 +115,17 @@ def test_tags_of_a_version_are_added(registry: Registry, tmp_path: Path) -> None
     registry.set_tags("tagged", 1, {"audit_status": "failed"})
     registry.set_tags("tagged", 1, {"audit_status": "published"})
     assert {"dt": "2026-11-20", "audit_status": "published"}.items() <= registry.tags("tagged", 1).items()
+
+
+def test_a_report_lies_beside_the_version_and_a_later_one_replaces_it(registry: Registry, tmp_path: Path) -> None:
+    with registry.training_run("shop", TAGS, {}) as run:
+        registry.register_recommender(run, "reported", weights(tmp_path / "reported", "reported"), "reported-1", {})
+    file, folder = tmp_path / "checks.json", "audits/2026-11-20"
+    for content in ("[1]", "[2]"):
+        file.write_text(content, encoding="utf-8")
+        registry.keep_report("reported", 1, file, folder)
+    assert [kept.path for kept in registry.client.list_artifacts(run.run_id, folder)] == [f"{folder}/checks.json"]
+    fetched = registry.client.download_artifacts(run.run_id, f"{folder}/checks.json", str(tmp_path))
+    assert Path(fetched).read_text("utf-8") == "[2]"
+    with pytest.raises(InputError, match="no version 2 of reported"):
+        registry.keep_report("reported", 2, file, folder)

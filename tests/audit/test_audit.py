@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -60,7 +61,12 @@ def test_the_audit_is_published_and_its_sae_is_champion(audited: Audited) -> Non
     workspace, _ = audited
     (audit,) = workspace.rows(tables.AUDITS)
     assert audit[:4] == (DT, 1, 1, "published")
-    assert workspace.context("any").registry.resolve("recsae-planted", "champion") == 1
+    registry = workspace.context("any").registry
+    assert registry.resolve("recsae-planted", "champion") == 1
+    (champion,) = registry.versions("recsae-planted")
+    kept = registry.client.download_artifacts(champion.run_id, f"audits/{DT}/checks.json")
+    local = workspace.folder / "var" / "reports" / "planted" / DT.isoformat() / "checks.json"
+    assert Path(kept).read_text("utf-8") == local.read_text("utf-8")
     for table in tables.TABLES.values():
         assert f"audit-{DT}" not in workspace.warehouse().references(table), table.name
 
