@@ -1,9 +1,9 @@
 """Who makes the calls of the `inline` transport: this process, or several where there are many to make.
 
-A call takes most of a millisecond of processor time, two thirds of it the openai client's, beside what the ledger and the
-bookkeeping take: one process makes some 1,000 a second. Processes of their own only call; what is asked, when, and what becomes of
-an answer is decided here. They are told by lines on their standard input, ``custom_id body``, answer in JSON lines on
-their standard output, and end when the input does, which it does too if this process is killed.
+A call takes most of a millisecond of processor time, two thirds of it the openai client's, beside what the ledger and
+the bookkeeping take: one process makes some 1,000 a second. Processes of their own only call; what is asked, when, and
+what becomes of an answer is decided here. They are told by lines on their standard input, ``custom_id body``, answer in
+JSON lines on their standard output, and end when the input does, which it does too if this process is killed.
 """
 
 from __future__ import annotations
