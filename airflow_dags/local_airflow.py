@@ -48,6 +48,8 @@ POOLS = {
 USER = "admin"
 SECONDS_TO_START, SECONDS_TO_STOP, SECONDS_BETWEEN_LOOKS = 300, 40, 2
 SECONDS_TO_ANSWER = 120  # of a part of Airflow to another too: jobs may have the machine's cores
+# SQLite has one writer at a time, and Airflow waits five seconds for it: what only asks may ask again.
+CODES_OF_A_LOCKED_DATABASE, MOST_TIMES_ASKED = (500, 503), 5
 LINES_OF_A_FAILURE = 25
 
 
@@ -155,11 +157,19 @@ class Airflow:
         return any(process.poll() is not None for process in self.processes)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the interface as the user, and return what it answers."""
+        """Call the interface as the user, and return what it answers; a question is asked again where it met a lock."""
         if self.token is None:
             login = {"username": USER, "password": password()}
             self.token = self._send("POST", "/auth/token", login, {})["access_token"]
-        return self._send(method, f"/api/v2/{path}", body, {"Authorization": f"Bearer {self.token}"})
+        authorization = {"Authorization": f"Bearer {self.token}"}
+        for _ in range(MOST_TIMES_ASKED - 1 if method == "GET" else 0):
+            try:
+                return self._send(method, f"/api/v2/{path}", body, authorization)
+            except urllib.error.HTTPError as error:
+                if error.code not in CODES_OF_A_LOCKED_DATABASE:
+                    raise
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+        return self._send(method, f"/api/v2/{path}", body, authorization)
 
     def _send(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
         data = None if body is None else json.dumps(body).encode()

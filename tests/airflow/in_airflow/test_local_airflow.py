@@ -1,0 +1,66 @@
+"""What `make nightly` does where Airflow's data base is locked for a moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.error import HTTPError
+
+import pytest
+
+import local_airflow
+
+
+class Locked(BaseHTTPRequestHandler):
+    """Answers with the codes that it was given, in their order, then with 200."""
+
+    codes: list[int]
+    asked: int
+
+    def do_GET(self) -> None:
+        cls = type(self)
+        cls.asked += 1
+        self.send_response(cls.codes.pop(0) if cls.codes else 200)
+        self.end_headers()
+        self.wfile.write(b'{"state": "success"}')
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Keep the output of the tests readable."""
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[local_airflow.Airflow]:
+    monkeypatch.setattr(local_airflow, "SECONDS_BETWEEN_LOOKS", 0)
+    Locked.asked = 0
+    with HTTPServer(("127.0.0.1", 0), Locked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield local_airflow.Airflow(server.server_port, token="known")
+        server.shutdown()
+
+
+def test_a_question_is_asked_again_where_the_data_base_was_locked(airflow: local_airflow.Airflow) -> None:
+    Locked.codes = [500, 503, 500, 503]
+    assert airflow.call("GET", "dags/nightly_audit") == {"state": "success"}
+    assert Locked.asked == 5
+
+
+def test_it_is_not_asked_for_ever_nor_where_another_error_is_met(airflow: local_airflow.Airflow) -> None:
+    Locked.codes = [500] * 9
+    with pytest.raises(HTTPError):
+        airflow.call("GET", "dags/nightly_audit")
+    assert Locked.asked == 5
+    Locked.codes = [404]
+    with pytest.raises(HTTPError):
+        airflow.call("GET", "dags/unknown")
+    assert Locked.asked == 6
+
+
+def test_what_changes_something_is_sent_once(airflow: local_airflow.Airflow) -> None:
+    Locked.codes = [500]
+    with pytest.raises(HTTPError):
+        airflow.call("POST", "backfills", {})
+    assert Locked.asked == 1
