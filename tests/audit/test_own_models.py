@@ -42,11 +42,14 @@ def write_lists(path: Path, **columns: pa.Array) -> str:
     return str(path)
 
 
-def run(workspace: Workspace, recommender: dict[str, Any], *more: str) -> None:
+def write_settings(workspace: Workspace, recommender: dict[str, Any]) -> None:
     settings = {**PLANTED_SETTINGS, "recommender": recommender}
+    (workspace.folder / "conf" / "planted.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+
+def run(workspace: Workspace, *command: str) -> None:
     conf = workspace.folder / "conf" / "planted.yaml"
-    conf.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    assert workspace.recsae_here("audit", "--conf", str(conf), "--dt", DT.isoformat(), *more) == 0
+    assert workspace.recsae_here(*command, "--conf", str(conf), "--dt", DT.isoformat()) == 0
 
 
 def interpretable(workspace: Workspace) -> int:
@@ -58,36 +61,37 @@ def metrics(workspace: Workspace) -> dict[tuple[str, str], float | None]:
     return {(row["unit_kind"], row["metric"]): row["value"] for row in rows}
 
 
-@pytest.mark.parametrize("given", ["item_embeddings", "recommendations"])
-def test_an_audit_of_representations_alone(given: str, spark: SparkSession, tmp_path: Path) -> None:
-    workspace = open_workspace(spark, tmp_path / given, f"external_{given}")
-    users, vectors = taste_vectors(workspace.folder / "data" / "interactions.csv")
+def representations_alone(folder: Path, users: pd.DataFrame) -> dict[str, Any]:
+    """Settings of a recommender of which only users' representations are known, one of them broken."""
     x = [*users.to_numpy(np.float32).tolist(), [float("nan")] * DIMENSION]
-    external = {
+    return {
         "representations": write_lists(
-            tmp_path / "x.parquet",
+            folder / "x.parquet",
             user_id=pa.array([*users.index, "broken"]),
             representation=pa.array(x, pa.list_(pa.float32())),
         )
     }
-    item_ids = [f"i{item}" for item in range(ITEMS)]
-    if given == "item_embeddings":
-        external[given] = write_lists(
-            tmp_path / "e.parquet", item_id=pa.array(item_ids), embedding=pa.array(vectors.tolist())
-        )
-    else:
-        best = np.argsort(-(users.to_numpy() @ vectors.T), axis=1)[:, :20]
-        external[given] = write_lists(
+
+
+def test_an_audit_of_representations_and_recommendations_alone(spark: SparkSession, tmp_path: Path) -> None:
+    workspace = open_workspace(spark, tmp_path / "alone", "alone")
+    users, vectors = taste_vectors(workspace.folder / "data" / "interactions.csv")
+    best = np.argsort(-(users.to_numpy() @ vectors.T), axis=1)[:, :20]
+    external = {
+        **representations_alone(tmp_path, users),
+        "recommendations": write_lists(
             tmp_path / "p.parquet",
             user_id=pa.array(users.index),
-            item_ids=pa.array([[item_ids[item] for item in row] for row in best]),
-        )
-    run(workspace, {"kind": "external", "external": external})
+            item_ids=pa.array([[f"i{item}" for item in row] for row in best]),
+        ),
+    }
+    write_settings(workspace, {"kind": "external", "external": external})
+    run(workspace, "audit")
 
     assert interpretable(workspace) >= 3
     found = metrics(workspace)
     assert ("sae", "ndcg_at_10_kept") not in found
-    assert (found["sae", "coherence_item_embedding"] is not None) == (given == "item_embeddings")
+    assert found["sae", "coherence_item_embedding"] is None
     assert found["sae", "coherence_representation"] is not None
     recommended = workspace.warehouse().read_published(tables.RECOMMENDATIONS).collect()
     assert len(recommended) == 600
@@ -97,6 +101,32 @@ def test_an_audit_of_representations_alone(given: str, spark: SparkSession, tmp_
     last = RepresentationSet(bulk, "recommender-planted", 1, "last", "last", DT)
     rejected = pq.read_table(last.rejected("representations")).to_pylist()
     assert rejected == [{"id": "broken", "reason": "representation holds a null, NaN or infinity"}]
+
+
+def test_items_are_recommended_by_embeddings_that_were_given(spark: SparkSession, tmp_path: Path) -> None:
+    workspace = open_workspace(spark, tmp_path / "embedded", "embedded")
+    users, vectors = taste_vectors(workspace.folder / "data" / "interactions.csv")
+    item_ids = [f"i{item}" for item in range(ITEMS)]
+    external = {
+        **representations_alone(tmp_path, users),
+        "item_embeddings": write_lists(
+            tmp_path / "e.parquet", item_id=pa.array(item_ids), embedding=pa.array(vectors.tolist())
+        ),
+    }
+    write_settings(workspace, {"kind": "external", "external": external})
+    for job in ("ingest_dataset", "train_recommender", "extract_representations", "recommend_items"):
+        run(workspace, "run", job)
+
+    recommended = {
+        row["user_id"]: row["item_ids"] for row in workspace.warehouse().read(tables.RECOMMENDATIONS).collect()
+    }
+    assert len(recommended) == 600
+    assert {len(items) for items in recommended.values()} == {10}
+    seen = pd.read_csv(workspace.folder / "data" / "interactions.csv").groupby("user_id")["item_id"].agg(set)
+    scores = pd.DataFrame(users.to_numpy() @ vectors.T, index=users.index, columns=item_ids)
+    for user in list(users.index)[:20]:
+        fresh = scores.loc[user].drop(list(seen[user]))
+        assert recommended[user] == fresh.nlargest(10).index.tolist()
 
 
 def test_an_audit_of_a_foreign_module_at_two_sites(
@@ -122,12 +152,8 @@ def test_an_audit_of_a_foreign_module_at_two_sites(
         "history_length": 6,
         "item_embeddings": "items.weight",
     }
-    run(
-        workspace,
-        {"kind": "module", "module": module},
-        "--set",
-        "representations.sites=[last, encoder.layers.0]",
-    )
+    write_settings(workspace, {"kind": "module", "module": module})
+    run(workspace, "audit", "--set", "representations.sites=[last, encoder.layers.0]")
     found = metrics(workspace)
     assert found["recommender", "ndcg_at_10"] is not None
     assert found["sae", "ndcg_at_10_kept"] is not None
