@@ -54,6 +54,11 @@ class OpenaiSettings(Section):
     timeout_seconds: Annotated[float, Field(gt=0.0)] = Field(60.0, description="Time one request may take.")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(4, description="Further tries after a passing failure.")
     max_answer_tokens: PositiveInt = Field(400, description="Tokens an answer may have.")
+    answer_format: Literal["json_schema", "json_object"] = Field(
+        "json_schema",
+        description="How the server is told the schema of an answer: as OpenAI and vLLM want it, or beside the wish "
+        "for a JSON object, as the server of llama-cpp-python wants it.",
+    )
     price_per_million_prompt_tokens: Annotated[float, Field(ge=0.0)] | None = Field(
         None, description="Price of a million prompt tokens by the transport in use; costs are not known where unset."
     )

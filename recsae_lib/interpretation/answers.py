@@ -37,15 +37,19 @@ def _without_bounds(schema: JsonObject) -> JsonObject:
     }
 
 
-def response_format(name: str, schema: JsonObject) -> JsonObject:
-    """Ask for an answer of `schema`, without its bounds.
+def response_format(name: str, schema: JsonObject, answer_format: str) -> JsonObject:
+    """Ask for an answer of `schema`.
 
-    Some servers refuse a strict schema that bounds lengths: the prompt states the bounds, and reading checks them.
+    Some servers refuse a strict ``json_schema`` that bounds lengths: it goes without its bounds, the prompt states
+    them, and reading checks them. What llama.cpp makes of a ``json_object`` with its schema keeps to the bounds.
+
+    Parameters
+    ----------
+    answer_format : of `OpenaiSettings`.
     """
+    if answer_format == "json_object":
+        return {"type": "json_object", "schema": schema}
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": _without_bounds(schema)}}
-
-
-RESPONSE_FORMAT: JsonObject = response_format("concept", ANSWER_SCHEMA)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,6 @@ VERDICT_SCHEMA: JsonObject = {
     "required": ["verdicts"],
     "additionalProperties": False,
 }
-RESPONSE_FORMAT = response_format("verdicts", VERDICT_SCHEMA)
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def build_judge_requests(
             ],
             "temperature": settings.judge_temperature,
             "max_tokens": server.max_answer_tokens + TOKENS_A_VERDICT * len(cases),
-            "response_format": RESPONSE_FORMAT,
+            "response_format": response_format("verdicts", VERDICT_SCHEMA, server.answer_format),
         }
         yield identified_request("judge", row["latent_id"], body)
 

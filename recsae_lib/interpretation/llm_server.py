@@ -222,8 +222,9 @@ def refuse_if_nothing_succeeded(ledger: Ledger, settings: OpenaiSettings) -> Non
         last = ledger.last_failure()
         raise (PassingError if may_pass(last.partition(":")[0]) else InputError)(
             f"The server at {settings.base_url or OPENAI_URL} failed all {total:,} requests, the last with {last}",
-            "Check that the server at interpretation.openai.base_url serves interpretation.openai.model, then run "
-            "again, with submit first where submit and collect are steps of their own: what failed is asked again",
+            "Check that the server at interpretation.openai.base_url serves interpretation.openai.model and takes "
+            "interpretation.openai.answer_format, then run again, with submit first where submit and collect are steps "
+            "of their own: what failed is asked again",
         )
 
 

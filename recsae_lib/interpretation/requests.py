@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsae_lib.config import OpenaiSettings
-from recsae_lib.interpretation.answers import RESPONSE_FORMAT
+from recsae_lib.interpretation.answers import ANSWER_SCHEMA, response_format
 from recsae_lib.interpretation.batch_files import JsonObject
 from recsae_lib.interpretation.prompts import Prompt
 
@@ -69,7 +69,7 @@ def build_request(latent_id: int, evidence: JsonObject, prompt: Prompt, settings
         ],
         "temperature": settings.temperature,
         "max_tokens": settings.max_answer_tokens,
-        "response_format": RESPONSE_FORMAT,
+        "response_format": response_format("concept", ANSWER_SCHEMA, settings.answer_format),
     }
     return identified_request("latent", latent_id, body)
 

@@ -23,7 +23,14 @@ URL = os.environ.get("RECSAE_LLM_URL")
 @pytest.mark.skipif(URL is None, reason="RECSAE_LLM_URL names no server of a language model")
 def test_a_real_model_names_an_obvious_concept(tmp_path: Path) -> None:
     settings = InterpretationSettings.model_validate(
-        {"openai": {"base_url": URL, "model": os.environ.get("RECSAE_LLM_MODEL", "default"), "timeout_seconds": 600.0}}
+        {
+            "openai": {
+                "base_url": URL,
+                "model": os.environ.get("RECSAE_LLM_MODEL", "default"),
+                "answer_format": os.environ.get("RECSAE_LLM_FORMAT", "json_schema"),
+                "timeout_seconds": 600.0,
+            }
+        }
     )
     titles = ("Alien", "Aliens", "Star Wars", "Dune", "Solaris", "Interstellar")
     items = [

@@ -62,6 +62,23 @@ def test_a_request_is_a_line_of_the_batch_format() -> None:
     }
 
 
+def test_a_server_that_wants_json_objects_gets_the_schema_with_its_bounds() -> None:
+    settings = SETTINGS.model_copy(update={"answer_format": "json_object"})
+    assert build_request(17, EVIDENCE, PROMPT, settings)["body"]["response_format"] == {
+        "type": "json_object",
+        "schema": {
+            "type": "object",
+            "properties": {
+                "label": {"type": "string", "minLength": 1, "maxLength": 80},
+                "description": {"type": "string", "minLength": 1, "maxLength": 600},
+                "features": {"type": "array", "items": {"type": "string"}, "maxItems": 10},
+            },
+            "required": ["label", "description", "features"],
+            "additionalProperties": False,
+        },
+    }
+
+
 def test_the_identity_changes_with_whatever_changes_the_answer() -> None:
     other_evidence = {**EVIDENCE, "near_misses": [{"title": "Jaws", "features": []}]}
     requests = [
