@@ -56,8 +56,8 @@ class OpenaiSettings(Section):
     max_answer_tokens: PositiveInt = Field(400, description="Tokens an answer may have.")
     answer_format: Literal["json_schema", "json_object"] = Field(
         "json_schema",
-        description="How the server is told the schema of an answer: as OpenAI and vLLM want it, or beside the wish "
-        "for a JSON object, as the server of llama-cpp-python wants it.",
+        description="How the server is told the schema of an answer: as OpenAI wants it, or beside the wish for "
+        "a JSON object, as the server of llama-cpp-python wants it.",
     )
     price_per_million_prompt_tokens: Annotated[float, Field(ge=0.0)] | None = Field(
         None, description="Price of a million prompt tokens by the transport in use; costs are not known where unset."
