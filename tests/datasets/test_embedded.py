@@ -53,14 +53,22 @@ def test_a_wheel_without_the_data_is_refused(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-def test_many_at_once_and_a_folder_left_incomplete_end_in_a_whole_one(wheel: tuple[Path, str], tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    (cache / "data").mkdir(parents=True)
-    (cache / "data" / NEEDED[0]).write_text("half")
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: extract_dataset(*wheel, cache / "data"), range(16)))
-    assert sorted(path.name for path in cache.rglob("*")) == ["data", *NEEDED]
-    assert (cache / "data" / NEEDED[0]).read_text() == NEEDED[0]
+def test_many_at_once_and_a_folder_left_incomplete_end_in_a_whole_one(tmp_path: Path) -> None:
+    names = sorted([*NEEDED, *(f"ml-100k.{number}" for number in range(20))])
+    wheel = tmp_path / "recbole.whl"
+    sha256 = write_wheel(wheel, {f"{FOLDER}/{name}": name for name in names})
+
+    def extract_and_read(data: Path) -> list[str]:
+        extract_dataset(wheel, sha256, data)
+        return [(data / name).read_text() for name in NEEDED]
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(100):
+            data = tmp_path / f"cache-{number}" / "data"
+            data.mkdir(parents=True)
+            (data / NEEDED[0]).write_text("half")
+            assert list(pool.map(extract_and_read, [data] * 8)) == [list(NEEDED)] * 8
+            assert sorted(path.name for path in data.parent.rglob("*")) == ["data", *names]
 
 
 def test_a_complete_cache_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
