@@ -53,22 +53,29 @@ def test_a_wheel_without_the_data_is_refused(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-def test_many_at_once_and_a_folder_left_incomplete_end_in_a_whole_one(tmp_path: Path) -> None:
-    names = sorted([*NEEDED, *(f"ml-100k.{number}" for number in range(20))])
-    wheel = tmp_path / "recbole.whl"
-    sha256 = write_wheel(wheel, {f"{FOLDER}/{name}": name for name in names})
+def test_an_incomplete_folder_is_completed_and_nothing_is_taken_from_it(
+    wheel: tuple[Path, str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / NEEDED[0]).write_text("half")
+    (data / "other").write_text("which another process has put there")
+    extract_dataset(*wheel, data)
+    assert sorted(path.name for path in data.iterdir()) == [*NEEDED, "other"]
+    assert [(data / name).read_text() for name in NEEDED] == list(NEEDED)
 
+
+def test_many_at_once_end_in_a_whole_folder(wheel: tuple[Path, str], tmp_path: Path) -> None:
     def extract_and_read(data: Path) -> list[str]:
-        extract_dataset(wheel, sha256, data)
+        extract_dataset(*wheel, data)
         return [(data / name).read_text() for name in NEEDED]
 
     with ThreadPoolExecutor(8) as pool:
-        for number in range(100):
+        for number in range(20):
             data = tmp_path / f"cache-{number}" / "data"
-            data.mkdir(parents=True)
-            (data / NEEDED[0]).write_text("half")
+            data.parent.mkdir()
             assert list(pool.map(extract_and_read, [data] * 8)) == [list(NEEDED)] * 8
-            assert sorted(path.name for path in data.parent.rglob("*")) == ["data", *names]
+            assert sorted(path.name for path in data.parent.rglob("*")) == ["data", *NEEDED]
 
 
 def test_a_complete_cache_is_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
