@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
 from recsae_lib.errors import CheckError, InputError, PassingError, StoppedError, UnfinishedError, lost_connection
-from recsae_lib.job_log import JOB_RECORD, JobRecord, JsonLines, Outcome, Traffic
+from recsae_lib.job_log import JOB_RECORD, JobRecord, JsonLines, Outcome, Traffic, newest_stage
 from recsae_lib.night_lock import hold_night
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
@@ -130,10 +130,6 @@ class JobContext:
         versions: dict[str, int] = self._shared.setdefault("versions", {})
         return versions
 
-    def traffic(self) -> Traffic:
-        """What Spark has read and written so far, if a session is open."""
-        return Traffic.of(self._shared.get("spark"))
-
     @property
     def tags(self) -> dict[str, str]:
         """Tags of the MLflow runs of this job."""
@@ -233,7 +229,7 @@ def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
 
 
 def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
-    started, traffic = time.monotonic(), context.traffic()
+    started, stage = time.monotonic(), newest_stage()
     log.info("%s: started for dt=%s in %s", context.job, context.dt, context.namespaces["model"])
     record = JobRecord(
         context.job,
@@ -260,7 +256,7 @@ def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
             cause=cause,
             model_version=context.versions.get("model"),
             sae_version=context.versions.get("sae"),
-            **vars(context.traffic().since(traffic)),
+            **vars(Traffic.after(stage)),
         )
         _write_record(context, record)
         counts = f"{record.rows_in:,} rows in, {record.rows_out:,} out"

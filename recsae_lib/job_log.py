@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timezone
+from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from typing import Any, Literal
 
 Outcome = Literal["running", "done", "failed", "bad input", "check failed", "stopped", "unfinished"]
 JOB_RECORD = "job_record"  # attribute of the log record that tells of a job's end
@@ -21,7 +20,7 @@ CAUSE_LENGTH = 2000  # a line that is written in one piece may not be long
 
 @dataclass(frozen=True)
 class Traffic:
-    """What the stages of a Spark session have read and written so far, of the last thousand that it remembers."""
+    """What the stages of a Spark session have read and written, of the last thousand that it remembers."""
 
     rows_in: int = 0
     rows_out: int = 0
@@ -29,15 +28,10 @@ class Traffic:
     bytes_out: int = 0
 
     @classmethod
-    def of(cls, spark: SparkSession | None) -> Traffic:
-        """Sum over the stages of a session; nothing where none is open."""
-        if spark is None:
-            return cls()
-        context: Any = spark.sparkContext
-        no_quantiles = context._gateway.new_array(context._gateway.jvm.double, 0)
-        no_status = context._jvm.java.util.ArrayList()
-        stages = context._jsc.sc().statusStore().stageList(None, False, False, no_quantiles, no_status)
-        found = [stages.apply(number) for number in range(stages.size())]
+    def after(cls, stage: int) -> Traffic:
+        """Sum over the stages of the open session that came after one; nothing where no session is open."""
+        # Asking for one figure of one stage is a call to the JVM: only the stages that count are asked.
+        found = list(takewhile(lambda newer: newer.stageId() > stage, _stages_newest_first()))
         return cls(
             sum(stage.inputRecords() for stage in found),
             sum(stage.outputRecords() for stage in found),
@@ -45,9 +39,25 @@ class Traffic:
             sum(stage.outputBytes() for stage in found),
         )
 
-    def since(self, earlier: Traffic) -> Traffic:
-        """What came after `earlier`; not below zero where stages were forgotten in between."""
-        return Traffic(**{name: max(now - getattr(earlier, name), 0) for name, now in vars(self).items()})
+
+def newest_stage() -> int:
+    """Number of the latest stage of the Spark session that is open; -1 where there is none."""
+    return max((stage.stageId() for stage in islice(_stages_newest_first(), 1)), default=-1)
+
+
+def _stages_newest_first() -> Iterator[Any]:
+    if "pyspark.sql" not in sys.modules:  # then there is none, and a job that needs none need not wait for the import
+        return
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.getActiveSession()
+    if spark is None:
+        return
+    context: Any = spark.sparkContext
+    no_quantiles = context._gateway.new_array(context._gateway.jvm.double, 0)
+    no_status = context._jvm.java.util.ArrayList()
+    stages = context._jsc.sc().statusStore().stageList(None, False, False, no_quantiles, no_status)
+    yield from (stages.apply(number) for number in range(stages.size()))
 
 
 @dataclass(frozen=True)
