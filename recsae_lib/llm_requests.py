@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsae_lib.interpretation.inline_transport import Progress
 from recsae_lib.interpretation.ledger import Ledger
 from recsae_lib.interpretation.requests import latent_of
-from recsae_lib.interpretation.transports import collect, submit
 from recsae_lib.job import JobContext, log
 from recsae_lib.warehouse.tables import Table
+
+if TYPE_CHECKING:  # a job that asks no language model does not wait for the import of the client
+    from recsae_lib.interpretation.inline_transport import Progress
 
 
 def requests_path(context: JobContext) -> Path:
@@ -33,6 +35,8 @@ def submit_requests(context: JobContext, table: Table) -> None:
     ------
     InputError : see `transports.submit`.
     """
+    from recsae_lib.interpretation.transports import submit
+
     settings = context.settings.interpretation
     with _opened(context) as ledger:
         ledger.intend(settings.transport)
@@ -49,6 +53,8 @@ def collected_requests(context: JobContext, table: Table) -> Iterator[Ledger]:
     ------
     UnfinishedError, InputError : see `transports.collect`. What has landed by then is in the table.
     """
+    from recsae_lib.interpretation.transports import collect
+
     with _opened(context) as ledger:
         with _recorded(context, table, ledger):
             collect(ledger, context.settings.interpretation, _progress_of(context), wait=context.step is None)
