@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+from openai import OpenAI
 
 from recsae_lib.config import InterpretationSettings
 from recsae_lib.errors import InputError, PassingError, UnfinishedError
@@ -27,6 +28,9 @@ _ONE_AUTHORITY = Path(tempfile.gettempdir()) / f"recsae_tests_authority_{os.getp
 _ONE_AUTHORITY.write_text(certifi.contents().partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n")
 os.environ["SSL_CERT_FILE"] = str(_ONE_AUTHORITY)
 atexit.register(_ONE_AUTHORITY.unlink, missing_ok=True)
+
+# The first client of a process imports its transport, which takes longer still; processes that are forked have it then.
+OpenAI(api_key="none", base_url="http://127.0.0.1/v1").close()
 
 
 class MortalLedger(Ledger):
