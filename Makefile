@@ -1,6 +1,9 @@
 # make audit · make test · recsae --help. Everything a run writes goes under var/; the environment is .venv, and
 # .venv-airflow that of Airflow.
 SHELL := /bin/bash
+# Python compiles what is imported, once; pip would compile everything, which takes longer than to install it.
+unexport PYTHONDONTWRITEBYTECODE
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 .DEFAULT_GOAL := help
 # Both environments at once, where a goal needs both.
 MAKEFLAGS += --jobs=2
@@ -59,7 +62,7 @@ $(INSTALLED): setup.py conf/requirements/base.txt conf/requirements/dev.txt conf
 	@echo "Installing into .venv with $(PYTHON) (some minutes, once)"
 	$(PYTHON) -m venv .venv
 	@# One resolve: a second one could move pyarrow, or fetch another build of torch.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c conf/requirements/constraints.txt \
+	$(BIN)/python $(PIP_INSTALL) -c conf/requirements/constraints.txt \
 		-r conf/requirements/base.txt -r conf/requirements/dev.txt -e .
 	@touch $@
 
@@ -68,7 +71,7 @@ install-airflow: $(AIRFLOW_INSTALLED) ## create .venv-airflow, once
 $(AIRFLOW_INSTALLED): conf/requirements/airflow.txt
 	@echo "Installing Airflow into .venv-airflow with $(PYTHON) (some minutes, once)"
 	$(PYTHON) -m venv .venv-airflow
-	.venv-airflow/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	.venv-airflow/bin/python $(PIP_INSTALL) -r $<
 	@touch $@
 
 clean: ## remove what runs wrote (var/) and the caches; the environments stay

@@ -60,12 +60,12 @@ def train_apart(workspace: Workspace, *overrides: str) -> int:
 
 
 def test_stopped_by_a_signal_it_says_so_and_goes_on_to_the_same_weights(copy: Workspace) -> None:
-    longer = ("sae.epochs=40", "sae.patience=40")
+    longer = ("sae.epochs=15", "sae.patience=15")
     sets = [argument for override in longer for argument in ("--set", override)]
     with copy.start("run", "train_sae", *ARGUMENTS, *sets) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "epoch 1 of 40" in line:
+            if "epoch 1 of 15" in line:
                 process.send_signal(signal.SIGTERM)
                 break
         rest = process.stderr.read()
