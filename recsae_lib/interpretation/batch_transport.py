@@ -31,16 +31,10 @@ from openai.types import Batch
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.interpretation.answers import one_line
+from recsae_lib.interpretation.batch_client import CALL_ERRORS, failure_of, open_client
 from recsae_lib.interpretation.batch_files import JsonObject, encode_line, estimate_prompt_tokens, succeeded
 from recsae_lib.interpretation.ledger import ROWS_AT_ONCE, Ledger, Shard
-from recsae_lib.interpretation.llm_server import (
-    CALL_ERRORS,
-    Budget,
-    client_options,
-    failure_of,
-    growing_pause,
-    may_pass,
-)
+from recsae_lib.interpretation.llm_server import Budget, growing_pause, may_pass
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # that the Batch API takes in one file
 SHARD_KEY = "recsae_shard"  # in the metadata of a batch
@@ -68,7 +62,7 @@ class BatchTransport:
     @cached_property
     def client(self) -> OpenAI:
         """The client, opened when there is something to say to the server."""
-        return OpenAI(**client_options(self.settings))
+        return open_client(self.settings)
 
     def send(self) -> None:
         """Cut what is pending into shards, and send as many of them as may wait at the server at once.

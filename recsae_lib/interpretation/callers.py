@@ -1,7 +1,7 @@
 """Who makes the calls of the `inline` transport: this process, or several where there are many to make.
 
-A call takes most of a millisecond of processor time, two thirds of it the openai client's, beside what the ledger and
-the bookkeeping take: one process makes some 1,000 a second. Processes of their own only call; what is asked, when, and
+A call takes half a millisecond of processor time, beside what the ledger and the bookkeeping take: one process
+makes some 1,000 a second. Processes of their own only call; what is asked, when, and
 what becomes of an answer is decided here. They are told by lines on their standard input, ``custom_id body``, answer in
 JSON lines on their standard output, and end when the input does, which it does too if this process is killed.
 """
@@ -16,39 +16,17 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from functools import partial
 from itertools import cycle
-from typing import Any
-
-import httpx2
-from openai import AsyncOpenAI, Omit
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import PassingError
-from recsae_lib.interpretation.batch_files import JsonObject, encode_line
-from recsae_lib.interpretation.http_client import open_client
-from recsae_lib.interpretation.llm_server import CALL_ERRORS, Failure, failure_of, used_up_seconds
+from recsae_lib.interpretation.batch_files import encode_line
+from recsae_lib.interpretation.chat_client import Outcome, open_client
+from recsae_lib.interpretation.llm_server import Failure
 
 REQUESTS_A_PROCESS = 2_500  # which make up for the seconds that a process takes to start
 LONGEST_LINE = 2**26  # bytes
 
-# Building headers is a good part of what a call costs, and a server needs none of these.
-_HEADERS: dict[str, str | Omit] = {
-    "Content-Type": "application/json",
-    **dict.fromkeys(("X-Stainless-Retry-Count", "X-Stainless-Read-Timeout", "X-Stainless-Async"), Omit()),
-    **dict.fromkeys((f"X-Stainless-{name}" for name in ("Lang", "Package-Version", "OS", "Arch")), Omit()),
-    **dict.fromkeys(("X-Stainless-Runtime", "X-Stainless-Runtime-Version"), Omit()),
-}
-
-# What the client would otherwise copy, or draw at random, anew for each call.
-_OPTIONS: dict[str, Any] = {
-    **{"max_retries": 0, "params": {}, "extra_json": None, "follow_redirects": None},
-    **{"security": {"bearer_auth": True}, "synthesize_event_and_data": False, "stream_mode": "legacy"},
-}
-
-# Of a custom_id and a request's body: its answer or how it failed, and for how many seconds the server's rate limits
-# want nothing more to be sent.
-Outcome = tuple[JsonObject | Failure, float]
 Caller = Callable[[str, bytes], Awaitable[Outcome]]
 
 
@@ -63,19 +41,18 @@ async def open_caller(settings: OpenaiSettings, requests: int) -> AsyncIterator[
 
     Raises
     ------
-    InputError : see `client_options`.
+    InputError : see `address_and_key`.
     PassingError : (by the caller) a process that makes calls has ended.
     """
     number = min(os.cpu_count() or 1, requests // REQUESTS_A_PROCESS)
     async with open_client(settings) as client:
-        own = partial(_call, client, settings)
         processes = [await _Process.start(settings) for _ in range(number - 1)]
         # This process has the ledger to keep as well.
-        in_turn: Iterator[Caller] = cycle([own, *(process.call for process in processes)])
+        in_turn: Iterator[Caller] = cycle([client.ask, *(process.call for process in processes)])
 
         def call(custom_id: str, body: bytes) -> Awaitable[Outcome]:
             are_ready = processes and all(process.is_ready for process in processes)
-            return next(in_turn)(custom_id, body) if are_ready else own(custom_id, body)
+            return next(in_turn)(custom_id, body) if are_ready else client.ask(custom_id, body)
 
         try:
             yield call
@@ -147,25 +124,6 @@ class _Process:
         )
 
 
-async def _call(client: AsyncOpenAI, settings: OpenaiSettings, custom_id: str, body: bytes) -> Outcome:
-    headers = {**_HEADERS, "Idempotency-Key": custom_id, "X-Client-Request-Id": custom_id}
-    options: Any = {**_OPTIONS, "headers": headers, "idempotency_key": custom_id}  # their type has no public name
-    try:
-        response = await client.post(
-            f"{client.base_url}chat/completions",  # whole: joining it anew costs a twentieth of a call
-            cast_to=httpx2.Response,
-            content=body,
-            options=options,
-        )
-        answer = {"status_code": 200, "body": json.loads(response.content)}
-    except CALL_ERRORS as error:
-        return failure_of(error, settings), 0.0
-    except (ValueError, RecursionError):
-        return Failure("no_json", "the server's response is no JSON", passing=False), 0.0
-    wait = used_up_seconds(response.headers, len(body) // 3)
-    return {"custom_id": custom_id, "response": answer, "error": None}, wait
-
-
 async def _serve() -> None:
     """Make calls until the standard input ends."""
     lines = asyncio.StreamReader(LONGEST_LINE)
@@ -175,7 +133,7 @@ async def _serve() -> None:
 
     async def answer(line: bytes) -> None:
         custom_id, _, body = line.rstrip(b"\n").decode("ascii").partition(" ")
-        outcome, wait = await _call(client, settings, custom_id, body.encode())
+        outcome, wait = await client.ask(custom_id, body.encode())
         kind, what = ("failure", asdict(outcome)) if isinstance(outcome, Failure) else ("answer", outcome)
         sys.stdout.buffer.write(encode_line({"custom_id": custom_id, kind: what, "wait": wait}))
         sys.stdout.buffer.flush()

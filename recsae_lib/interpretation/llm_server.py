@@ -1,8 +1,7 @@
-"""What both transports share: opening the client, what a failure means, how long to wait, and the budget."""
+"""What both transports share: the server's address and key, what a failure means, how long to wait, and the budget."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import re
@@ -10,12 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import urlsplit
-
-import aiohttp
-import httpx2
-from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError, Timeout
 
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError, PassingError
@@ -39,8 +33,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def client_options(settings: OpenaiSettings) -> dict[str, Any]:
-    """Arguments of the openai client, which does not retry by itself.
+def address_and_key(settings: OpenaiSettings) -> tuple[str, str]:
+    """Where the server is, and the key to be sent.
 
     Raises
     ------
@@ -58,12 +52,12 @@ def client_options(settings: OpenaiSettings) -> dict[str, Any]:
             f"interpretation.openai.base_url is {address!r}, no address of a server",
             "Write it as http://host:port/v1",
         )
-    timeout = Timeout(settings.timeout_seconds, connect=min(CONNECT_SECONDS, settings.timeout_seconds))
-    return {"api_key": key or "none", "base_url": address, "max_retries": 0, "timeout": timeout}
+    return address, key or "none"
 
 
-CallError = OpenAIError | httpx2.HTTPError | aiohttp.ClientError
-CALL_ERRORS = (OpenAIError, httpx2.HTTPError, aiohttp.ClientError)
+def connect_seconds(settings: OpenaiSettings) -> float:
+    """How long a connection may take to come about."""
+    return min(CONNECT_SECONDS, settings.timeout_seconds)
 
 
 @dataclass(frozen=True)
@@ -106,25 +100,36 @@ def may_pass(code: str) -> bool:
     return code in ("connection", "timeout")
 
 
-def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
-    """Say what an error of the client means."""
-    if isinstance(error, APITimeoutError | httpx2.TimeoutException | asyncio.TimeoutError):
-        return Failure("timeout", f"no answer within {settings.timeout_seconds:g} seconds", passing=True)
-    if isinstance(error, APIConnectionError | httpx2.HTTPError | aiohttp.ClientError):
-        return Failure("connection", one_line(repr(_first_cause(error))), passing=True)
-    if not isinstance(error, APIStatusError):
-        return Failure("client", one_line(str(error)), passing=False)
-    wait = _wait_seconds(error.response.headers)
-    if wait is None and error.status_code == 429:
-        wait = used_up_seconds(error.response.headers, 1) or None
-    remedy = _NO_CREDIT if error.code == "insufficient_quota" else _REFUSALS.get(error.status_code)
-    code = f"http_{error.status_code}"
-    passing = remedy is None and may_pass(code)
+def timed_out(settings: OpenaiSettings) -> Failure:
+    """A call without an answer in time."""
+    return Failure("timeout", f"no answer within {settings.timeout_seconds:g} seconds", passing=True)
+
+
+def disconnected(error: BaseException) -> Failure:
+    """A call that could not be made, or broke off."""
+    return Failure("connection", one_line(repr(_first_cause(error))), passing=True)
+
+
+def refused(
+    status: int, headers: Mapping[str, str], code: str | None, message: str, settings: OpenaiSettings
+) -> Failure:
+    """An answer that says no.
+
+    Parameters
+    ----------
+    status, headers : of the HTTP response.
+    code, message : of the error in it.
+    """
+    wait = _wait_seconds(headers)
+    if wait is None and status == 429:
+        wait = used_up_seconds(headers, 1) or None
+    remedy = _NO_CREDIT if code == "insufficient_quota" else _REFUSALS.get(status)
+    passing = remedy is None and may_pass(f"http_{status}")
     if remedy is None and wait is not None and wait > LONGEST_WAIT_SECONDS:
         remedy = f"Run again in {wait:.0f} seconds, as the server asks: answers that have landed are kept"
     return Failure(
-        code=code,
-        message=one_line(error.message),
+        code=f"http_{status}",
+        message=one_line(message),
         passing=passing,
         wait_seconds=wait,
         remedy=remedy and remedy.format(variable=settings.api_key_variable),

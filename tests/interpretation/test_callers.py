@@ -16,6 +16,7 @@ import pytest
 from recsae_lib.config import OpenaiSettings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.interpretation import callers
+from recsae_lib.interpretation.chat_client import ChatClient
 from tests.interpretation.test_inline_transport import Exchange, body
 
 REQUESTS, CONCURRENCY = 60, 6
@@ -29,18 +30,18 @@ class Processes:
         self.called_here: list[str] = []
         monkeypatch.setattr(callers, "REQUESTS_A_PROCESS", 1)
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
-        start, call = callers._Process.start, callers._call
+        start, ask = callers._Process.start, ChatClient.ask
 
         async def noted_start(settings: OpenaiSettings) -> Any:
             self.started.append(await start(settings))
             return self.started[-1]
 
-        async def noted_call(client: Any, settings: OpenaiSettings, custom_id: str, content: bytes) -> Any:
+        async def noted_ask(client: ChatClient, custom_id: str, content: bytes) -> Any:
             self.called_here.append(custom_id)
-            return await call(client, settings, custom_id, content)
+            return await ask(client, custom_id, content)
 
         monkeypatch.setattr(callers._Process, "start", noted_start)
-        monkeypatch.setattr(callers, "_call", noted_call)
+        monkeypatch.setattr(ChatClient, "ask", noted_ask)
 
     def wait_until_ready(self) -> None:
         """Return when they take calls. (The answers of the first calls wait for it.)"""
