@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from recsae_lib.errors import InputError
@@ -45,7 +44,7 @@ def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:
     ------
     PassingError : another run works on the same namespace and date.
     """
-    with hold_night(Path(context.settings.paths.var), context.namespaces["model"], context.dt):
+    with hold_night(context.settings.paths.locks_folder, context.namespaces["model"], context.dt):
         return _run_jobs(context, data_digest)
 
 

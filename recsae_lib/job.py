@@ -224,7 +224,7 @@ def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
     ------
     PassingError : another run works on the same namespace and date.
     """
-    with hold_night(Path(context.settings.paths.var), context.namespaces["model"], context.dt):
+    with hold_night(context.settings.paths.locks_folder, context.namespaces["model"], context.dt):
         return _execute(context, run)
 
 

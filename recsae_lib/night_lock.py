@@ -20,23 +20,42 @@ OWN_RUN = f"process {os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 @contextmanager
-def hold_night(var: Path, namespace: str, dt: date) -> Iterator[None]:
+def hold_night(locks: str, namespace: str, dt: date) -> Iterator[None]:
     """Keep other runs from working on the same namespace and date; jobs of the same run share it.
 
-    The lock is the operating system's (flock on a file under `var`): it ends with the process, however that ends.
-    Machines keep each other out if they share `var` and its file system passes locks on, as NFS does.
+    In a folder the lock is the operating system's (flock on a file): it ends with the process, however that ends.
+    Machines keep each other out if they share the folder and its file system passes locks on, as NFS does; or else by
+    leases in S3 (`recsae_lib.leases`), of which one that a killed process leaves ends after two minutes.
+
+    Parameters
+    ----------
+    locks : a folder, or ``s3://bucket/folder``.
 
     Raises
     ------
-    PassingError : another run holds it.
+    PassingError : another run holds it; or S3 does not answer.
     """
-    run = run_name()
-    folder = var / "locks" / namespace
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{dt.isoformat()}.lock").open("a+", encoding="utf-8") as file:
-        with (folder / "guard").open("a") as guard:  # between looking and taking, nobody else looks
+    name = f"{namespace}/{dt.isoformat()}.lock"
+    if not locks.startswith("s3://"):
+        with _hold_file(Path(locks) / name, namespace, dt):
+            yield
+        return
+    from recsae_lib.leases import TakenError, hold_lease  # boto3 takes its time to be imported
+
+    try:
+        with hold_lease(f"{locks.rstrip('/')}/{name}", run_name()):
+            yield
+    except TakenError as taken:
+        raise _under_way(namespace, dt, taken.lease.run, taken.lease.host, taken.lease.since) from None
+
+
+@contextmanager
+def _hold_file(path: Path, namespace: str, dt: date) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        with (path.parent / "guard").open("a") as guard:  # between looking and taking, nobody else looks
             fcntl.flock(guard, fcntl.LOCK_EX)
-            _take(file, run, namespace, dt)
+            _take(file, run_name(), namespace, dt)
         yield
 
 
@@ -56,14 +75,17 @@ def _take(file: IO[str], run: str, namespace: str, dt: date) -> None:
         file.seek(0)
         holder = json.loads(file.read())
         if holder["run"] != run:
-            raise PassingError(
-                f"The audit {namespace} of {dt} is under way: {holder['run']} on {holder['host']}, "
-                f"since {holder['since']}",
-                "Start again when it has ended, or stop it",
-            ) from None
+            raise _under_way(namespace, dt, holder["run"], holder["host"], holder["since"]) from None
     else:
         file.truncate(0)
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")
         file.write(json.dumps({"run": run, "host": socket.gethostname(), "since": since}))
         file.flush()
     fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def _under_way(namespace: str, dt: date, run: str, host: str, since: str) -> PassingError:
+    return PassingError(
+        f"The audit {namespace} of {dt} is under way: {run} on {host}, since {since}",
+        "Start again when it has ended, or stop it",
+    )

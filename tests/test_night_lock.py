@@ -16,9 +16,8 @@ DT = date(2026, 11, 20)
 HOLDER = """
 import sys
 from datetime import date
-from pathlib import Path
 from recsae_lib.night_lock import hold_night
-with hold_night(Path(sys.argv[1]), "shop", date(2026, 11, 20)):
+with hold_night(sys.argv[1], "shop", date(2026, 11, 20)):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -38,14 +37,14 @@ def test_another_run_of_the_same_night_is_refused_until_the_first_is_over(tmp_pa
     holder = start_holder(tmp_path)
     with (
         pytest.raises(PassingError, match=r"shop of 2026-11-20 is under way: process \d+.* since 20.*Start again"),
-        hold_night(tmp_path, "shop", DT),
+        hold_night(str(tmp_path), "shop", DT),
     ):
         pass
     for namespace, dt in (("shop", date(2026, 11, 21)), ("other", DT)):
-        with hold_night(tmp_path, namespace, dt):
+        with hold_night(str(tmp_path), namespace, dt):
             pass
     holder.communicate()
-    with hold_night(tmp_path, "shop", DT), hold_night(tmp_path, "shop", DT):
+    with hold_night(str(tmp_path), "shop", DT), hold_night(str(tmp_path), "shop", DT):
         pass
 
 
@@ -53,7 +52,7 @@ def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
     holder = start_holder(tmp_path)
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
-    with hold_night(tmp_path, "shop", DT):
+    with hold_night(str(tmp_path), "shop", DT):
         pass
 
 
@@ -61,13 +60,13 @@ def test_jobs_of_one_run_share_the_night(tmp_path: Path, monkeypatch: pytest.Mon
     first = start_holder(tmp_path, "scheduled__2026-11-20")
     second = start_holder(tmp_path, "scheduled__2026-11-20")
     first.communicate()  # the one that came first has ended; the night is still theirs
-    with pytest.raises(PassingError, match="scheduled__2026-11-20"), hold_night(tmp_path, "shop", DT):
+    with pytest.raises(PassingError, match="scheduled__2026-11-20"), hold_night(str(tmp_path), "shop", DT):
         pass
     monkeypatch.setenv(RUN_VARIABLE, "scheduled__2026-11-20")
-    with hold_night(tmp_path, "shop", DT):
+    with hold_night(str(tmp_path), "shop", DT):
         second.communicate()
     monkeypatch.setenv(RUN_VARIABLE, "manual")
-    with hold_night(tmp_path, "shop", DT):
+    with hold_night(str(tmp_path), "shop", DT):
         pass
 
 

@@ -17,6 +17,17 @@ class PathSettings(Section):
         "sqlite:///var/mlflow/mlflow.db", description="MLflow tracking and registry address (any that MLflow takes)."
     )
     artifacts: str = Field("var/mlflow/artifacts", description="Where MLflow keeps the artifacts of new experiments.")
+    locks: str | None = Field(
+        None,
+        pattern="^(s3://[^/]+/.|/|[^:]*$)",
+        description="Where runs of the same namespace and date keep each other out: a folder, or s3://bucket/folder, "
+        "of a storage that knows conditional writes, for machines that share no disk. Empty: <var>/locks.",
+    )
+
+    @property
+    def locks_folder(self) -> str:
+        """Where the locks are: `locks`, or the folder of that name in `var`."""
+        return self.locks or f"{self.var}/locks"
 
 
 class SparkSettings(Section):

@@ -1,0 +1,177 @@
+"""Locks for machines that share no disk: objects in S3, written on condition that nobody else has written them since.
+
+A lease names the run that holds it and each of its holders, with the time until which that one is known to live.
+Holders write that time anew as long as they do; one that was killed is forgotten when its time is over. Time is that of
+the storage (the Date of its responses), so that the clocks of the machines do not matter.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from recsae_lib.errors import PassingError
+
+SECONDS_TO_LIVE = 120.0  # after the last sign of life of a holder
+RENEWALS = 4  # in that time
+TRIES, SECONDS_BETWEEN = 20, 0.2  # where others write at the same moment
+_CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
+_ABSENT = ("NoSuchKey", "404")
+
+log = logging.getLogger("recsae")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What the object says.
+
+    Parameters
+    ----------
+    run : whose it is.
+    host, since : of the holder that took it for the run.
+    holders : name of each holder, and until when it is known to live (seconds since 1970, of the storage).
+    """
+
+    run: str
+    host: str
+    since: str
+    holders: dict[str, float]
+
+
+class TakenError(Exception):
+    """Another run holds the lease."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(lease)
+        self.lease = lease
+
+
+@contextmanager
+def hold_lease(address: str, run: str) -> Iterator[None]:
+    """Hold a lease for a run; holders of the same run share it.
+
+    A holder that could not renew it in time, and sees that another run has taken it, stops its process with SIGTERM.
+
+    Parameters
+    ----------
+    address : of the object, ``s3://bucket/key``. The storage must know conditional writes, as S3 does.
+
+    Raises
+    ------
+    TakenError : another run holds it.
+    PassingError : the storage does not answer, or refuses.
+    """
+    store, holder = _Store(address), uuid.uuid4().hex
+    store.change(lambda lease, now: _with_holder(lease, run, holder, now))
+    over = threading.Event()
+    renewing = threading.Thread(target=_renew, args=(store, run, holder, over), name="lease", daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        renewing.join()
+        try:
+            store.change(lambda lease, now: _without_holder(lease, run, holder))
+        except PassingError as failure:  # the work is done, and the lease ends by itself
+            log.warning("%s is held for %g seconds more: %s", address, SECONDS_TO_LIVE, failure)
+
+
+def _renew(store: _Store, run: str, holder: str, over: threading.Event) -> None:
+    while not over.wait(SECONDS_TO_LIVE / RENEWALS):
+        try:
+            store.change(lambda lease, now: _renewed(lease, run, holder, now))
+        except PassingError as failure:
+            log.warning("%s is not renewed: %s", store.address, failure)
+        except TakenError as taken:
+            log.error("%s was not renewed in time, and %s has taken it: this run stops", store.address, taken.lease.run)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def _with_holder(lease: Lease | None, run: str, holder: str, now: float) -> Lease:
+    alive = {} if lease is None else {name: until for name, until in lease.holders.items() if until > now}
+    if lease is not None and lease.run != run and alive:
+        raise TakenError(lease)
+    if lease is None or lease.run != run or not alive:
+        since = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds")
+        lease = Lease(run, socket.gethostname(), since, {})
+    return replace(lease, holders={**alive, holder: now + SECONDS_TO_LIVE})
+
+
+def _renewed(lease: Lease | None, run: str, holder: str, now: float) -> Lease:
+    if lease is not None and lease.run != run:  # even where that run has ended: it did not know of this one
+        raise TakenError(lease)
+    return _with_holder(lease, run, holder, now)
+
+
+def _without_holder(lease: Lease | None, run: str, holder: str) -> Lease | None:
+    if lease is None or lease.run != run or holder not in lease.holders:
+        return None
+    return replace(lease, holders={name: until for name, until in lease.holders.items() if name != holder})
+
+
+class _Store:
+    """The object of one lease."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        parts = urlsplit(address)
+        self._place = {"Bucket": parts.netloc, "Key": parts.path.lstrip("/")}
+        self._client = boto3.client("s3")
+
+    def change(self, make: Callable[[Lease | None, float], Lease | None]) -> None:
+        """Replace the lease by what `make` makes of it and of the time; None leaves it as it is."""
+        try:
+            for _ in range(TRIES):
+                lease, tag, now = self._read()
+                made = make(lease, now)
+                if made is None or self._write(made, tag):
+                    return
+                time.sleep(SECONDS_BETWEEN)
+        except (BotoCoreError, ClientError) as failure:
+            raise PassingError(
+                f"The lock {self.address} cannot be read or written: {failure}",
+                "Check that the bucket of paths.locks exists and answers, and that this machine may write to it",
+            ) from failure
+        raise PassingError(f"The lock {self.address} changes all the time", "Start again")
+
+    def _read(self) -> tuple[Lease | None, str | None, float]:
+        try:
+            found = self._client.get_object(**self._place)
+        except ClientError as failure:
+            if failure.response["Error"]["Code"] not in _ABSENT:
+                raise
+            return None, None, _time_of(failure.response)
+        return Lease(**json.loads(found["Body"].read())), found["ETag"], _time_of(found)
+
+    def _write(self, lease: Lease, tag: str | None) -> bool:
+        """Write it, unless another has been written since; says whether."""
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        try:
+            self._client.put_object(**self._place, **condition, Body=json.dumps(asdict(lease)).encode())
+        except ClientError as failure:
+            if failure.response["Error"]["Code"] not in _CHANGED:
+                raise
+            return False
+        return True
+
+
+def _time_of(response: Any) -> float:
+    return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
