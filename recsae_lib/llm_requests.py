@@ -7,7 +7,7 @@ it opens `collected_requests` and reads the answers from the ledger.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ def submit_requests(context: JobContext, table: Table) -> None:
     from recsae_lib.interpretation.transports import submit
 
     settings = context.settings.interpretation
-    with _opened(context) as ledger:
+    with _opened(context, fetches_requests=False) as ledger:
         ledger.intend(settings.transport)
         write_records(context, table, ledger)
         with _recorded(context, table, ledger):
@@ -55,7 +55,7 @@ def collected_requests(context: JobContext, table: Table) -> Iterator[Ledger]:
     """
     from recsae_lib.interpretation.transports import collect
 
-    with _opened(context) as ledger:
+    with _opened(context, fetches_requests=context.step == "collect") as ledger:
         with _recorded(context, table, ledger):
             collect(ledger, context.settings.interpretation, _progress_of(context), wait=context.step is None)
         yield ledger
@@ -77,9 +77,18 @@ def read_records(spark: SparkSession, table: Table, ledger: Ledger | None) -> Da
     return spark.createDataFrame(rows, declared)
 
 
-def _opened(context: JobContext) -> AbstractContextManager[Ledger]:
-    payer = f"{context.dt} {context.job}"
-    return Ledger.open(context.ledger_path(), payer, requests_path(context), context.settings.interpretation.openai)
+@contextmanager
+def _opened(context: JobContext, fetches_requests: bool) -> Iterator[Ledger]:
+    paths, requests = context.settings.paths, requests_path(context)
+    with ExitStack() as here:
+        if paths.llm is not None:
+            from recsae_lib.interpretation.shared_ledger import ledger_from  # boto3 takes its time to be imported
+
+            here.enter_context(
+                ledger_from(paths.llm, Path(paths.var), context.ledger_path(), requests, fetches_requests)
+            )
+        payer, settings = f"{context.dt} {context.job}", context.settings.interpretation.openai
+        yield here.enter_context(Ledger.open(context.ledger_path(), payer, requests, settings))
 
 
 @contextmanager

@@ -24,6 +24,13 @@ class PathSettings(Section):
         "of a storage that knows conditional writes, for machines that share no disk. Empty: <var>/locks.",
     )
 
+    llm: str | None = Field(
+        None,
+        pattern="^s3://[^/]+/.",
+        description="Where the ledger of requests to language models, and their files, are between the steps of jobs "
+        "whose machines share no disk: s3://bucket/folder. Empty: in <var> only.",
+    )
+
     @property
     def locks_folder(self) -> str:
         """Where the locks are: `locks`, or the folder of that name in `var`."""

@@ -18,6 +18,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.job import JobContext, Step, execute, guarded
 from recsae_lib.warehouse import tables
 from tests.interpretation.openai_server import OpenaiServer
+from tests.object_storage import object_storage
 from tests.workspace import REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
@@ -48,6 +49,12 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenaiServer]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with object_storage("ledgers") as address:
+        yield address
+
+
 def run(context: JobContext, step: Step | None) -> int:
     context.step = step
     return guarded(lambda: execute(context, import_module(f"jobs.{context.job}").run))
@@ -63,20 +70,27 @@ def fires_for_all(body: dict[str, Any]) -> str:
     return json.dumps({"verdicts": [{"case": case["case"], "fires": True} for case in shown["cases"]]})
 
 
+@pytest.mark.parametrize("shares_disk", [True, False])
 def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels(
     audited: tuple[Workspace, CompletedProcess[str]],
     batches: OpenaiServer,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
+    bucket: str,
+    shares_disk: bool,
 ) -> None:
     workspace, _ = audited
-    context = workspace.context(
-        "interpret_concepts",
-        f"paths.var={tmp_path}",  # requests and ledger of its own: other tests of this workspace leave theirs
+    settings = [
         "interpretation.interpreter=openai",
         "interpretation.transport=batch",
         f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
         f"interpretation.openai.base_url={batches.url}",
+        *([] if shares_disk else [f"paths.llm={bucket}/llm"]),
+    ]
+    # Requests and ledger of their own: other tests of this workspace leave theirs.
+    context, collector = (
+        workspace.context("interpret_concepts", f"paths.var={tmp_path}/{machine}", *settings)
+        for machine in (("one", "one") if shares_disk else ("one", "other"))
     )
     warehouse = context.warehouse
 
@@ -85,7 +99,7 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
         return {row["state"]: row["count"] for row in rows}
 
     try:
-        assert run(context, "collect") == 2  # nothing was submitted
+        assert run(collector, "collect") == 2  # nothing was submitted
         assert "step submit" in capsys.readouterr().err
         assert run(context, "submit") == 0
         requests = sum(states().values())
@@ -94,10 +108,10 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
         assert len(batches.batches) == 1
 
         assert run(context, "submit") == 0  # again changes nothing
-        assert run(context, "collect") == 5
+        assert run(collector, "collect") == 5
         assert "not finished yet" in capsys.readouterr().err
         assert states() == {"submitted": requests}
-        assert run(context, "collect") == 0
+        assert run(collector, "collect") == 0
         assert states() == {"answered": requests}
         assert len(batches.batches) == 1
         labels, rejects = warehouse.read(tables.CONCEPT_LABELS), warehouse.read(tables.CONCEPT_REJECTS)

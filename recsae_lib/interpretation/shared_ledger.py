@@ -1,0 +1,191 @@
+"""The ledger for machines that share no disk: kept in S3, and on one machine at a time while a job uses it.
+
+Who takes it leaves a note, an object written on condition that there is none, and brings it back when its job ends,
+however that ends. A job that is killed, or whose storage fails, leaves the ledger where it is, with what only that
+machine knows of requests under way: jobs there go on with it, and others are refused, since they would pay again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from boto3.exceptions import S3TransferFailedError, S3UploadFailedError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from recsae_lib.errors import InputError, PassingError
+
+log = logging.getLogger("recsae")
+
+
+@contextmanager
+def ledger_from(address: str, var: Path, ledger: Path, requests: Path, fetches_requests: bool) -> Iterator[None]:
+    """Have the ledger, the files of its batches and a job's requests here, and bring back what has changed.
+
+    Parameters
+    ----------
+    address : ``s3://bucket/folder``; keys in it are paths below `var`.
+    ledger, requests : files below `var`.
+    fetches_requests : whether the requests were written by another machine, rather than just now by this one.
+
+    Raises
+    ------
+    InputError : another machine, or another process of this one, has the ledger.
+    PassingError : the storage does not answer, or refuses.
+    """
+    place = _Place(address, var)
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with ledger.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"The ledger {ledger} is in use by another process", "Let that end; two at once would pay twice"
+            ) from None
+        with place.failures_named():
+            _take(place, ledger)
+            if fetches_requests:
+                place.fetch(requests)
+        try:
+            yield
+        except BaseException:
+            try:
+                _bring_back(place, ledger, requests)
+            except PassingError as failure:  # says why the ledger stays here; what ended the job is worse
+                log.error("%s. %s", failure, failure.remedy)
+            raise
+        _bring_back(place, ledger, requests)
+
+
+def _take(place: _Place, ledger: Path) -> None:
+    note, mine = ledger.with_suffix(".taken.json"), ledger.with_suffix(".mine.json")
+    before = json.loads(mine.read_text("utf-8")) if mine.is_file() else None
+    token = uuid.uuid4().hex if before is None else before["token"]
+    if before is None:
+        _write(mine, {"token": token, "is_whole": False})
+    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    if not place.create(note, {"token": token, "host": socket.gethostname(), "since": since}):
+        holder = place.read(note)
+        if holder["token"] != token:
+            raise InputError(
+                f"The ledger {place.key(ledger)} is on {holder['host']}, since {holder['since']}",
+                "Let the job there end. If it was killed, start it there again: it goes on and brings the ledger back. "
+                f"If that machine is gone, delete {place.key(note)}: what was asked since then is paid for again",
+            )
+        if before is not None and before["is_whole"]:
+            log.info("the ledger %s was left here by a job that did not end", ledger)
+            return
+    if place.fetch(ledger):
+        for trace in ("-wal", "-shm"):  # of the file that was here before
+            ledger.with_name(ledger.name + trace).unlink(missing_ok=True)
+    place.fetch_all(ledger.with_suffix(""))
+    _write(mine, {"token": token, "is_whole": True})
+
+
+def _bring_back(place: _Place, ledger: Path, requests: Path) -> None:
+    with place.failures_named():
+        for path in (ledger, requests):
+            if path.is_file():
+                place.store(path)
+        place.store_all(ledger.with_suffix(""))
+        place.delete(ledger.with_suffix(".taken.json"))
+    ledger.with_suffix(".mine.json").unlink()
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Write it so that it is on disk, whole, before anything else happens."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content))
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+class _Place:
+    """A folder in S3 whose keys are paths below `var`."""
+
+    def __init__(self, address: str, var: Path) -> None:
+        parts = urlsplit(address)
+        self._address, self._bucket, self._folder, self._var = address, parts.netloc, parts.path.strip("/"), var
+        self._client = boto3.client("s3")
+
+    def key(self, path: Path) -> str:
+        return f"{self._folder}/{path.relative_to(self._var).as_posix()}"
+
+    def create(self, path: Path, content: dict[str, Any]) -> bool:
+        """Write an object unless there is one; says whether."""
+        body = json.dumps(content).encode()
+        try:
+            self._client.put_object(Bucket=self._bucket, Key=self.key(path), IfNoneMatch="*", Body=body)
+        except ClientError as failure:
+            if failure.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            return False
+        return True
+
+    def read(self, path: Path) -> Any:
+        return json.loads(self._client.get_object(Bucket=self._bucket, Key=self.key(path))["Body"].read())
+
+    def fetch(self, path: Path) -> bool:
+        """Bring a file here, if there is one there, and say whether; a large one comes in parts."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._client.download_file(self._bucket, self.key(path), str(path))
+        except ClientError as failure:
+            if failure.response["Error"]["Code"] not in ("NoSuchKey", "404"):
+                raise
+            return False
+        return True
+
+    def fetch_all(self, folder: Path) -> None:
+        """Bring the files of a folder here; others that are here leave it."""
+        keys = self._keys(folder)
+        if keys and folder.exists():
+            shutil.rmtree(folder)
+        for key in keys:
+            self.fetch(folder / key.rpartition("/")[2])
+
+    def store(self, path: Path) -> None:
+        """Bring a file there; a large one goes in parts."""
+        self._client.upload_file(str(path), self._bucket, self.key(path))
+
+    def store_all(self, folder: Path) -> None:
+        """Bring the files of a folder there; others that are there leave it."""
+        files = sorted(folder.iterdir()) if folder.exists() else []
+        for path in files:
+            self.store(path)
+        for key in set(self._keys(folder)) - {self.key(path) for path in files}:
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def delete(self, path: Path) -> None:
+        self._client.delete_object(Bucket=self._bucket, Key=self.key(path))
+
+    def _keys(self, folder: Path) -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=self._bucket, Prefix=f"{self.key(folder)}/")
+        return [entry["Key"] for page in found for entry in page.get("Contents", ())]
+
+    @contextmanager
+    def failures_named(self) -> Iterator[None]:
+        """Raise a PassingError for what the storage refuses or does not do."""
+        try:
+            yield
+        except (BotoCoreError, ClientError, S3TransferFailedError, S3UploadFailedError) as failure:
+            raise PassingError(
+                f"The ledger at {self._address} cannot be fetched or brought back: {failure}",
+                "Check that the bucket of paths.llm exists and answers, and that this machine may write to it, then "
+                "start the job again on this machine",
+            ) from failure
