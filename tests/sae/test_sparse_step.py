@@ -97,7 +97,9 @@ def test_losses_and_gradients_are_those_of_autograd(
     if variant == "batch_top_k":
         largest = sae.pre_activations(x).flatten().sort(descending=True).values[: k * len(x)]
         assert loss.l0.item() == pytest.approx((largest > 0).sum().item() / len(x))
-        assert loss.lowest.item() == pytest.approx(largest[largest > 0][-1].item(), rel=1e-5, abs=1e-6 * largest[0])
+        assert loss.lowest.item() == pytest.approx(
+            largest[largest > 0][-1].item(), rel=1e-5, abs=1e-6 * largest[0].item()
+        )
     else:
         activations, latent_ids = sae.encode(x)
         assert loss.l0.item() == pytest.approx((activations > 0).sum(1).double().mean().item())
