@@ -23,7 +23,6 @@ class PathSettings(Section):
         description="Where runs of the same namespace and date keep each other out: a folder, or s3://bucket/folder, "
         "of a storage that knows conditional writes, for machines that share no disk. Empty: <var>/locks.",
     )
-
     llm: str | None = Field(
         None,
         pattern="^s3://[^/]+/.",

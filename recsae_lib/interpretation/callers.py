@@ -1,9 +1,9 @@
 """Who makes the calls of the `inline` transport: this process, or several where there are many to make.
 
-A call takes half a millisecond of processor time, beside what the ledger and the bookkeeping take: one process
-makes some 1,000 a second. Processes of their own only call; what is asked, when, and
-what becomes of an answer is decided here. They are told by lines on their standard input, ``custom_id body``, answer in
-JSON lines on their standard output, and end when the input does, which it does too if this process is killed.
+A call, with what the ledger and the bookkeeping take, is most of a millisecond of processor time: one process makes a
+little more than 1,000 a second. Processes of their own only call; what is asked, when, and what becomes of an answer is
+decided here. They are told by lines on their standard input, ``custom_id body``, answer in JSON lines on their
+standard output, and end when the input does, which it does too if this process is killed.
 """
 
 from __future__ import annotations

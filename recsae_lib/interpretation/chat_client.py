@@ -1,7 +1,7 @@
 """Chat completions over HTTP, for a thousand small calls a second to one server.
 
-A call is one POST of a body that is known, and its answer is kept as it comes. aiohttp does that in half the processor
-time that the openai client takes on top of it, for building each request from parts that never change.
+A call is one POST of a body that is known, and its answer is kept as it comes. aiohttp alone does that; the openai
+client on top of it would build each request anew from parts that never change, which takes longer than the call.
 """
 
 from __future__ import annotations

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from openai import OpenAI
 
 from recsae_lib.config import OpenaiSettings
@@ -101,3 +111,57 @@ def test_both_clients_understand_the_same_of_an_error(server: Any, status: int, 
         theirs.wait_seconds,
         theirs.remedy,
     )
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Address of a server of HTTPS, and the certificate that it has signed itself."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    now, address = datetime.now(timezone.utc), x509.IPAddress(ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path, secret = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret.write_bytes(key.private_bytes(*form))
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(path, secret)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    yield f"https://127.0.0.1:{server.server_port}/v1", path
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+def test_only_a_certificate_that_is_trusted_is_talked_to(
+    certified: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, certificate = certified
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    refused, _ = ask(url)
+    assert isinstance(refused, Failure)
+    assert (refused.code, "CERTIFICATE_VERIFY_FAILED" in refused.message) == ("connection", True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    answer, _ = ask(url)
+    assert not isinstance(answer, Failure)
+    assert answer["response"]["body"] == {}
