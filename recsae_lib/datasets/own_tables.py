@@ -88,7 +88,7 @@ def _parquet(spark: SparkSession, path: str) -> DataFrame:
 
 def _catalog_table(spark: SparkSession, name: str) -> DataFrame:
     if not spark.catalog.tableExists(name):
-        raise InputError(f"There is no table {name}", "Check its name in the settings under dataset")
+        raise InputError(f"There is no table {name}", "Check its name in the settings")
     return spark.table(name)
 
 

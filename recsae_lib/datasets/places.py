@@ -96,4 +96,4 @@ def explain_missing(failure: AnalysisException, path: str) -> Exception:
         "UNABLE_TO_INFER_SCHEMA": f"{path} holds no Parquet file",
     }
     cause = causes.get(failure.getErrorClass() or "")
-    return InputError(cause, "Check the path in the settings under dataset") if cause else failure
+    return InputError(cause, "Check the path in the settings") if cause else failure

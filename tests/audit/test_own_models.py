@@ -1,4 +1,4 @@
-"""Whole audits of models that were not trained here: a foreign torch module, and representations alone."""
+"""Audits where only representations are known; that of a foreign torch module is in test_study.py."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 import yaml
 from pyspark.sql import SparkSession
-from safetensors.torch import save_file
 
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.warehouse import tables
-from tests.foreign_ranker import build_ranker
 from tests.planted import FEATURES
-from tests.workspace import DT, PLANTED_SETTINGS, REPOSITORY, Workspace, open_workspace
+from tests.workspace import DT, PLANTED_SETTINGS, Workspace, open_workspace
 
 pytestmark = pytest.mark.integration
 
@@ -127,42 +124,3 @@ def test_items_are_recommended_by_embeddings_that_were_given(spark: SparkSession
     for user in list(users.index)[:20]:
         fresh = scores.loc[user].drop(list(seen[user]))
         assert recommended[user] == fresh.nlargest(10).index.tolist()
-
-
-def test_an_audit_of_a_foreign_module_at_two_sites(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    workspace = open_workspace(spark, tmp_path / "module", "module")
-    _, vectors = taste_vectors(workspace.folder / "data" / "interactions.csv")
-    network = build_ranker(ITEMS + 1, DIMENSION, 6, 2, normalise=False)
-    weights = network.state_dict()
-    weights["items.weight"][1:] = torch.from_numpy(vectors.astype(np.float32))
-    save_file(weights, tmp_path / "ranker.safetensors")
-    numbering = write_lists(
-        tmp_path / "items.parquet",
-        item_id=pa.array([f"i{item}" for item in range(ITEMS)]),
-        item_index=pa.array(range(1, ITEMS + 1)),
-    )
-    module = {
-        "factory": "tests.foreign_ranker:build_ranker",
-        "arguments": {"rows": ITEMS + 1, "dimension": DIMENSION, "length": 6, "normalise": False},
-        "weights": str(tmp_path / "ranker.safetensors"),
-        "items": numbering,
-        "history_length": 6,
-        "item_embeddings": "items.weight",
-    }
-    write_settings(workspace, {"kind": "module", "module": module})
-    run(workspace, "audit", "--set", "representations.sites=[last, encoder.layers.0]")
-    found = metrics(workspace)
-    assert found["recommender", "ndcg_at_10"] is not None
-    assert found["sae", "ndcg_at_10_kept"] is not None
-    assert found["sae", "coherence_item_embedding"] is not None
-    bulk = str(workspace.folder / "var" / "bulk")
-    for site, rows in (("last", "dev"), ("encoder.layers.0", "training")):
-        assert RepresentationSet(bulk, "recommender-planted", 1, site, rows, DT).exists()  # type: ignore[arg-type]
-    assert not RepresentationSet(bulk, "recommender-planted", 1, "encoder.layers.0", "dev", DT).exists()
-    sites = workspace.recsae("sites", "--conf", "conf/planted.yaml")
-    assert sites.returncode == 0, sites.stderr
-    for part in ("encoder.layers.1.linear1", "(batch, T, d)", "16"):
-        assert part in sites.stdout

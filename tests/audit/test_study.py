@@ -3,16 +3,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from pyspark.sql import SparkSession
+from safetensors.torch import save_file
 
 from recsae_lib.errors import InputError
+from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.study import load_study
 from recsae_lib.warehouse.store import Warehouse
 from recsae_lib.warehouse.tables import AUDIT_METRICS, COMPARISONS, INTERACTIONS
-from tests.workspace import DT, PLANTED_SETTINGS, Workspace, open_workspace
+from tests.foreign_ranker import build_ranker
+from tests.planted import FEATURES
+from tests.workspace import DT, PLANTED_SETTINGS, REPOSITORY, Workspace, open_workspace
 
+ITEMS, DIMENSION = 240, 16
+LAYER, LAYER_NAME = "encoder.layers.0", "encoder_layers_0"
+MODULE: dict[str, Any] = {
+    "factory": "tests.foreign_ranker:build_ranker",
+    "arguments": {"rows": ITEMS + 1, "dimension": DIMENSION, "length": 6, "normalise": False},
+    "history_length": 6,
+    "item_embeddings": "items.weight",
+}
 OWN = ("namespace", "dataset")
 STUDY: dict[str, Any] = {
     "name": "trial",
@@ -23,9 +39,9 @@ STUDY: dict[str, Any] = {
     "data_sets": {"planted": {"dataset": PLANTED_SETTINGS["dataset"]}},
     "models": {
         "bpr_mf": {"recommender": {"kind": "bpr_mf", "bpr_mf": {"epochs": 3}}, "sae": {"epochs": 5}},
-        "deep": {
-            "recommender": {"kind": "sasrec", "sasrec": {"layers": 2, "epochs": 10}},
-            "representations": {"sites": ["last", "blocks.0"]},
+        "foreign": {
+            "recommender": {"kind": "module", "module": MODULE},
+            "representations": {"sites": ["last", LAYER]},
         },
     },
 }
@@ -34,6 +50,20 @@ STUDY: dict[str, Any] = {
 def write_study(workspace: Workspace, **changes: Any) -> None:
     content = yaml.safe_dump({**STUDY, **changes})
     (workspace.folder / "conf" / "trial.yaml").write_text(content, encoding="utf-8")
+
+
+def write_foreign_ranker(folder: Path) -> dict[str, Any]:
+    """Write a model that was not trained here, whose item vectors say the planted feature; returns its settings."""
+    random = np.random.default_rng(3)
+    directions = np.linalg.qr(random.standard_normal((DIMENSION, DIMENSION)))[0]
+    vectors = directions[np.arange(ITEMS) % len(FEATURES)] + 0.05 * random.standard_normal((ITEMS, DIMENSION))
+    weights = build_ranker(**MODULE["arguments"]).state_dict()
+    weights["items.weight"][1:] = torch.from_numpy(vectors.astype(np.float32))
+    save_file(weights, folder / "ranker.safetensors")
+    numbering = {"item_id": [f"i{item}" for item in range(ITEMS)], "item_index": range(1, ITEMS + 1)}
+    pq.write_table(pa.table(numbering), folder / "items.parquet")
+    module = {**MODULE, "weights": f"{folder}/ranker.safetensors", "items": f"{folder}/items.parquet"}
+    return {**STUDY["models"]["foreign"], "recommender": {"kind": "module", "module": module}}
 
 
 def compare(workspace: Workspace) -> int:
@@ -46,30 +76,42 @@ def rows_of(workspace: Workspace) -> list[tuple[Any, ...]]:
     return sorted((tuple(row) for row in warehouse.read_published(COMPARISONS).collect()), key=repr)
 
 
+def metrics_of(warehouse: Warehouse) -> dict[tuple[str, str], float | None]:
+    rows = warehouse.read_published(AUDIT_METRICS).collect()
+    return {(row["unit_kind"], row["metric"]): row["value"] for row in rows}
+
+
 @pytest.mark.integration
 def test_a_study_is_run_compared_and_not_run_again(
-    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     workspace = open_workspace(spark, tmp_path / "study", "study")
+    models = {**STUDY["models"], "foreign": write_foreign_ranker(tmp_path)}
     absent = {"kind": "module", "module": {"factory": "no_such_package:build", "item_embeddings": "items.weight"}}
     impossible = {"planted": {"bpr_mf": {"recommender": absent}}}
-    write_study(workspace, pairs=impossible)
+    write_study(workspace, models=models, pairs=impossible)
     assert compare(workspace) == 3
     assert "refused: bpr_mf on planted" in capsys.readouterr().err
     assert "no_such_package:build cannot be imported" in caplog.text
-    assert {row[2] for row in rows_of(workspace)} == {"deep"}
+    assert {row[2] for row in rows_of(workspace)} == {"foreign"}
 
-    write_study(workspace)
+    write_study(workspace, models=models)
     caplog.clear()
     assert compare(workspace) == 0
     shown = capsys.readouterr().out
     assert "planted: 1 of 2 audits are done" in caplog.text
     assert "compare: bpr_mf on planted" in caplog.text
-    assert "compare: deep on planted" not in caplog.text
+    assert "compare: foreign on planted" not in caplog.text
     table = rows_of(workspace)
-    assert {row[2:4] for row in table} == {("bpr_mf", "last"), ("deep", "last"), ("deep", "blocks.0")}
+    audits = (("bpr_mf", "last"), ("foreign", "last"), ("foreign", LAYER))
+    assert {row[2:4] for row in table} == set(audits)
     values = {row[2:6]: row[6] for row in table}
-    for model, site in (("bpr_mf", "last"), ("deep", "last"), ("deep", "blocks.0")):
+    for model, site in audits:
         assert 0 < values[model, site, "sae", "fvu"] < 1.0
         assert values[model, site, "recommender", "ndcg_at_10"] > 0
         assert values[model, site, "item_knn", "ndcg_at_10"] > 0
@@ -77,16 +119,30 @@ def test_a_study_is_run_compared_and_not_run_again(
         for kind in ("sae", "init", "dimension"):
             assert (model, site, kind, "interpretable_units_expected_by_chance") in values
     # What reconstruction keeps is known where held-out users are scored.
-    assert ("deep", "last", "reconstructed", "ndcg_at_10") in values
-    assert ("deep", "blocks.0", "reconstructed", "ndcg_at_10") not in values
-    assert values["deep", "last", "sae", "fvu"] != values["deep", "blocks.0", "sae", "fvu"]
+    assert ("foreign", "last", "reconstructed", "ndcg_at_10") in values
+    assert ("foreign", LAYER, "reconstructed", "ndcg_at_10") not in values
+    assert values["foreign", "last", "sae", "fvu"] != values["foreign", LAYER, "sae", "fvu"]
     # A table of each audit beside those of the data that all share.
-    scopes = {"data": "trial_planted", "model": "trial_planted__deep", "audit": "trial_planted__deep__blocks_0"}
-    warehouse = Warehouse(spark, workspace.catalog, scopes, DT)
-    assert warehouse.read_published(INTERACTIONS).count() == 600 * 24
-    assert warehouse.read_published(AUDIT_METRICS).where("metric = 'fvu'").first()["value"] == pytest.approx(
-        values["deep", "blocks.0", "sae", "fvu"]
+    scopes = {"data": "trial_planted", "model": "trial_planted__foreign"}
+    last, layer = (
+        Warehouse(spark, workspace.catalog, {**scopes, "audit": f"trial_planted__foreign{site}"}, DT)
+        for site in ("", f"__{LAYER_NAME}")
     )
+    assert last.read_published(INTERACTIONS).count() == 600 * 24
+    found = metrics_of(last)
+    assert found["recommender", "ndcg_at_10"] is not None
+    assert found["sae", "ndcg_at_10_kept"] is not None
+    assert found["sae", "coherence_item_embedding"] is not None
+    assert metrics_of(layer)["sae", "fvu"] == pytest.approx(values["foreign", LAYER, "sae", "fvu"])
+    assert ("sae", "ndcg_at_10_kept") not in metrics_of(layer)
+    bulk, model = str(workspace.folder / "var" / "bulk"), "recommender-trial_planted__foreign"
+    held = {
+        (site, rows)
+        for site in ("last", LAYER)
+        for rows in ("training", "dev")
+        if RepresentationSet(bulk, model, 1, site, rows, DT).exists()  # type: ignore[arg-type]
+    }
+    assert held == {("last", "training"), ("last", "dev"), (LAYER, "training")}
 
     caplog.clear()
     assert compare(workspace) == 0
@@ -94,7 +150,7 @@ def test_a_study_is_run_compared_and_not_run_again(
     assert "started for" not in caplog.text
     assert capsys.readouterr().out == shown
     assert rows_of(workspace) == table
-    assert "deep, site blocks.0" in shown
+    assert f"foreign, site {LAYER}" in shown
 
 
 def study_file(tmp_path: Path, content: Any) -> Path:
@@ -127,10 +183,15 @@ def test_settings_are_laid_over_each_other(tmp_path: Path) -> None:
     content = {
         **STUDY,
         "data_sets": {"planted": {**STUDY["data_sets"]["planted"], "sae": {"k": 3, "epochs": 7}}},
-        "pairs": {"planted": {"deep": {"sae": {"epochs": 9}}}},
+        "pairs": {"planted": {"foreign": {"sae": {"epochs": 9}}}},
     }
     _, audits = load_study(study_file(tmp_path, content), None, ["sae.batch_size=99"])
-    assert [(audit.data_set, audit.model) for audit in audits] == [("planted", "bpr_mf"), ("planted", "deep")]
-    bpr_mf, deep = (audit.settings for audit in audits)
+    assert [(audit.data_set, audit.model) for audit in audits] == [("planted", "bpr_mf"), ("planted", "foreign")]
+    bpr_mf, foreign = (audit.settings for audit in audits)
     assert (bpr_mf.sae.k, bpr_mf.sae.epochs, bpr_mf.sae.batch_size) == (3, 5, 99)
-    assert (deep.sae.k, deep.sae.epochs, deep.namespace, deep.recommender.name) == (3, 9, "trial_planted", "deep")
+    assert (foreign.sae.k, foreign.sae.epochs, foreign.namespace, foreign.recommender.name) == (
+        3,
+        9,
+        "trial_planted",
+        "foreign",
+    )
