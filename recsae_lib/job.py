@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
 from recsae_lib.errors import CheckError, InputError, PassingError, StoppedError, UnfinishedError, lost_connection
 from recsae_lib.job_log import JOB_RECORD, JobRecord, JsonLines, Outcome, Traffic, newest_stage
-from recsae_lib.night_lock import hold_night
+from recsae_lib.night_lock import hold_job, hold_night
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
     from pyspark.sql import SparkSession
@@ -222,9 +222,10 @@ def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
 
     Raises
     ------
-    PassingError : another run works on the same namespace and date.
+    PassingError : another run works on the same namespace and date, or another process of this run on the same job.
     """
-    with hold_night(context.settings.paths.locks_folder, context.namespaces["model"], context.dt):
+    night = context.settings.paths.locks_folder, context.namespaces["model"], context.dt
+    with hold_night(*night), hold_job(*night, context.job):
         return _execute(context, run)
 
 

@@ -1,4 +1,4 @@
-"""One run at a time for a namespace and date: a second one is refused while the first is alive."""
+"""One run at a time for a namespace and date, one process at a time for a job: a second one is refused meanwhile."""
 
 from __future__ import annotations
 
@@ -35,57 +35,76 @@ def hold_night(locks: str, namespace: str, dt: date) -> Iterator[None]:
     ------
     PassingError : another run holds it; or S3 does not answer.
     """
-    name = f"{namespace}/{dt.isoformat()}.lock"
+    with _hold(locks, f"{namespace}/{dt.isoformat()}.lock", run_name(), f"The audit {namespace} of {dt}"):
+        yield
+
+
+@contextmanager
+def hold_job(locks: str, namespace: str, dt: date, job: str) -> Iterator[None]:
+    """Keep other processes of the same run from the same job: a scheduler that lost its worker tries a job again, while
+    the process of the first try may live on.
+
+    Parameters, Raises : as of `hold_night`.
+    """
+    name = f"{namespace}/{dt.isoformat()}.{job}.lock"
+    with _hold(locks, name, process_name(), f"The job {job} of the audit {namespace} of {dt}"):
+        yield
+
+
+@contextmanager
+def _hold(locks: str, name: str, holder: str, what: str) -> Iterator[None]:
     if not locks.startswith("s3://"):
-        with _hold_file(Path(locks) / name, namespace, dt):
+        with _hold_file(Path(locks) / name, holder, what):
             yield
         return
     from recsae_lib.leases import TakenError, hold_lease  # boto3 takes its time to be imported
 
     try:
-        with hold_lease(f"{locks.rstrip('/')}/{name}", run_name()):
+        with hold_lease(f"{locks.rstrip('/')}/{name}", holder):
             yield
     except TakenError as taken:
-        raise _under_way(namespace, dt, taken.lease.run, taken.lease.host, taken.lease.since) from None
+        raise _under_way(what, taken.lease.run, taken.lease.host, taken.lease.since) from None
 
 
 @contextmanager
-def _hold_file(path: Path, namespace: str, dt: date) -> Iterator[None]:
+def _hold_file(path: Path, holder: str, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         with (path.parent / "guard").open("a") as guard:  # between looking and taking, nobody else looks
             fcntl.flock(guard, fcntl.LOCK_EX)
-            _take(file, run_name(), namespace, dt)
+            _take(file, holder, what)
         yield
 
 
 def run_name() -> str:
     """Name of the run that this process belongs to: the scheduler's, torchrun's, or one of its own."""
-    if named := os.environ.get(RUN_VARIABLE):
-        return named
-    if elastic := os.environ.get("TORCHELASTIC_RUN_ID"):  # the processes of one training share rows, and the night
+    return os.environ.get(RUN_VARIABLE) or process_name()
+
+
+def process_name() -> str:
+    """Name of this process, which the processes of one torchrun share: they share the rows of a training."""
+    if elastic := os.environ.get("TORCHELASTIC_RUN_ID"):
         return f"torchrun {elastic} at {os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
     return OWN_RUN
 
 
-def _take(file: IO[str], run: str, namespace: str, dt: date) -> None:
+def _take(file: IO[str], name: str, what: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
         holder = json.loads(file.read())
-        if holder["run"] != run:
-            raise _under_way(namespace, dt, holder["run"], holder["host"], holder["since"]) from None
+        if holder["run"] != name:
+            raise _under_way(what, holder["run"], holder["host"], holder["since"]) from None
     else:
         file.truncate(0)
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        file.write(json.dumps({"run": run, "host": socket.gethostname(), "since": since}))
+        file.write(json.dumps({"run": name, "host": socket.gethostname(), "since": since}))
         file.flush()
     fcntl.flock(file, fcntl.LOCK_SH)
 
 
-def _under_way(namespace: str, dt: date, run: str, host: str, since: str) -> PassingError:
+def _under_way(what: str, run: str, host: str, since: str) -> PassingError:
     return PassingError(
-        f"The audit {namespace} of {dt} is under way: {run} on {host}, since {since}",
-        "Start again when it has ended, or stop it",
+        f"{what} is under way: {run} on {host}, since {since}", "Start again when it has ended, or stop it"
     )

@@ -10,23 +10,24 @@ from pathlib import Path
 import pytest
 
 from recsae_lib.errors import PassingError
-from recsae_lib.night_lock import OWN_RUN, RUN_VARIABLE, hold_night, run_name
+from recsae_lib.night_lock import OWN_RUN, RUN_VARIABLE, hold_job, hold_night, process_name, run_name
 
 DT = date(2026, 11, 20)
 HOLDER = """
 import sys
 from datetime import date
-from recsae_lib.night_lock import hold_night
-with hold_night(sys.argv[1], "shop", date(2026, 11, 20)):
+from recsae_lib.night_lock import hold_job, hold_night
+night = sys.argv[1], "shop", date(2026, 11, 20)
+with hold_night(*night), hold_job(*night, sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def start_holder(var: Path, run: str | None = None) -> subprocess.Popen[str]:
-    """Start a process that holds the night until its standard input ends."""
+def start_holder(var: Path, run: str | None = None, job: str = "train_sae") -> subprocess.Popen[str]:
+    """Start a process that holds the night and a job until its standard input ends."""
     environment = {**os.environ, **({RUN_VARIABLE: run} if run else {})}
-    command = [sys.executable, "-c", HOLDER, str(var)]
+    command = [sys.executable, "-c", HOLDER, str(var), job]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
@@ -58,7 +59,7 @@ def test_a_killed_run_holds_nothing(tmp_path: Path) -> None:
 
 def test_jobs_of_one_run_share_the_night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = start_holder(tmp_path, "scheduled__2026-11-20")
-    second = start_holder(tmp_path, "scheduled__2026-11-20")
+    second = start_holder(tmp_path, "scheduled__2026-11-20", "encode_latents")
     first.communicate()  # the one that came first has ended; the night is still theirs
     with pytest.raises(PassingError, match="scheduled__2026-11-20"), hold_night(str(tmp_path), "shop", DT):
         pass
@@ -70,6 +71,23 @@ def test_jobs_of_one_run_share_the_night(tmp_path: Path, monkeypatch: pytest.Mon
         pass
 
 
+def test_a_job_that_outlived_its_worker_is_not_done_twice_at_once_by_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outliving = start_holder(tmp_path, "scheduled__2026-11-20")
+    monkeypatch.setenv(RUN_VARIABLE, "scheduled__2026-11-20")
+    with hold_night(str(tmp_path), "shop", DT), hold_job(str(tmp_path), "shop", DT, "encode_latents"):
+        with (
+            pytest.raises(PassingError, match=r"job train_sae of the audit shop .* under way: process \d+"),
+            hold_job(str(tmp_path), "shop", DT, "train_sae"),
+        ):
+            pass
+        outliving.send_signal(signal.SIGKILL)
+        outliving.communicate()
+        with hold_job(str(tmp_path), "shop", DT, "train_sae"):
+            pass
+
+
 def test_processes_of_one_torchrun_are_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(RUN_VARIABLE, raising=False)
     assert run_name() == OWN_RUN
@@ -78,3 +96,4 @@ def test_processes_of_one_torchrun_are_one_run(monkeypatch: pytest.MonkeyPatch) 
     assert run_name() == "torchrun none at node7:29500"
     monkeypatch.setenv(RUN_VARIABLE, "nightly_audit scheduled")
     assert run_name() == "nightly_audit scheduled"
+    assert process_name() == "torchrun none at node7:29500"

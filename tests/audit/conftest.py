@@ -1,26 +1,57 @@
-"""One audit of the planted data set, run as a person would, shared by the tests of this folder."""
+"""One workspace shared by the tests of this folder: a night through Airflow, then an audit as a person would run it."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
 from tests.loopback import Call, Loopback
-from tests.workspace import Workspace, open_workspace
+from tests.workspace import DT, REPOSITORY, Workspace, open_workspace
+
+AIRFLOW = REPOSITORY / ".venv-airflow" / "bin" / "python"
+
+
+@dataclass(frozen=True)
+class Night:
+    """A workspace after a night through a real Airflow and its scheduler, by spark-submit.
+
+    Parameters
+    ----------
+    command : what `make nightly` printed; None where Airflow is not installed, and there was no night.
+    published : rows that it left on main.
+    """
+
+    workspace: Workspace
+    command: subprocess.CompletedProcess[str] | None
+    published: dict[str, list[tuple[Any, ...]]]
 
 
 @pytest.fixture(scope="session")
-def audited(
-    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Workspace, subprocess.CompletedProcess[str]]:
-    """A workspace after one whole audit, and what the command printed."""
+def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """A workspace after its first night."""
     workspace = open_workspace(spark, tmp_path_factory.mktemp("audited"), "audited")
-    return workspace, workspace.audit()
+    if not AIRFLOW.exists():
+        return Night(workspace, None, {})
+    (workspace.folder / "jobs").symlink_to(REPOSITORY / "jobs")
+    wiring = str(REPOSITORY / "airflow_dags" / "local_airflow.py")
+    settings = ["--conf", "conf/planted.yaml", "--dt", DT.isoformat(), "--python", sys.executable]
+    command = subprocess.run(
+        [str(AIRFLOW), wiring, "night", *settings], cwd=workspace.folder, capture_output=True, text=True, check=False
+    )
+    return Night(workspace, command, workspace.published() if command.returncode == 0 else {})
+
+
+@pytest.fixture(scope="session")
+def audited(night: Night) -> tuple[Workspace, subprocess.CompletedProcess[str]]:
+    """The workspace after a whole audit of the same date, which runs every job again, and what the command printed."""
+    return night.workspace, night.workspace.audit()
 
 
 @pytest.fixture

@@ -1,40 +1,25 @@
-"""One night of the planted data set through a real Airflow and its scheduler, by spark-submit."""
-
 from __future__ import annotations
 
-import subprocess
-import sys
 from subprocess import CompletedProcess
 
 import pytest
-from pyspark.sql import SparkSession
 
+from recsae_lib.audit import JOBS
 from recsae_lib.warehouse import tables
-from tests.workspace import DT, REPOSITORY, Workspace, different_tables, open_workspace
+from tests.audit.conftest import Night
+from tests.workspace import Workspace, different_tables
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
-
-AIRFLOW = REPOSITORY / ".venv-airflow" / "bin" / "python"
+pytestmark = pytest.mark.integration
 
 
-def test_a_night_publishes_the_tables_of_an_audit(
-    audited: tuple[Workspace, CompletedProcess[str]], spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+def test_a_night_publishes_the_tables_of_an_audit_which_runs_every_job_again(
+    night: Night, audited: tuple[Workspace, CompletedProcess[str]]
 ) -> None:
-    if not AIRFLOW.exists():
+    if night.command is None:
         pytest.skip("there is no .venv-airflow; `make install-airflow` makes it")
-    workspace = open_workspace(spark, tmp_path_factory.mktemp("nightly"), "nightly")
-    (workspace.folder / "jobs").symlink_to(REPOSITORY / "jobs")
-
-    wiring = REPOSITORY / "airflow_dags" / "local_airflow.py"
-    settings = ["--conf", "conf/planted.yaml", "--dt", DT.isoformat(), "--python", sys.executable]
-    done = subprocess.run(
-        [str(AIRFLOW), str(wiring), "night", *settings],
-        cwd=workspace.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "nightly_audit: success" in done.stdout
-    assert different_tables(workspace.published(), audited[0].published()) == []
-    assert workspace.rows(tables.AUDITS)[0][3] == "published"
+    assert night.command.returncode == 0, night.command.stdout + night.command.stderr
+    assert "nightly_audit: success" in night.command.stdout
+    workspace, audit = audited
+    assert [job for job in JOBS if f"{job}: done in" not in audit.stderr] == []
+    assert different_tables(night.published, workspace.published()) == []
+    assert [row[3] for row in workspace.rows(tables.AUDITS)] == ["published"]
