@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from recsae_lib.config import load_settings
 from recsae_lib.errors import PassingError
+from recsae_lib.job import JobContext, execute
 from recsae_lib.night_lock import OWN_RUN, RUN_VARIABLE, hold_job, hold_night, process_name, run_name
 
 DT = date(2026, 11, 20)
@@ -86,6 +88,20 @@ def test_a_job_that_outlived_its_worker_is_not_done_twice_at_once_by_its_run(
         outliving.communicate()
         with hold_job(str(tmp_path), "shop", DT, "train_sae"):
             pass
+
+
+@pytest.mark.parametrize(("run", "what"), [("scheduled", "The job train_sae"), ("manual", "The audit")])
+def test_a_job_that_is_kept_out_does_not_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str, what: str
+) -> None:
+    settings = load_settings(None, None, ["namespace=shop", f"paths.var={tmp_path}"])
+    holder = start_holder(Path(settings.paths.locks_folder), "scheduled")
+    monkeypatch.setenv(RUN_VARIABLE, run)
+    begun: list[JobContext] = []
+    with pytest.raises(PassingError, match=what):
+        execute(JobContext("train_sae", settings, DT), begun.append)
+    assert begun == []
+    holder.communicate()
 
 
 def test_processes_of_one_torchrun_are_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
