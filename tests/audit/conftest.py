@@ -1,4 +1,4 @@
-"""One workspace shared by the tests of this folder: a night through Airflow, then an audit as a person would run it."""
+"""A night of the planted data set through a real Airflow and its scheduler, shared by the tests of this folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,40 +17,21 @@ from tests.workspace import DT, REPOSITORY, Workspace, open_workspace
 AIRFLOW = REPOSITORY / ".venv-airflow" / "bin" / "python"
 
 
-@dataclass(frozen=True)
-class Night:
-    """A workspace after a night through a real Airflow and its scheduler, by spark-submit.
-
-    Parameters
-    ----------
-    command : what `make nightly` printed; None where Airflow is not installed, and there was no night.
-    published : rows that it left on main.
-    """
-
-    workspace: Workspace
-    command: subprocess.CompletedProcess[str] | None
-    published: dict[str, list[tuple[Any, ...]]]
-
-
 @pytest.fixture(scope="session")
-def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    """A workspace after its first night."""
+def audited(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace after its first night: `make nightly`, or `make audit` where Airflow is not installed."""
     workspace = open_workspace(spark, tmp_path_factory.mktemp("audited"), "audited")
-    if not AIRFLOW.exists():
-        return Night(workspace, None, {})
     (workspace.folder / "jobs").symlink_to(REPOSITORY / "jobs")
-    wiring = str(REPOSITORY / "airflow_dags" / "local_airflow.py")
-    settings = ["--conf", "conf/planted.yaml", "--dt", DT.isoformat(), "--python", sys.executable]
-    command = subprocess.run(
-        [str(AIRFLOW), wiring, "night", *settings], cwd=workspace.folder, capture_output=True, text=True, check=False
-    )
-    return Night(workspace, command, workspace.published() if command.returncode == 0 else {})
-
-
-@pytest.fixture(scope="session")
-def audited(night: Night) -> tuple[Workspace, subprocess.CompletedProcess[str]]:
-    """The workspace after a whole audit of the same date, which runs every job again, and what the command printed."""
-    return night.workspace, night.workspace.audit()
+    if not AIRFLOW.exists():
+        done = workspace.audit()
+    else:
+        wiring = str(REPOSITORY / "airflow_dags" / "local_airflow.py")
+        settings = ["--conf", "conf/planted.yaml", "--dt", DT.isoformat(), "--python", sys.executable]
+        command = [str(AIRFLOW), wiring, "night", *settings]
+        done = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True, check=False)
+        assert "nightly_audit: success" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workspace
 
 
 @pytest.fixture

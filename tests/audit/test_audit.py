@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
@@ -20,29 +19,9 @@ from tests.workspace import DT, REPOSITORY, Workspace, alike
 
 pytestmark = pytest.mark.integration
 
-Audited = tuple[Workspace, CompletedProcess[str]]
 
-
-def test_the_audit_ends_with_its_summary(audited: Audited) -> None:
-    _, command = audited
-    assert command.returncode == 0, command.stderr
-    for part in (
-        "NDCG@10",
-        "FVU",
-        "dead latents",
-        "NDCG@10 kept",
-        "expected by chance",
-        "with shuffled labels",
-        "coverage",
-        "Look next",
-    ):
-        assert part in command.stdout, part
-    assert "Traceback" not in command.stderr
-
-
-def test_nothing_is_lost_between_the_jobs(audited: Audited) -> None:
-    workspace, _ = audited
-    warehouse = workspace.warehouse()
+def test_nothing_is_lost_between_the_jobs(audited: Workspace) -> None:
+    warehouse = audited.warehouse()
     activations = warehouse.read_published(tables.LATENT_ACTIVATIONS)
     live = {row[0] for row in activations.select(F.explode("latent_ids")).distinct().collect()}
     assert activations.count() == 600
@@ -56,41 +35,37 @@ def test_nothing_is_lost_between_the_jobs(audited: Audited) -> None:
     assert {row["unit_kind"] for row in coverage} == {"sae", "shuffled", "init", "dimension"}
 
 
-def test_the_audit_is_published_and_its_sae_is_champion(audited: Audited) -> None:
-    workspace, _ = audited
-    (audit,) = workspace.rows(tables.AUDITS)
+def test_the_audit_is_published_and_its_sae_is_champion(audited: Workspace) -> None:
+    (audit,) = audited.rows(tables.AUDITS)
     assert audit[:4] == (DT, 1, 1, "published")
-    registry = workspace.context("any").registry
+    registry = audited.context("any").registry
     assert registry.resolve("recsae-planted", "champion") == 1
     (champion,) = registry.versions("recsae-planted")
     kept = registry.client.download_artifacts(champion.run_id, f"audits/{DT}/checks.json")
-    local = workspace.folder / "var" / "reports" / "planted" / DT.isoformat() / "checks.json"
+    local = audited.folder / "var" / "reports" / "planted" / DT.isoformat() / "checks.json"
     assert Path(kept).read_text("utf-8") == local.read_text("utf-8")
     for table in tables.TABLES.values():
-        assert f"audit-{DT}" not in workspace.warehouse().references(table), table.name
+        assert f"audit-{DT}" not in audited.warehouse().references(table), table.name
 
 
-def test_every_column_has_its_comment_in_the_warehouse(audited: Audited) -> None:
-    workspace, _ = audited
+def test_every_column_has_its_comment_in_the_warehouse(audited: Workspace) -> None:
     for table in tables.TABLES.values():
-        described = workspace.spark.sql(f"DESCRIBE {workspace.warehouse().full_name(table)}").collect()
+        described = audited.spark.sql(f"DESCRIBE {audited.warehouse().full_name(table)}").collect()
         comments = {row["col_name"]: row["comment"] for row in described if row["comment"]}
         for field in table.schema.fields:
             assert comments.get(field.name) == field.metadata["comment"], f"{table.name}.{field.name}"
 
 
-def test_the_planted_features_are_the_top_terms(audited: Audited) -> None:
-    workspace, _ = audited
-    top = workspace.warehouse().read_published(tables.CONCEPT_TERMS).where("significant AND rank = 1").collect()
+def test_the_planted_features_are_the_top_terms(audited: Workspace) -> None:
+    top = audited.warehouse().read_published(tables.CONCEPT_TERMS).where("significant AND rank = 1").collect()
     found = {row["term"] for row in top if row["kind"] == "feature"}
     assert len(found & set(FEATURES)) >= 0.9 * len(FEATURES)
     # Words of the titles are noise: hardly ever the best term of a latent.
     assert sum(row["kind"] == "word" for row in top) <= 0.1 * len(top)
 
 
-def test_concepts_of_the_planted_data_are_interpretable_and_shuffled_ones_are_not(audited: Audited) -> None:
-    workspace, _ = audited
-    concepts = workspace.warehouse().read_published(tables.CONCEPTS).collect()
+def test_concepts_of_the_planted_data_are_interpretable_and_shuffled_ones_are_not(audited: Workspace) -> None:
+    concepts = audited.warehouse().read_published(tables.CONCEPTS).collect()
     interpretable = [row for row in concepts if row["interpretable"]]
     assert len({feature for row in interpretable for feature in row["features"]} & set(FEATURES)) >= 0.9 * len(FEATURES)
     # Of the latents that fire for enough users to be judged on all 10 + 10 cases.
@@ -98,7 +73,7 @@ def test_concepts_of_the_planted_data_are_interpretable_and_shuffled_ones_are_no
     assert len(frequent) >= len(FEATURES)
     assert sum(row["interpretable"] for row in frequent) >= 0.8 * len(frequent)
 
-    context = workspace.context("shuffled")
+    context = audited.context("shuffled")
     activations = context.warehouse.read_published(tables.LATENT_ACTIVATIONS).orderBy("user_id").collect()
     users = np.random.default_rng(11).permutation([row["user_id"] for row in activations]).tolist()
     shuffled = context.spark.createDataFrame(
@@ -118,9 +93,8 @@ def test_concepts_of_the_planted_data_are_interpretable_and_shuffled_ones_are_no
     release(units)
 
 
-def test_shuffled_labels_stand_beside_the_right_ones(audited: Audited) -> None:
-    workspace, _ = audited
-    warehouse = workspace.warehouse()
+def test_shuffled_labels_stand_beside_the_right_ones(audited: Workspace) -> None:
+    warehouse = audited.warehouse()
     metrics = {
         (row["unit_kind"], row["metric"]): row["value"]
         for row in warehouse.read_published(tables.AUDIT_METRICS).collect()
@@ -142,9 +116,8 @@ def test_shuffled_labels_stand_beside_the_right_ones(audited: Audited) -> None:
 
 
 def test_a_language_model_judges_beside_the_term_scorer(
-    audited: Audited, judging_server: tuple[str, list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+    audited: Workspace, judging_server: tuple[str, list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workspace, _ = audited
     url, asked = judging_server
     overrides = [
         "verification.judges=[terms, llm]",
@@ -154,16 +127,16 @@ def test_a_language_model_judges_beside_the_term_scorer(
         "interpretation.openai.price_per_million_prompt_tokens=0.5",
         "interpretation.openai.price_per_million_completion_tokens=1.5",
     ]
-    before = workspace.rows(tables.CONCEPT_SCORES)
-    verify_concepts.estimate(workspace.context("verify_concepts", *overrides))
+    before = audited.rows(tables.CONCEPT_SCORES)
+    verify_concepts.estimate(audited.context("verify_concepts", *overrides))
     estimate = capsys.readouterr().out
     naming = ["interpretation.interpreter=openai", f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md"]
-    interpret_concepts.estimate(workspace.context("interpret_concepts", *overrides, *naming))
-    named = workspace.warehouse().read(tables.LATENT_ITEMS).select("latent_id").distinct().count()
+    interpret_concepts.estimate(audited.context("interpret_concepts", *overrides, *naming))
+    named = audited.warehouse().read(tables.LATENT_ITEMS).select("latent_id").distinct().count()
     assert f"interpret_concepts: {named} requests to gpt-4o-mini" in capsys.readouterr().out
     assert asked == []
-    verify_concepts.run(workspace.context("verify_concepts", *overrides))
-    measured = workspace.context("measure_coverage", *overrides)
+    verify_concepts.run(audited.context("verify_concepts", *overrides))
+    measured = audited.context("measure_coverage", *overrides)
     measure_coverage.run(measured)
     assert f"{len(asked)} requests to gpt-4o-mini" in estimate
     assert "cost about" in estimate
@@ -200,27 +173,25 @@ def test_a_language_model_judges_beside_the_term_scorer(
         warehouse.drop_branch(table)
 
 
-def test_people_can_look_at_what_was_published(audited: Audited, capsys: pytest.CaptureFixture[str]) -> None:
-    workspace, _ = audited
+def test_people_can_look_at_what_was_published(audited: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     query = "SELECT count(*) AS concepts, max(density) AS density FROM concepts"
-    answer = workspace.recsae("sql", "--conf", "conf/planted.yaml", query, "--format", "json")
+    answer = audited.recsae("sql", "--conf", "conf/planted.yaml", query, "--format", "json")
     assert answer.returncode == 0, answer.stderr
     row = json.loads(answer.stdout)
-    assert row["concepts"] == len(workspace.rows(tables.CONCEPTS))
+    assert row["concepts"] == len(audited.rows(tables.CONCEPTS))
     assert 0 < row["density"] <= 1
 
-    conf = ("--conf", str(workspace.folder / "conf" / "planted.yaml"))
-    assert workspace.recsae_here("sql", *conf, "DROP TABLE concepts") == 2
+    conf = ("--conf", str(audited.folder / "conf" / "planted.yaml"))
+    assert audited.recsae_here("sql", *conf, "DROP TABLE concepts") == 2
     assert "recsae sql only reads" in capsys.readouterr().err
-    assert workspace.recsae_here("concepts", *conf, "--top", "3") == 0
+    assert audited.recsae_here("concepts", *conf, "--top", "3") == 0
     assert capsys.readouterr().out.count("terms: ") == 3
-    assert workspace.recsae_here("versions", *conf) == 0
+    assert audited.recsae_here("versions", *conf) == 0
     assert "champion" in capsys.readouterr().out
 
 
-def test_the_sites_of_the_registered_model_are_listed(audited: Audited) -> None:
-    workspace, _ = audited
-    command = workspace.recsae("sites", "--conf", "conf/planted.yaml")
+def test_the_sites_of_the_registered_model_are_listed(audited: Workspace) -> None:
+    command = audited.recsae("sites", "--conf", "conf/planted.yaml")
     assert command.returncode == 0, command.stderr
     for part in ("last", "blocks.0.inner", "(batch, T, d)"):
         assert part in command.stdout

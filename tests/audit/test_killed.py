@@ -6,17 +6,15 @@ import signal
 import threading
 from importlib import import_module
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
-from pyspark.sql import SparkSession
 
 from recsae_lib.audit import JOBS
 from recsae_lib.config import load_settings
 from recsae_lib.job import BASE_SETTINGS, execute
 from recsae_lib.run_record import RunRecord
 from recsae_lib.warehouse import tables
-from tests.workspace import DT, Workspace, different_tables, open_workspace
+from tests.workspace import DT, Workspace, different_tables
 
 pytestmark = pytest.mark.integration
 
@@ -37,6 +35,11 @@ FIRST_WRITES = {
     "compare_versions": ("warehouse/planted/concept_drift/metadata", "v*.json"),
     "publish_audit": ("warehouse/planted/interactions/metadata", "v*.json"),
 }
+
+SUMMARY = (
+    *("NDCG@10", "FVU", "dead latents", "NDCG@10 kept", "expected by chance", "with shuffled labels", "coverage"),
+    "Look next",
+)
 
 
 def kill_within(workspace: Workspace, job: str, *command: str) -> str:
@@ -75,26 +78,36 @@ def written(folder: Path, pattern: str) -> set[tuple[Path, int]]:
     return {(path, path.stat().st_mtime_ns) for path in folder.glob(pattern) if path.exists()}
 
 
-def test_jobs_killed_half_way_leave_nothing_that_changes_the_tables(
-    audited: tuple[Workspace, CompletedProcess[str]],
-    spark: SparkSession,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def main_of(workspace: Workspace) -> dict[str, int]:
+    """The snapshot of every table that its readers see."""
+    return {name: workspace.warehouse().references(table)["main"] for name, table in tables.TABLES.items()}
+
+
+def test_a_night_whose_jobs_are_killed_half_way_and_done_again_comes_to_the_same_tables(
+    audited: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert set(FIRST_WRITES) == set(JOBS)
-    killed = open_workspace(spark, tmp_path / "killed", "killed")
-    monkeypatch.chdir(killed.folder)
+    undisturbed, main = audited.published(), main_of(audited)
+    monkeypatch.chdir(audited.folder)
     record = RunRecord.open(load_settings(BASE_SETTINGS, Path("conf/planted.yaml"), []), DT)
-    for job in JOBS:
-        # The last one within an audit, which the jobs before it have been done for.
-        log = kill_within(killed, job, *(["audit"] if job == JOBS[-1] else ["run", job]))
-        assert not killed.warehouse().exists(tables.AUDITS)
-        context = killed.context(job)
+    for job in JOBS[:-1]:
+        kill_within(audited, job, "run", job)
+        context = audited.context(job)
         record.finish_job(job, execute(context, import_module(f"jobs.{job}").run))
         if job == "ingest_dataset":
             record.note_data(context.warehouse.data_digest())
+        assert main_of(audited) == main, job
+
+    # The last one within an audit, which goes on from the jobs that have been done.
+    log = kill_within(audited, JOBS[-1], "audit")
     for job in JOBS[1:-1]:
         assert f"{job}: done before the interruption" in log
         assert f"{job}: started" not in log
-    whole, _ = audited
-    assert different_tables(whole.published(), killed.published()) == []
+    done = audited.audit()
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in SUMMARY:
+        assert part in done.stdout, part
+    assert main_of(audited) != main
+    assert different_tables(undisturbed, audited.published()) == []
+    assert [row[3] for row in audited.rows(tables.AUDITS)] == ["published"]

@@ -10,7 +10,6 @@ import sys
 import time
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pyspark
@@ -28,7 +27,6 @@ from tests.workspace import DT, REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
 
-Audited = tuple[Workspace, CompletedProcess[str]]
 QUERIES = REPOSITORY / "conf" / "queries"
 TESTED = {
     "what_does_the_model_know",
@@ -48,14 +46,13 @@ def rows(workspace: Workspace, table: tables.Table) -> list[dict[str, Any]]:
     return [row.asDict() for row in workspace.warehouse().read_published(table).collect()]
 
 
-def test_clients_of_the_sql_server_read_the_tables(audited: Audited, tmp_path: Path) -> None:
-    workspace, _ = audited
+def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "recsae_lib.cli", "sql-server", "--conf", "conf/planted.yaml", "--port", str(port)]
     with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=workspace.folder, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(command, cwd=audited.folder, stdout=log, stderr=log, start_new_session=True)
     try:
         ends = time.monotonic() + 300
         with socket.socket() as waiting:
@@ -83,45 +80,46 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Audited, tmp_path: P
     _, header, table = answer.stdout.partition("latent_id,label,confidence\n")
     assert header, answer.stdout + answer.stderr
     lines = [line for line in table.splitlines() if "," in line]
-    expected = sorted(rows(workspace, tables.CONCEPTS), key=lambda row: row["latent_id"])
+    expected = sorted(rows(audited, tables.CONCEPTS), key=lambda row: row["latent_id"])
     assert [int(line.partition(",")[0]) for line in lines] == [row["latent_id"] for row in expected]
     assert [float(line.rpartition(",")[2]) for line in lines if not line.endswith("NULL")] == [
         row["confidence"] for row in expected if row["confidence"] is not None
     ]
-    assert sorted(path.name for path in workspace.folder.iterdir()) == ["conf", "data", "var"]  # no Hive beside them
+    assert sorted(path.name for path in audited.folder.iterdir()) == [
+        "conf",
+        "data",
+        "jobs",
+        "var",
+    ]  # no Hive beside them
 
 
 def test_every_saved_query_is_tested() -> None:
     assert {path.stem for path in QUERIES.glob("*")} == TESTED
 
 
-def test_what_the_model_knows(audited: Audited) -> None:
-    workspace, _ = audited
-    known = saved(workspace, "what_does_the_model_know")
-    concepts = {row["latent_id"]: row for row in rows(workspace, tables.CONCEPTS)}
+def test_what_the_model_knows(audited: Workspace) -> None:
+    known = saved(audited, "what_does_the_model_know")
+    concepts = {row["latent_id"]: row for row in rows(audited, tables.CONCEPTS)}
     assert sorted(row["latent_id"] for row in known) == sorted(concepts)
     order = [(not row["interpretable"], -(row["confidence"] or -1.0)) for row in known]
     assert order == sorted(order)
-    terms = [row for row in rows(workspace, tables.CONCEPT_TERMS) if row["significant"] and row["rank"] <= 5]
+    terms = [row for row in rows(audited, tables.CONCEPT_TERMS) if row["significant"] and row["rank"] <= 5]
     for row in known:
         best = sorted((t["rank"], t["term"]) for t in terms if t["latent_id"] == row["latent_id"])
         assert row["terms"] == (", ".join(term for _, term in best) or None)
         assert row["label"] == concepts[row["latent_id"]]["label"]
 
 
-def test_concepts_of_a_segment(audited: Audited) -> None:
-    workspace, _ = audited
+def test_concepts_of_a_segment(audited: Workspace) -> None:
     feature = FEATURES[0]
-    having = {row["item_id"] for row in rows(workspace, tables.ITEMS) if feature in row["features"]}
-    segment = {
-        row["user_id"] for row in rows(workspace, tables.RECOMMENDATIONS) if having.intersection(row["item_ids"])
-    }
+    having = {row["item_id"] for row in rows(audited, tables.ITEMS) if feature in row["features"]}
+    segment = {row["user_id"] for row in rows(audited, tables.RECOMMENDATIONS) if having.intersection(row["item_ids"])}
     fires: dict[int, set[str]] = {}
-    activations = rows(workspace, tables.LATENT_ACTIVATIONS)
+    activations = rows(audited, tables.LATENT_ACTIVATIONS)
     for row in activations:
         for latent in row["latent_ids"]:
             fires.setdefault(latent, set()).add(row["user_id"])
-    found = saved(workspace, "concepts_of_a_segment", feature=feature)
+    found = saved(audited, "concepts_of_a_segment", feature=feature)
     assert {row["latent_id"] for row in found} == {latent for latent, users in fires.items() if users & segment}
     for row in found:
         users = fires[row["latent_id"]]
@@ -132,33 +130,31 @@ def test_concepts_of_a_segment(audited: Audited) -> None:
     assert [row["lift"] for row in found] == sorted((row["lift"] for row in found), reverse=True)
 
 
-def test_users_of_a_concept(audited: Audited) -> None:
-    workspace, _ = audited
-    latent = rows(workspace, tables.CONCEPTS)[0]["latent_id"]
+def test_users_of_a_concept(audited: Workspace) -> None:
+    latent = rows(audited, tables.CONCEPTS)[0]["latent_id"]
     expected = [
         (-value, row["user_id"])
-        for row in rows(workspace, tables.LATENT_ACTIVATIONS)
+        for row in rows(audited, tables.LATENT_ACTIVATIONS)
         for place, value in zip(row["latent_ids"], row["activations"], strict=True)
         if place == latent
     ]
-    found = saved(workspace, "users_of_a_concept", latent=str(latent))
+    found = saved(audited, "users_of_a_concept", latent=str(latent))
     assert [(-row["activation"], row["user_id"]) for row in found] == sorted(expected)
     assert found
 
 
-def test_coverage_over_time(audited: Audited) -> None:
-    workspace, _ = audited
-    (row,) = saved(workspace, "coverage_over_time")
+def test_coverage_over_time(audited: Workspace) -> None:
+    (row,) = saved(audited, "coverage_over_time")
     (expected,) = (
         cell
-        for cell in rows(workspace, tables.CONCEPT_COVERAGE)
+        for cell in rows(audited, tables.CONCEPT_COVERAGE)
         if cell["unit_kind"] == "sae" and cell["min_confidence"] == pytest.approx(0.8)
     )
     assert row == {name: expected[name] for name in row}
 
 
-def test_what_changed_since_last_week(audited: Audited, spark: SparkSession) -> None:
-    assert saved(audited[0], "what_changed_since_last_week") == []  # the first audit
+def test_what_changed_since_last_week(audited: Workspace, spark: SparkSession) -> None:
+    assert saved(audited, "what_changed_since_last_week") == []  # the first audit
     scopes: Any = dict.fromkeys(("data", "model", "audit"), "changed")
     for days, change in ((0, "born"), (2, "gone"), (3, "stable"), (8, "drifted")):
         warehouse = Warehouse(spark, "recsae", scopes, DT + timedelta(days=days))
@@ -185,23 +181,22 @@ def filler(field: StructField) -> Any:
 
 
 def test_a_file_and_its_parameters_from_the_command_line(
-    audited: Audited, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    audited: Workspace, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    workspace, _ = audited
-    conf = ("--conf", str(workspace.folder / "conf" / "planted.yaml"))
+    conf = ("--conf", str(audited.folder / "conf" / "planted.yaml"))
     file = tmp_path / "query.sql"
     file.write_text("-- a comment\n/* and\nanother */ SELECT :name AS name", encoding="utf-8")
     harmless = "name=x'; DROP TABLE concepts; --"
-    assert workspace.recsae_here("sql", *conf, "--file", str(file), "--parameter", harmless, "--format", "csv") == 0
+    assert audited.recsae_here("sql", *conf, "--file", str(file), "--parameter", harmless, "--format", "csv") == 0
     assert capsys.readouterr().out.splitlines() == ["name", "x'; DROP TABLE concepts; --"]
-    assert workspace.recsae_here("sql", *conf, "--file", str(file)) == 2
+    assert audited.recsae_here("sql", *conf, "--file", str(file)) == 2
     assert "--parameter NAME=VALUE gives a value" in capsys.readouterr().err
-    assert workspace.recsae_here("sql", *conf, "--file", str(file), "--parameter", "name") == 2
+    assert audited.recsae_here("sql", *conf, "--file", str(file), "--parameter", "name") == 2
     assert "not of the form NAME=VALUE" in capsys.readouterr().err
-    assert workspace.recsae_here("sql", *conf) == 2
+    assert audited.recsae_here("sql", *conf) == 2
     assert "takes a query or --file" in capsys.readouterr().err
     file.write_text("-- SELECT\nDROP TABLE concepts", encoding="utf-8")
-    assert workspace.recsae_here("sql", *conf, "--file", str(file)) == 2
+    assert audited.recsae_here("sql", *conf, "--file", str(file)) == 2
     assert "DROP is not a query" in capsys.readouterr().err
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import date
 from importlib import import_module
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from tests.workspace import DT, REPOSITORY, Workspace, alike
 
 pytestmark = pytest.mark.integration
 
-Audited = tuple[Workspace, CompletedProcess[str]]
 NEXT_DAY = date(2026, 11, 21)
 
 
@@ -43,10 +41,9 @@ def state(workspace: Workspace) -> dict[str, Any]:
 
 
 def test_bad_data_is_refused_before_anything_is_written(
-    audited: Audited, refusal: Callable[[JobContext], str], tmp_path: Path
+    audited: Workspace, refusal: Callable[[JobContext], str], tmp_path: Path
 ) -> None:
-    workspace, _ = audited
-    before = state(workspace)
+    before = state(audited)
     corrupt = tmp_path / "corrupt.parquet"
     corrupt.write_bytes(b"PAR1 this is no Parquet file PAR1")
     items = tmp_path / "items.csv"
@@ -57,68 +54,63 @@ def test_bad_data_is_refused_before_anything_is_written(
         ([f"dataset.items={items}"], "text"),
         (["dataset.columns.item_id=item"], "item_id"),
     ):
-        line = refusal(workspace.context("ingest_dataset", *overrides, dt=NEXT_DAY))
+        line = refusal(audited.context("ingest_dataset", *overrides, dt=NEXT_DAY))
         assert part in line, line
-    assert state(workspace) == before
+    assert state(audited) == before
 
 
 def test_users_with_one_interaction_cannot_train_a_recommender(
-    audited: Audited, refusal: Callable[[JobContext], str], tmp_path: Path
+    audited: Workspace, refusal: Callable[[JobContext], str], tmp_path: Path
 ) -> None:
-    workspace, _ = audited
     interactions = tmp_path / "interactions.csv"
     rows = "".join(f"u{user},i{user % 240},{1_700_000_000 + user}\n" for user in range(50))
     interactions.write_text("user_id,item_id,ts\n" + rows, encoding="utf-8")
     overrides = ("namespace=lonely", f"dataset.interactions={interactions}")
-    ingest = workspace.context("ingest_dataset", *overrides)
+    ingest = audited.context("ingest_dataset", *overrides)
     execute(ingest, import_module("jobs.ingest_dataset").run)
-    assert "interactions" in refusal(workspace.context("train_recommender", *overrides))
+    assert "interactions" in refusal(audited.context("train_recommender", *overrides))
 
 
-def test_a_date_without_data_is_refused(audited: Audited, refusal: Callable[[JobContext], str]) -> None:
-    workspace, _ = audited
-    before = state(workspace)
-    assert "extract_representations" in refusal(workspace.context("train_sae", dt=NEXT_DAY))
-    assert "extract_representations" in refusal(workspace.context("encode_latents", dt=NEXT_DAY))
+def test_a_date_without_data_is_refused(audited: Workspace, refusal: Callable[[JobContext], str]) -> None:
+    before = state(audited)
+    assert "extract_representations" in refusal(audited.context("train_sae", dt=NEXT_DAY))
+    assert "extract_representations" in refusal(audited.context("encode_latents", dt=NEXT_DAY))
     jobs = ("compute_concept_terms", "interpret_concepts", "verify_concepts", "compare_versions", "publish_audit")
     for job in jobs:
-        line = refusal(workspace.context(job, dt=NEXT_DAY))
+        line = refusal(audited.context(job, dt=NEXT_DAY))
         assert f"no rows for dt={NEXT_DAY}" in line, job
-    assert state(workspace) == before
+    assert state(audited) == before
 
 
-def test_an_sae_of_another_dimension_is_refused(audited: Audited, refusal: Callable[[JobContext], str]) -> None:
-    workspace, _ = audited
+def test_an_sae_of_another_dimension_is_refused(audited: Workspace, refusal: Callable[[JobContext], str]) -> None:
     smaller = ("recommender.dimension=8", "recommender.sasrec.epochs=2")
-    registry = workspace.context("any").registry
+    registry = audited.context("any").registry
     try:
         for job in ("train_recommender", "extract_representations"):
-            execute(workspace.context(job, *smaller, dt=NEXT_DAY), import_module(f"jobs.{job}").run)
+            execute(audited.context(job, *smaller, dt=NEXT_DAY), import_module(f"jobs.{job}").run)
         assert registry.resolve("recommender-planted", "candidate") == 2
-        before = state(workspace)
-        line = refusal(workspace.context("encode_latents", dt=NEXT_DAY))
+        before = state(audited)
+        line = refusal(audited.context("encode_latents", dt=NEXT_DAY))
         assert "8" in line
         assert "16" in line
-        assert state(workspace)["latent_activations"].get("main") == before["latent_activations"].get("main")
-        assert workspace.warehouse(NEXT_DAY).read(tables.LATENT_ACTIVATIONS).count() == 0
+        assert state(audited)["latent_activations"].get("main") == before["latent_activations"].get("main")
+        assert audited.warehouse(NEXT_DAY).read(tables.LATENT_ACTIVATIONS).count() == 0
     finally:
         registry.set_alias("recommender-planted", "candidate", 1)
 
 
-def test_a_folder_that_cannot_be_written_is_refused(audited: Audited, refusal: Callable[[JobContext], str]) -> None:
-    workspace, _ = audited
-    file = workspace.folder / "data" / "items.csv"
-    line = refusal(workspace.context("train_recommender", f"paths.var={file}/var"))
+def test_a_folder_that_cannot_be_written_is_refused(audited: Workspace, refusal: Callable[[JobContext], str]) -> None:
+    file = audited.folder / "data" / "items.csv"
+    line = refusal(audited.context("train_recommender", f"paths.var={file}/var"))
     assert "items.csv" in line
 
 
 def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
-    audited: Audited, refusal: Callable[[JobContext], str], refusing_server: str
+    audited: Workspace, refusal: Callable[[JobContext], str], refusing_server: str
 ) -> None:
-    workspace, _ = audited
-    before = state(workspace)
+    before = state(audited)
     line = refusal(
-        workspace.context(
+        audited.context(
             "interpret_concepts",
             "interpretation.interpreter=openai",
             f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
@@ -127,52 +119,50 @@ def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
     )
     assert "HTTP 401" in line
     assert "OPENAI_API_KEY" in line
-    after = state(workspace)
-    intended = workspace.warehouse().read(tables.INTERPRETATION_REQUESTS)
+    after = state(audited)
+    intended = audited.warehouse().read(tables.INTERPRETATION_REQUESTS)
     assert {row["state"] for row in intended.collect()} == {"intended"}
-    workspace.warehouse().drop_branch(tables.INTERPRETATION_REQUESTS)
+    audited.warehouse().drop_branch(tables.INTERPRETATION_REQUESTS)
     assert {**after, tables.INTERPRETATION_REQUESTS.name: None} == {**before, tables.INTERPRETATION_REQUESTS.name: None}
 
 
-def test_main_shows_only_audits_whose_checks_passed(audited: Audited) -> None:
-    workspace, _ = audited
-    before = workspace.published()
-    failing = workspace.context("publish_audit", "checks.maximum_fvu=0.0001")
+def test_main_shows_only_audits_whose_checks_passed(audited: Workspace) -> None:
+    before = audited.published()
+    failing = audited.context("publish_audit", "checks.maximum_fvu=0.0001")
     labels = failing.warehouse.read(tables.CONCEPT_LABELS).drop("dt")
     failing.warehouse.replace(tables.CONCEPT_LABELS, labels.withColumn("label", F.lit("never to be seen")))
     assert guarded(lambda: execute(failing, import_module("jobs.publish_audit").run)) == 3
-    assert workspace.published() == before
-    assert workspace.rows(tables.AUDITS)[0][3] == "failed"
-    on_branch = workspace.warehouse().read(tables.CONCEPTS).select("label").distinct().collect()
+    assert audited.published() == before
+    assert audited.rows(tables.AUDITS)[0][3] == "failed"
+    on_branch = audited.warehouse().read(tables.CONCEPTS).select("label").distinct().collect()
     assert [row["label"] for row in on_branch] == ["never to be seen"]
 
-    mended = workspace.context("interpret_concepts")
+    mended = audited.context("interpret_concepts")
     for job in ("interpret_concepts", "publish_audit"):
         execute(mended.for_job(job), import_module(f"jobs.{job}").run)
-    after = workspace.published()
+    after = audited.published()
     assert alike([after[name] for name in sorted(after)], [before[name] for name in sorted(before)])
-    assert workspace.rows(tables.AUDITS)[0][3] == "published"
+    assert audited.rows(tables.AUDITS)[0][3] == "published"
 
 
-def test_a_job_file_runs_under_spark_submit_and_writes_the_same_rows(audited: Audited) -> None:
-    workspace, _ = audited
+def test_a_job_file_runs_under_spark_submit_and_writes_the_same_rows(audited: Workspace) -> None:
     table = tables.LATENT_ACTIVATIONS
-    before = workspace.rows(table)
-    jars = workspace.recsae("jars").stdout.strip()
+    before = audited.rows(table)
+    jars = audited.recsae("jars").stdout.strip()
     submit = subprocess.run(
         [
             str(Path(sys.executable).with_name("spark-submit")),
             *("--properties-file", "conf/spark/local.conf", "--jars", jars),
-            *("--conf", f"spark.sql.catalog.recsae.warehouse={workspace.folder}/var/warehouse"),
+            *("--conf", f"spark.sql.catalog.recsae.warehouse={audited.folder}/var/warehouse"),
             str(REPOSITORY / "jobs" / "encode_latents.py"),
             *("--conf", "conf/planted.yaml", "--dt", DT.isoformat()),
         ],
-        cwd=workspace.folder,
+        cwd=audited.folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert submit.returncode == 0, submit.stderr
-    on_branch = workspace.warehouse().read(table)
+    on_branch = audited.warehouse().read(table)
     assert alike(sorted((tuple(row) for row in on_branch.collect()), key=repr), before)
-    workspace.warehouse().drop_branch(table)
+    audited.warehouse().drop_branch(table)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import date
 from importlib import import_module
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -72,14 +71,13 @@ def fires_for_all(body: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("shares_disk", [True, False])
 def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels(
-    audited: tuple[Workspace, CompletedProcess[str]],
+    audited: Workspace,
     batches: OpenaiServer,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     bucket: str,
     shares_disk: bool,
 ) -> None:
-    workspace, _ = audited
     settings = [
         "interpretation.interpreter=openai",
         "interpretation.transport=batch",
@@ -87,9 +85,9 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
         f"interpretation.openai.base_url={batches.url}",
         *([] if shares_disk else [f"paths.llm={bucket}/llm"]),
     ]
-    # Requests and ledger of their own: other tests of this workspace leave theirs.
+    # Requests and ledger of their own: other tests of this audited leave theirs.
     context, collector = (
-        workspace.context("interpret_concepts", f"paths.var={tmp_path}/{machine}", *settings)
+        audited.context("interpret_concepts", f"paths.var={tmp_path}/{machine}", *settings)
         for machine in (("one", "one") if shares_disk else ("one", "other"))
     )
     warehouse = context.warehouse
@@ -127,14 +125,13 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
 
 
 def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothing(
-    audited: tuple[Workspace, CompletedProcess[str]],
+    audited: Workspace,
     batches: OpenaiServer,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    workspace, _ = audited
     batches.answer = fires_for_all
-    context = workspace.context(
+    context = audited.context(
         "verify_concepts",
         f"paths.var={tmp_path}",
         "verification.judges=[terms, llm]",
@@ -190,11 +187,10 @@ def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothin
     finally:
         for table in READ_BY_JUDGES + WRITTEN_BY_JUDGES:
             warehouse.drop_branch(table)
-            workspace.warehouse(NEXT_DAY).drop_branch(table)
+            audited.warehouse(NEXT_DAY).drop_branch(table)
 
 
-def test_a_job_without_steps_refuses_the_argument(audited: tuple[Workspace, CompletedProcess[str]]) -> None:
-    workspace, _ = audited
-    done = workspace.recsae("run", "encode_latents", "--dt", "2026-11-20", "--step", "submit")
+def test_a_job_without_steps_refuses_the_argument(audited: Workspace) -> None:
+    done = audited.recsae("run", "encode_latents", "--dt", "2026-11-20", "--step", "submit")
     assert done.returncode == 2
     assert "encode_latents has no steps" in done.stderr

@@ -30,13 +30,12 @@ ARGUMENTS = ("--conf", "conf/planted.yaml", "--dt", DT.isoformat())
 
 
 @pytest.fixture
-def copy(audited: tuple[Workspace, subprocess.CompletedProcess[str]], tmp_path: Path) -> Workspace:
+def copy(audited: Workspace, tmp_path: Path) -> Workspace:
     """Representations, models and settings of the audited workspace, to write to."""
-    original, _ = audited
     for part in ("bulk", "mlflow"):
-        shutil.copytree(original.folder / "var" / part, tmp_path / "var" / part)
-    shutil.copytree(original.folder / "conf", tmp_path / "conf", symlinks=True)
-    return Workspace(tmp_path, original.catalog, original.spark)
+        shutil.copytree(audited.folder / "var" / part, tmp_path / "var" / part)
+    shutil.copytree(audited.folder / "conf", tmp_path / "conf", symlinks=True)
+    return Workspace(tmp_path, audited.catalog, audited.spark)
 
 
 def registry(workspace: Workspace) -> Registry:
