@@ -13,11 +13,16 @@ FOLDER = Path(__file__).with_name("in_airflow")
 PYTHON = REPOSITORY / ".venv-airflow" / "bin" / "python"
 
 
+# Airflow takes seconds to be imported: once for all that needs no scheduler.
+SCHEDULED = str(FOLDER / "test_runs.py")
+GROUPS = {"without_scheduler": [str(FOLDER), "--ignore", SCHEDULED], "runs": [SCHEDULED]}
+
+
 @pytest.mark.integration
-@pytest.mark.parametrize("module", sorted(path.name for path in FOLDER.glob("test_*.py")))
-def test_in_airflow(module: str) -> None:
+@pytest.mark.parametrize("group", GROUPS)
+def test_in_airflow(group: str) -> None:
     if not PYTHON.exists():
         pytest.skip("there is no .venv-airflow; `make install-airflow` makes it")
-    command = [str(PYTHON), "-m", "pytest", "-p", "no:cacheprovider", f"--confcutdir={FOLDER}", str(FOLDER / module)]
+    command = [str(PYTHON), "-m", "pytest", "-p", "no:cacheprovider", f"--confcutdir={FOLDER}", *GROUPS[group]]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ def audited(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Wo
         command = [str(AIRFLOW), wiring, "night", *settings]
         done = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True, check=False)
         assert "nightly_audit: success" in done.stdout, done.stdout + done.stderr
+        assert re.search(r"retrain_sae +skipped", done.stdout), done.stdout  # nothing has drifted
     assert done.returncode == 0, done.stdout + done.stderr
     return workspace
 
