@@ -26,7 +26,7 @@ FIRST_WRITES = {
     "train_recommender": ("mlflow", "mlflow.db"),
     "extract_representations": ("bulk/representations", "**/rows=last/**/*.parquet"),
     "recommend_items": ("warehouse/planted/recommendations/data", "**/*.parquet"),
-    "train_sae": ("work/planted", "**/train_sae"),
+    "train_sae": ("mlflow", "mlflow.db"),
     "encode_latents": ("warehouse/planted/latent_activations/data", "**/*.parquet"),
     "compute_concept_terms": ("warehouse/planted/latent_items/data", "**/*.parquet"),
     "interpret_concepts": ("warehouse/planted/concept_labels/data", "**/*.parquet"),
