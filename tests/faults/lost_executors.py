@@ -52,19 +52,22 @@ def inject(nights: Nights) -> list[str]:
 
 def kill_an_executor(run: Run, draw: random.Random) -> bool:
     """SIGKILL one of the executors with its Python workers; False where there is none."""
+    found = [process for process in psutil.Process(run.process.pid).children(recursive=True) if is_executor(process)]
+    if not found:
+        return False
+    executor = draw.choice(sorted(found, key=lambda process: process.pid))
     with suppress(psutil.NoSuchProcess):
-        found = [
-            process
-            for process in psutil.Process(run.process.pid).children(recursive=True)
-            if any(EXECUTOR in word for word in process.cmdline())
-        ]
-        if found:
-            executor = draw.choice(sorted(found, key=lambda process: process.pid))
-            for process in [executor, *executor.children(recursive=True)]:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            return True
-    return False
+        for process in [executor, *executor.children(recursive=True)]:
+            process.kill()
+    return True
+
+
+def is_executor(process: psutil.Process) -> bool:
+    """Whether it is the JVM of an executor; processes end, or wait for their parent to notice, while one looks."""
+    try:
+        return any(EXECUTOR in word for word in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def write_properties(night: Workspace) -> Path:
