@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, Context, Param, PokeReturnValue, TriggerRule, Variable, XComArg, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from dates import resolve_dt
-from failures import tell_failure
-from suite import TURN, AnswersSensor, SparkJob, SuiteCommand
+from failures import failed_checks, tell_failure
+from suite import TURN, AnswersSensor, SparkJob, Suite, SuiteCommand
 
 SPARK_POOL, TRAINING_POOL, TURN_POOL = "recsae_spark", "recsae_training", "recsae_turn"
 TRAINING_QUEUE = "recsae_training"
+ASKING_FOR_RETRAINING = "asking_for_retraining"  # XCom of publish_audit: the violated checks, a line each
 CONCEPTS = AssetAlias("recsae/concepts")  # stands for recsae/<namespace>/concepts of every namespace
 SECONDS_BETWEEN_TURNS = 30
 SECONDS_BETWEEN_LOOKS = 300
@@ -166,9 +168,14 @@ def in_two_steps(job: str, **handed_on: Any) -> tuple[SparkJob, AnswersSensor]:
 
 
 def announce(context: Context, result: Any) -> None:
-    """Emit the asset of each namespace that was published, with the date for those whom it starts."""
+    """Emit the asset of each namespace that was published, with the date for those whom it starts; and hand on what
+    asks for retraining, since another worker may not see the reports of this one.
+    """
     ti = context["ti"]
     dt, plan = ti.xcom_pull(task_ids="begin")["dt"], ti.xcom_pull(task_ids="plan")
+    home = Path(Suite.of_connection().home)
+    asking = [line for report in plan["reports"] for line in failed_checks(home / report, "retrain")]
+    ti.xcom_push(ASKING_FOR_RETRAINING, asking)
     for namespace in plan["namespaces"]:
         extra = {"dt": dt, "namespace": namespace}
         context["outlet_events"][CONCEPTS].add(Asset(f"recsae/{namespace}/concepts"), extra=extra)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, task
 
-from failures import failed_checks
-from suite import Suite
+from common import ASKING_FOR_RETRAINING
 
 WARM_START = "sae.start=champion"  # latent ids keep their meaning
 
@@ -22,8 +20,7 @@ def drifted(**context: Any) -> bool:
     """Whether a check of severity `retrain` is violated in the audit that was published; what follows is skipped if
     none is.
     """
-    home, plan = Path(Suite.of_connection().home), context["ti"].xcom_pull(task_ids="plan")
-    asking = [line for report in plan["reports"] for line in failed_checks(home / report, "retrain")]
+    asking = context["ti"].xcom_pull(task_ids="publish_audit", key=ASKING_FOR_RETRAINING)
     for line in asking:
         log.info("asks for retraining: %s", line)
     return bool(asking)

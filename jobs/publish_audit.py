@@ -24,6 +24,7 @@ from recsae_lib.concepts.publication import build_concepts
 from recsae_lib.errors import CheckError, InputError
 from recsae_lib.job import JobContext, for_each_site, log, main
 from recsae_lib.registry import PUBLISHED_TAG
+from recsae_lib.reports import write_report
 from recsae_lib.run_record import RunRecord
 from recsae_lib.side_by_side import side_by_side
 from recsae_lib.warehouse import tables
@@ -83,11 +84,9 @@ def promote(context: JobContext) -> None:
 
 def report(context: JobContext, results: list[CheckResult]) -> None:
     """Write all results to a file, a copy of it to MLflow, and those that do not pass to the log."""
-    folder = context.reports_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [{**vars(result), "passed": result.passed} for result in results]
-    file = folder / "checks.json"
-    file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    content = json.dumps(rows, indent=1).encode()
+    file = write_report(context.settings.paths, context.namespaces["audit"], context.dt, "checks.json", content)
     context.registry.keep_report(context.sae_name, context.sae_version, file, f"audits/{context.dt}")
     for result in results:
         if not result.passed:

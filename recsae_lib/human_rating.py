@@ -26,6 +26,7 @@ from recsae_lib.interpretation.ratings.sample import (
 )
 from recsae_lib.interpretation.ratings.scores import RatingMetric, figures_of, rating_metrics
 from recsae_lib.job import JobContext
+from recsae_lib.reports import write_report
 from recsae_lib.summary import newest_published, published_evidence
 from recsae_lib.warehouse import tables
 from recsae_lib.warehouse.store import Warehouse
@@ -67,11 +68,20 @@ def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> N
     title = f"{context.namespaces['audit']}, audit of {warehouse.dt}, SAE version {sae_version}"
     sample = build_sample(title, draw, evidence, context.settings.seed)
     _keep_key(warehouse, sample, sae_version)
-    folder = Path(context.settings.paths.var) / "reports" / context.namespaces["audit"] / warehouse.dt.isoformat()
-    folder.mkdir(parents=True, exist_ok=True)
-    page, sheet = (folder / f"ratings-{sample.digest}.{ending}" for ending in ("html", "csv"))
-    page.write_text(render_page(sample), encoding="utf-8")
-    sheet.write_text(render_sheet(sample), encoding="utf-8-sig", newline="")  # Excel takes a BOM for UTF-8
+    contents = {
+        "html": render_page(sample).encode(),
+        "csv": render_sheet(sample).encode("utf-8-sig"),  # Excel takes a BOM for UTF-8
+    }
+    files = [
+        write_report(
+            context.settings.paths,
+            context.namespaces["audit"],
+            warehouse.dt,
+            f"ratings-{sample.digest}.{ending}",
+            content,
+        )
+        for ending, content in contents.items()
+    ]
     kinds = Counter(case.kind for case in sample.cases)
     console = Console(width=110)
     console.print(
@@ -82,7 +92,7 @@ def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> N
     for stratum, size in sorted(draw.sizes.items()):
         drawn = sum(concept.stratum == stratum for concept in draw.rated)
         console.print(f"  {stratum}: {drawn} of {size:,}")
-    print(f"{page}\n{sheet}")
+    print(*files, sep="\n")
 
 
 def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | None) -> None:

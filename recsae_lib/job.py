@@ -24,6 +24,7 @@ from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
 from recsae_lib.errors import CheckError, InputError, PassingError, StoppedError, UnfinishedError, lost_connection
 from recsae_lib.job_log import JOB_RECORD, JobRecord, JsonLines, Outcome, Traffic, newest_stage
 from recsae_lib.night_lock import hold_job, hold_night
+from recsae_lib.reports import reports_folder
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
     from pyspark.sql import SparkSession
@@ -143,7 +144,7 @@ class JobContext:
 
     def reports_folder(self) -> Path:
         """Local folder of the reports of this date and site."""
-        return Path(self.settings.paths.var) / "reports" / self.namespaces["audit"] / self.dt.isoformat()
+        return reports_folder(self.settings.paths, self.namespaces["audit"], self.dt)
 
     def ledger_path(self) -> Path:
         """File of the ledger of requests to language models, the same for all dates and SAE versions of this site."""

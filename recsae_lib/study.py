@@ -13,6 +13,7 @@ from recsae_lib.comparison import AuditResult, as_markdown, comparison_rows, rea
 from recsae_lib.config import Section, Settings, explain_faults, load_settings, merge, read_yaml
 from recsae_lib.errors import CheckError, InputError
 from recsae_lib.job import JobContext, execute, log
+from recsae_lib.reports import write_report
 from recsae_lib.run_record import RunRecord
 from recsae_lib.warehouse.store import Warehouse
 from recsae_lib.warehouse.tables import COMPARISONS
@@ -110,10 +111,8 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     if results:
         warehouse = Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
         warehouse.append_published(COMPARISONS, comparison_rows(context.spark, results))
-    folder = Path(context.settings.paths.var) / "reports" / study.name / context.dt.isoformat()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "comparison.md").write_text(markdown, encoding="utf-8")
-    log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), folder / "comparison.md")
+    file = write_report(context.settings.paths, study.name, context.dt, "comparison.md", markdown.encode())
+    log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), file)
     if refused:
         raise CheckError(
             f"Not in the table, refused: {', '.join(refused)}. The lines above say why; "

@@ -14,7 +14,7 @@ from recsae_lib.config.concepts import (
 )
 from recsae_lib.config.dataset import ColumnMapping, DatasetSettings, FilterSettings
 from recsae_lib.config.loading import as_commented_yaml, explain_faults, load_settings, merge, read_yaml
-from recsae_lib.config.operation import CheckSettings, DriftSettings
+from recsae_lib.config.operation import CheckSettings, DriftSettings, PathSettings
 from recsae_lib.config.recommender import (
     BprMfSettings,
     ExternalSettings,
@@ -45,6 +45,7 @@ __all__ = [
     "LightgcnSettings",
     "ModuleSettings",
     "OpenaiSettings",
+    "PathSettings",
     "RecommenderSettings",
     "RepresentationSettings",
     "SaeSettings",

@@ -29,6 +29,12 @@ class PathSettings(Section):
         description="Where the ledger of requests to language models, and their files, are between the steps of jobs "
         "whose machines share no disk: s3://bucket/folder. Empty: in <var> only.",
     )
+    reports: str | None = Field(
+        None,
+        pattern="^s3://[^/]+/.",
+        description="Where copies of the reports in <var>/reports go (checks, comparisons, pages and sheets for "
+        "raters): s3://bucket/folder. Empty: nowhere.",
+    )
 
     @property
     def locks_folder(self) -> str:

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from pyspark.sql import functions as F
 
 from recsae_lib.job import JobContext, execute, guarded
 from recsae_lib.warehouse import tables
+from tests.object_storage import object_storage
 from tests.workspace import DT, REPOSITORY, Workspace, alike
 
 pytestmark = pytest.mark.integration
@@ -33,6 +36,12 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[[JobContext], str]:
         return lines[0]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with object_storage("reports-of-audits") as address:
+        yield address
 
 
 def state(workspace: Workspace) -> dict[str, Any]:
@@ -126,14 +135,17 @@ def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
     assert {**after, tables.INTERPRETATION_REQUESTS.name: None} == {**before, tables.INTERPRETATION_REQUESTS.name: None}
 
 
-def test_main_shows_only_audits_whose_checks_passed(audited: Workspace) -> None:
+def test_main_shows_only_audits_whose_checks_passed(audited: Workspace, bucket: str) -> None:
     before = audited.published()
-    failing = audited.context("publish_audit", "checks.maximum_fvu=0.0001")
+    failing = audited.context("publish_audit", "checks.maximum_fvu=0.0001", f"paths.reports={bucket}/nights")
     labels = failing.warehouse.read(tables.CONCEPT_LABELS).drop("dt")
     failing.warehouse.replace(tables.CONCEPT_LABELS, labels.withColumn("label", F.lit("never to be seen")))
     assert guarded(lambda: execute(failing, import_module("jobs.publish_audit").run)) == 3
     assert audited.published() == before
     assert audited.rows(tables.AUDITS)[0][3] == "failed"
+    report = failing.reports_folder() / "checks.json"
+    assert [check["name"] for check in json.loads(report.read_text()) if not check["passed"]] != []
+    assert fsspec.filesystem("s3").cat_file(f"{bucket}/nights/planted/{DT}/checks.json") == report.read_bytes()
     on_branch = audited.warehouse().read(tables.CONCEPTS).select("label").distinct().collect()
     assert [row["label"] for row in on_branch] == ["never to be seen"]
 
