@@ -20,7 +20,8 @@ def drifted(**context: Any) -> bool:
     """Whether a check of severity `retrain` is violated in the audit that was published; what follows is skipped if
     none is.
     """
-    asking = context["ti"].xcom_pull(task_ids="publish_audit", key=ASKING_FOR_RETRAINING)
+    # Nothing was handed on where a person marked the publication as done.
+    asking = context["ti"].xcom_pull(task_ids="publish_audit", key=ASKING_FOR_RETRAINING) or []
     for line in asking:
         log.info("asks for retraining: %s", line)
     return bool(asking)
