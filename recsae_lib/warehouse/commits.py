@@ -20,8 +20,11 @@ Answer = TypeVar("Answer")
 JVM_ERRORS = (Py4JJavaError, PySparkException)
 TRIES = 12
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
-# What Iceberg says where main moved between the look at it and the commit.
-LOST_RACES = ("CommitFailedException", "Cannot fast-forward", "last sequence number")
+# What Iceberg says where the table changed between the look at it and the commit.
+LOST_RACES = (
+    *("CommitFailedException", "Cannot fast-forward", "last sequence number"),
+    *("already exists", "Branch does not exist"),
+)
 
 
 def change(spark: SparkSession, catalog: str, namespace: str, table: str, action: Callable[[], Answer]) -> Answer:

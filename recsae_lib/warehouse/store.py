@@ -18,6 +18,8 @@ from recsae_lib.warehouse.data_files import BatchesOf, Part, commit_data_files, 
 from recsae_lib.warehouse.schemas import conform, refuse_discrepancies
 from recsae_lib.warehouse.tables import INTERACTIONS, ITEMS, TABLES, Table
 
+AUDIT_PROPERTY = "recsae-audit"  # of a snapshot's summary: which audit wrote it
+
 
 @dataclass(frozen=True)
 class Warehouse:
@@ -109,7 +111,8 @@ class Warehouse:
         self.ensure(table)
         self._ensure_branch(table)
         self.change(table, lambda: self._overwrite(table, self.branch, fitting))
-        return self.read(table).count()
+        # What this commit added is the whole part, and Iceberg has counted it.
+        return int(self._iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
 
     def replace_by_files(
         self, table: Table, parts: Sequence[Part], batches_of: BatchesOf[Part], constants: Mapping[str, object]
@@ -177,21 +180,25 @@ class Warehouse:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def publish(self, table: Table) -> None:
-        """Bring the audit's branch of a table to main: fast-forward, or, where main has moved on, replace the part.
+        """Bring the audit's branch of a table to main: fast-forward, or, where main has moved on, replace the part. The
+        snapshot that brought it gets the tag ``published-<dt>``.
 
         Doing it again changes nothing. The branch stays until `drop_branch`, for a restart after a kill.
         """
         if self.branch not in self.references(table):
             return
-        self.change(table, lambda: self._bring_to_main(table))
-        tag = f"CREATE OR REPLACE TAG `published-{self.dt.isoformat()}`"
-        self.change(table, lambda: self.spark.sql(f"ALTER TABLE {self.full_name(table)} {tag}"))
+        if not self.change(table, lambda: self._fast_forward(table)):
+            self.change(table, lambda: self._overwrite(table, "main", self._read(table, self.branch)))
+            self.change(table, lambda: self._tag(table))
 
     def drop_branch(self, table: Table) -> None:
         """Drop the audit's branch of a table, if there is one."""
-        if self.branch in self.references(table):
-            drop = f"ALTER TABLE {self.full_name(table)} DROP BRANCH IF EXISTS `{self.branch}`"
-            self.change(table, lambda: self.spark.sql(drop))
+
+        def drop() -> None:
+            if self.branch in self.references(table):
+                self._iceberg(table).manageSnapshots().removeBranch(self.branch).commit()
+
+        self.change(table, drop)
 
     def change(self, table: Table, action: Callable[[], Answer]) -> Answer:
         """Do what ends in a commit to a table, while others commit to it too (`commits.change`)."""
@@ -202,8 +209,12 @@ class Warehouse:
 
     def _iceberg(self, table: Table) -> Any:
         """Load the table as Iceberg's Java object."""
-        iceberg = self.spark.sparkContext._jvm.org.apache.iceberg.spark.Spark3Util  # type: ignore[union-attr]
-        return iceberg.loadIcebergTable(self.spark._jsparkSession, self.full_name(table))
+        loader = self._jvm.org.apache.iceberg.spark.Spark3Util
+        return loader.loadIcebergTable(self.spark._jsparkSession, self.full_name(table))
+
+    @property
+    def _jvm(self) -> Any:
+        return self.spark.sparkContext._jvm
 
     def _read(self, table: Table, reference: str) -> DataFrame:
         rows = self.spark.read.option("branch", reference).table(self.full_name(table))
@@ -219,35 +230,39 @@ class Warehouse:
     def _overwrite(self, table: Table, reference: str, rows: DataFrame) -> None:
         target = self.full_name(table) if reference == "main" else f"{self.full_name(table)}.`branch_{reference}`"
         # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
-        rows.writeTo(target).option("check-nullability", "false").overwrite(self._part(table))
+        write = rows.writeTo(target).option("check-nullability", "false")
+        write.option(f"snapshot-property.{AUDIT_PROPERTY}", self.branch).overwrite(self._part(table))
 
     def _ensure_branch(self, table: Table) -> None:
-        if self.branch not in self.references(table):
-            branch = f"ALTER TABLE {self.full_name(table)} CREATE BRANCH IF NOT EXISTS `{self.branch}`"
-            self.change(table, lambda: self.spark.sql(branch))
+        def create_branch() -> None:
+            if self.branch not in (references := self.references(table)):
+                start = [references["main"]] if "main" in references else []
+                self._iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
 
-    def _bring_to_main(self, table: Table) -> None:
-        if self._main_is_ancestor(table, self.references(table)):
-            self.spark.sql(
-                f"CALL {self.catalog}.system.fast_forward("
-                f"'{self._namespace(table)}.{table.name}', 'main', '{self.branch}')"
-            )
-        else:
-            self._overwrite(table, "main", self._read(table, self.branch))
+        self.change(table, create_branch)
 
-    def _main_is_ancestor(self, table: Table, references: dict[str, int]) -> bool:
-        if "main" not in references:
-            return True
-        parents = {
-            row["snapshot_id"]: row["parent_id"]
-            for row in self.spark.table(f"{self.full_name(table)}.snapshots")
-            .select("snapshot_id", "parent_id")
-            .collect()
-        }
-        snapshot: int | None = references[self.branch]
-        while snapshot is not None and snapshot != references["main"]:
-            snapshot = parents.get(snapshot)
-        return snapshot is not None
+    def _fast_forward(self, table: Table) -> bool:
+        """Let main be the branch, and tag it, in one commit; False where main has what the branch has not."""
+        iceberg, references = self._iceberg(table), self.references(table)
+        head, main = references[self.branch], references.get("main")
+        ancestry = self._jvm.org.apache.iceberg.util.SnapshotUtil
+        if main is not None and not ancestry.isAncestorOf(iceberg, head, main):
+            return False
+        forward = iceberg.manageSnapshots().fastForwardBranch("main", self.branch)
+        self._with_tag(forward, references, head).commit()
+        return True
+
+    def _tag(self, table: Table) -> None:
+        """Tag the snapshot by which this audit came to main; others may have come after it."""
+        iceberg = self._iceberg(table)
+        ancestors = self._jvm.org.apache.iceberg.util.SnapshotUtil.currentAncestors(iceberg).iterator()
+        while (snapshot := ancestors.next()).summary().get(AUDIT_PROPERTY) != self.branch:
+            pass
+        self._with_tag(iceberg.manageSnapshots(), self.references(table), snapshot.snapshotId()).commit()
+
+    def _with_tag(self, changes: Any, references: Mapping[str, int], snapshot_id: int) -> Any:
+        tag = f"published-{self.dt.isoformat()}"
+        return (changes.replaceTag if tag in references else changes.createTag)(tag, snapshot_id)
 
 
 def audit_tables() -> list[Table]:

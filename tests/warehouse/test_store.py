@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -8,7 +10,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
 from recsae_lib.warehouse.store import Warehouse
-from recsae_lib.warehouse.tables import AUDIT_METRICS, CONCEPT_TERMS, ITEMS, TABLES
+from recsae_lib.warehouse.tables import AUDIT_METRICS, CONCEPT_TERMS, ITEMS, TABLES, Table
 
 MONDAY, TUESDAY = date(2026, 11, 23), date(2026, 11, 24)
 
@@ -63,6 +65,28 @@ def test_two_dates_under_way_at_once_are_both_published(spark: SparkSession, nam
         warehouse.publish(AUDIT_METRICS)
         warehouse.drop_branch(AUDIT_METRICS)
     assert published(monday) == [("2026-11-23", 1.0), ("2026-11-24", 2.0)]
+
+
+def test_the_tag_of_a_date_holds_what_came_to_main_with_it_and_not_what_came_after(
+    spark: SparkSession, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monday, tuesday, wednesday = (warehouse_of(spark, namespace, dt) for dt in (MONDAY, TUESDAY, date(2026, 11, 25)))
+    monday.replace(AUDIT_METRICS, metrics(spark, 1.0))
+    tuesday.replace(AUDIT_METRICS, metrics(spark, 2.0))
+    tuesday.publish(AUDIT_METRICS)
+
+    def change(warehouse: Warehouse, table: Table, action: Callable[[], Any], original=Warehouse.change) -> Any:
+        main = warehouse.references(table).get("main")
+        answer = original(warehouse, table, action)
+        if warehouse is monday and warehouse.references(table)["main"] != main:
+            wednesday.append_published(AUDIT_METRICS, metrics(spark, 3.0))
+        return answer
+
+    monkeypatch.setattr(Warehouse, "change", change)
+    monday.publish(AUDIT_METRICS)
+    assert [value for _, value in published(monday)] == [1.0, 2.0, 3.0]
+    tagged = spark.read.option("tag", "published-2026-11-23").table(monday.full_name(AUDIT_METRICS))
+    assert sorted(row.value for row in tagged.collect()) == [1.0, 2.0]
 
 
 def test_all_discrepancies_are_reported_at_once(spark: SparkSession, namespace: str) -> None:
