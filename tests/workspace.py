@@ -42,9 +42,11 @@ PLANTED_SETTINGS: dict[str, Any] = {
 }
 
 # What suits the Spark of a test, whose queries are tiny: a list of rows is one task, and what is run once is not worth
-# optimising. Audit after audit fills the code cache that a JVM without optimising compiler sets aside.
+# optimising. Audit after audit fills the code cache that a JVM without optimising compiler sets aside. Every sort and
+# aggregate takes a page of memory, of 16 MB by itself, with which a small heap is full.
 TINY_QUERIES = {
     "spark.driver.memory": "1g",
+    "spark.buffer.pageSize": "1m",
     "spark.sql.shuffle.partitions": "2",
     "spark.default.parallelism": "1",
     "spark.sql.adaptive.coalescePartitions.initialPartitionNum": "2",
