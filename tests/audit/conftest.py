@@ -1,11 +1,8 @@
-"""A night of the planted data set through a real Airflow and its scheduler, shared by the tests of this folder."""
+"""A night of the planted data set, and servers that speak the chat-completions protocol: shared by these tests."""
 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,25 +10,14 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.loopback import Call, Loopback
-from tests.workspace import DT, REPOSITORY, Workspace, open_workspace
-
-AIRFLOW = REPOSITORY / ".venv-airflow" / "bin" / "python"
+from tests.workspace import Workspace, open_workspace
 
 
 @pytest.fixture(scope="session")
 def audited(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace after its first night: `make nightly`, or `make audit` where Airflow is not installed."""
+    """A workspace after its first night."""
     workspace = open_workspace(spark, tmp_path_factory.mktemp("audited"), "audited")
-    (workspace.folder / "jobs").symlink_to(REPOSITORY / "jobs")
-    if not AIRFLOW.exists():
-        done = workspace.audit()
-    else:
-        wiring = str(REPOSITORY / "airflow_dags" / "local_airflow.py")
-        settings = ["--conf", "conf/planted.yaml", "--dt", DT.isoformat(), "--python", sys.executable]
-        command = [str(AIRFLOW), wiring, "night", *settings]
-        done = subprocess.run(command, cwd=workspace.folder, capture_output=True, text=True, check=False)
-        assert "nightly_audit: success" in done.stdout, done.stdout + done.stderr
-        assert re.search(r"retrain_sae +skipped", done.stdout), done.stdout  # nothing has drifted
+    done = workspace.audit()
     assert done.returncode == 0, done.stdout + done.stderr
     return workspace
 

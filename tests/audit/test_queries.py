@@ -85,12 +85,7 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
     assert [float(line.rpartition(",")[2]) for line in lines if not line.endswith("NULL")] == [
         row["confidence"] for row in expected if row["confidence"] is not None
     ]
-    assert sorted(path.name for path in audited.folder.iterdir()) == [
-        "conf",
-        "data",
-        "jobs",
-        "var",
-    ]  # no Hive beside them
+    assert sorted(path.name for path in audited.folder.iterdir()) == ["conf", "data", "var"]  # no Hive beside them
 
 
 def test_every_saved_query_is_tested() -> None:

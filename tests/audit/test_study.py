@@ -16,12 +16,12 @@ from recsae_lib.errors import InputError
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.study import load_study
 from recsae_lib.warehouse.store import Warehouse
-from recsae_lib.warehouse.tables import AUDIT_METRICS, COMPARISONS, INTERACTIONS
+from recsae_lib.warehouse.tables import AUDIT_METRICS, COMPARISONS, CONCEPTS, INTERACTIONS, RECOMMENDATIONS
 from tests.foreign_ranker import build_ranker
 from tests.planted import FEATURES
+from tests.tastes import DIMENSION, ITEMS, representations_alone, taste_vectors, write_lists
 from tests.workspace import DT, PLANTED_SETTINGS, REPOSITORY, Workspace, open_workspace
 
-ITEMS, DIMENSION = 240, 16
 LAYER, LAYER_NAME = "encoder.layers.0", "encoder_layers_0"
 MODULE: dict[str, Any] = {
     "factory": "tests.foreign_ranker:build_ranker",
@@ -66,6 +66,16 @@ def write_foreign_ranker(folder: Path) -> dict[str, Any]:
     return {**STUDY["models"]["foreign"], "recommender": {"kind": "module", "module": module}}
 
 
+def write_representations(folder: Path, interactions: Path) -> dict[str, Any]:
+    """Write representations, one of them broken, and recommendations of an unknown model; returns its settings."""
+    users, vectors = taste_vectors(interactions)
+    best = np.argsort(-(users.to_numpy() @ vectors.T), axis=1)[:, :20]
+    item_ids = pa.array([[f"i{item}" for item in row] for row in best])
+    recommendations = write_lists(folder / "p.parquet", user_id=pa.array(users.index), item_ids=item_ids)
+    external = {**representations_alone(folder, users), "recommendations": recommendations}
+    return {"recommender": {"kind": "external", "external": external}}
+
+
 def compare(workspace: Workspace) -> int:
     conf = workspace.folder / "conf" / "trial.yaml"
     return workspace.recsae_here("compare", "--conf", str(conf), "--dt", DT.isoformat())
@@ -91,12 +101,13 @@ def test_a_study_is_run_compared_and_not_run_again(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     workspace = open_workspace(spark, tmp_path / "study", "study")
-    models = {**STUDY["models"], "foreign": write_foreign_ranker(tmp_path)}
+    alone = write_representations(tmp_path, workspace.folder / "data" / "interactions.csv")
+    models = {"alone": alone, "foreign": write_foreign_ranker(tmp_path)}
     absent = {"kind": "module", "module": {"factory": "no_such_package:build", "item_embeddings": "items.weight"}}
-    impossible = {"planted": {"bpr_mf": {"recommender": absent}}}
+    impossible = {"planted": {"alone": {"recommender": absent}}}
     write_study(workspace, models=models, pairs=impossible)
     assert compare(workspace) == 3
-    assert "refused: bpr_mf on planted" in capsys.readouterr().err
+    assert "refused: alone on planted" in capsys.readouterr().err
     assert "no_such_package:build cannot be imported" in caplog.text
     assert {row[2] for row in rows_of(workspace)} == {"foreign"}
 
@@ -105,16 +116,17 @@ def test_a_study_is_run_compared_and_not_run_again(
     assert compare(workspace) == 0
     shown = capsys.readouterr().out
     assert "planted: 1 of 2 audits are done" in caplog.text
-    assert "compare: bpr_mf on planted" in caplog.text
+    assert "compare: alone on planted" in caplog.text
     assert "compare: foreign on planted" not in caplog.text
     table = rows_of(workspace)
-    audits = (("bpr_mf", "last"), ("foreign", "last"), ("foreign", LAYER))
+    audits = (("alone", "last"), ("foreign", "last"), ("foreign", LAYER))
     assert {row[2:4] for row in table} == set(audits)
     values = {row[2:6]: row[6] for row in table}
     for model, site in audits:
         assert 0 < values[model, site, "sae", "fvu"] < 1.0
-        assert values[model, site, "recommender", "ndcg_at_10"] > 0
-        assert values[model, site, "item_knn", "ndcg_at_10"] > 0
+        for what in ("recommender", "item_knn"):
+            ranks = values.get((model, site, what, "ndcg_at_10"))
+            assert ranks is None if model == "alone" else ranks > 0
         assert 0 <= values[model, site, "sae", "feature_coverage_at_0.8"] <= 1
         for kind in ("sae", "init", "dimension"):
             assert (model, site, kind, "interpretable_units_expected_by_chance") in values
@@ -123,10 +135,13 @@ def test_a_study_is_run_compared_and_not_run_again(
     assert ("foreign", LAYER, "reconstructed", "ndcg_at_10") not in values
     assert values["foreign", "last", "sae", "fvu"] != values["foreign", LAYER, "sae", "fvu"]
     # A table of each audit beside those of the data that all share.
-    scopes = {"data": "trial_planted", "model": "trial_planted__foreign"}
-    last, layer = (
-        Warehouse(spark, workspace.catalog, {**scopes, "audit": f"trial_planted__foreign{site}"}, DT)
-        for site in ("", f"__{LAYER_NAME}")
+    alone, last, layer = (
+        Warehouse(spark, workspace.catalog, {"data": "trial_planted", "model": model, "audit": f"{model}{site}"}, DT)
+        for model, site in (
+            ("trial_planted__alone", ""),
+            ("trial_planted__foreign", ""),
+            ("trial_planted__foreign", f"__{LAYER_NAME}"),
+        )
     )
     assert last.read_published(INTERACTIONS).count() == 600 * 24
     found = metrics_of(last)
@@ -135,6 +150,7 @@ def test_a_study_is_run_compared_and_not_run_again(
     assert found["sae", "coherence_item_embedding"] is not None
     assert metrics_of(layer)["sae", "fvu"] == pytest.approx(values["foreign", LAYER, "sae", "fvu"])
     assert ("sae", "ndcg_at_10_kept") not in metrics_of(layer)
+    assert_known_by_representations(workspace, alone)
     bulk, model = str(workspace.folder / "var" / "bulk"), "recommender-trial_planted__foreign"
     held = {
         (site, rows)
@@ -151,6 +167,24 @@ def test_a_study_is_run_compared_and_not_run_again(
     assert capsys.readouterr().out == shown
     assert rows_of(workspace) == table
     assert f"foreign, site {LAYER}" in shown
+
+
+def assert_known_by_representations(workspace: Workspace, alone: Warehouse) -> None:
+    """Of a model of which representations and recommendations are all that is known."""
+    concepts = alone.read_published(CONCEPTS)
+    assert concepts.where("interpretable").count() >= 3
+    found = metrics_of(alone)
+    assert ("sae", "ndcg_at_10_kept") not in found
+    assert found["sae", "coherence_item_embedding"] is None
+    assert found["sae", "coherence_representation"] is not None
+    recommended = alone.read_published(RECOMMENDATIONS).collect()
+    assert len(recommended) == 600
+    assert {len(row["item_ids"]) for row in recommended} == {10}
+    assert {len(row["context_ids"]) for row in recommended} == {10}
+    bulk = str(workspace.folder / "var" / "bulk")
+    last = RepresentationSet(bulk, "recommender-trial_planted__alone", 1, "last", "last", DT)
+    rejected = pq.read_table(last.rejected("representations")).to_pylist()
+    assert rejected == [{"id": "broken", "reason": "representation holds a null, NaN or infinity"}]
 
 
 def study_file(tmp_path: Path, content: Any) -> Path:

@@ -20,7 +20,7 @@ from tests.catalogs import JDBC_DRIVERS
 from tests.faults.nights import FaultError, Nights
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
-NAMES = ("lost_servers", "full_disk", "lost_executors", "lost_scheduler", "parallel_dates", "kill_nights")
+NAMES = ("lost_servers", "full_disk", "lost_executors", "lost_scheduler", "parallel_dates", "kill_jobs", "kill_nights")
 
 
 def main() -> int:

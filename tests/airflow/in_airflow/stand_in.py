@@ -1,4 +1,7 @@
-"""A suite that stands in for the real one: its spark-submit and its Python only note how they were called."""
+"""A suite that stands in for the real one: its spark-submit and its Python note how they were called.
+
+A job that is ordered to be real is handed on to the spark-submit of the suite's environment.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-DAGS = Path(__file__).resolve().parents[3] / "airflow_dags"
+REPOSITORY = Path(__file__).resolve().parents[3]
+DAGS = REPOSITORY / "airflow_dags"
+SUITE = REPOSITORY / ".venv" / "bin"  # where `make install` has put the real one
 
 # Notes what it is given, says what it is told to say, and ends as it is told; for dates that it has no data of, with 2.
 PROGRAM = """#!{python}
@@ -28,6 +33,10 @@ dates = orders["dates"]
 if dates and words[words.index("--dt") + 1] not in dates:
     print("recsae: there is no data of this date. Give another.", flush=True)
     sys.exit(2)
+if orders["real"] in words and not os.path.exists(folder + "/real"):
+    open(folder + "/real", "w").close()
+    os.environ.update(PYSPARK_PYTHON={suite!r} + "/python", PYSPARK_DRIVER_PYTHON={suite!r} + "/python")
+    os.execv({suite!r} + "/spark-submit", ["spark-submit", *words])
 print(orders["says"], flush=True)
 if orders["sleeps"]:
     if os.fork() == 0:
@@ -46,7 +55,9 @@ class StandIn:
         self.home.mkdir()
         for name in ("spark-submit", "python"):
             program = folder / name
-            program.write_text(PROGRAM.format(python=sys.executable, folder=str(folder)), encoding="utf-8")
+            program.write_text(
+                PROGRAM.format(python=sys.executable, folder=str(folder), suite=str(SUITE)), encoding="utf-8"
+            )
             program.chmod(0o755)
         self.order()
 
@@ -61,6 +72,7 @@ class StandIn:
         sleeps: float = 0,
         dates: tuple[str, ...] = (),
         refused: tuple[str, ...] = (),
+        real: str | None = None,
         **answers: Any,
     ) -> None:
         """Say how it shall end.
@@ -69,10 +81,11 @@ class StandIn:
         ----------
         dates : which it has data of; empty for all.
         refused : job files at which a check fails: exit code 3.
+        real : job file that is not stood in for when it is first asked for.
         answers : what commands of `recsae` print, as JSON.
         """
         orders = {"exit_code": exit_code, "says": says, "sleeps": sleeps, "dates": dates, "answers": answers}
-        orders["refused"] = refused
+        orders |= {"refused": refused, "real": real}
         (self.folder / "orders.json").write_text(json.dumps(orders), encoding="utf-8")
 
     def calls(self) -> list[dict[str, Any]]:

@@ -1,4 +1,8 @@
-"""Runs of every kind through a real scheduler, of a suite that stands in: which date they are for, and how they end."""
+"""Runs of every kind through a real scheduler: which date they are for, and how they end.
+
+The first job of a night is the suite's own, under its own spark-submit; for the others something stands in. A whole
+night is `make nightly`, and `make faults ONLY=lost_scheduler`, which compares its tables with those of `recsae audit`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from urllib.error import HTTPError
 import pytest
 
 import local_airflow
-from tests.airflow.in_airflow.stand_in import DAGS, StandIn
+from tests.airflow.in_airflow.stand_in import DAGS, REPOSITORY, SUITE, StandIn
 
 KEY = "sk-never-to-be-seen"
 GOOD_DATE = "2026-11-03"
@@ -86,11 +90,27 @@ def until(look: Callable[[], Any], is_enough: Callable[[Any], bool]) -> Any:
     return seen
 
 
+def lay_out_data(home: Path) -> None:
+    """Write the settings and the data of 20 users who took 5 of 10 items each, and link the jobs."""
+    (home / "conf").mkdir()
+    for part in ("jobs", "conf/base.yaml", "conf/spark"):
+        (home / part).symlink_to(REPOSITORY / part)
+    interactions = [f"u{user},i{(user + n) % 10},{1_700_000_000 + n}" for user in range(20) for n in range(5)]
+    items = [f"i{item},Title,feature" for item in range(10)]
+    (home / "interactions.csv").write_text("\n".join(["user_id,item_id,ts", *interactions]), encoding="utf-8")
+    (home / "items.csv").write_text("\n".join(["item_id,title,features", *items]), encoding="utf-8")
+    dataset = {"format": "csv", "interactions": "interactions.csv", "items": "items.csv"}
+    settings = {"namespace": "shop", "dataset": dataset}
+    (home / "conf" / "local.yaml").write_text(json.dumps(settings), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     suite = StandIn(tmp_path_factory.mktemp("suite"))
-    connection = {"master": "local[2]", "home": str(suite.home), "python": suite.python}
-    suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN)
+    lay_out_data(suite.home)
+    told = subprocess.run([SUITE / "recsae", "spark"], cwd=suite.home, stdout=subprocess.PIPE, text=True, check=True)
+    connection = {**json.loads(told.stdout), "home": str(suite.home), "python": suite.python}
+    suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN, real="jobs/ingest_dataset.py")
     folder, port = suite.home / "var" / "airflow", local_airflow.free_port()
     local_airflow.PASSWORDS = folder / "passwords.json"
     with (suite.folder / "serve.log").open("w") as log:
@@ -200,6 +220,19 @@ def test_a_run_by_hand_for_a_date_publishes_and_the_asset_starts_the_reader_for_
     assert {event["name"] for event in emitted} == {"recsae/shop/concepts", "recsae/shop__blocks_0/concepts"}
     assert all(event["source_task_id"] == "publish_audit" for event in emitted)
     assert all(event["extra"]["dt"] == GOOD_DATE for event in emitted)
+
+
+def test_a_real_job_of_the_night_has_written_its_tables(local: Local, night: Night) -> None:
+    assert "ingest_dataset: done in" in logs_of(local, "ingest_dataset")
+    (record, *_) = (local.suite.home / "var" / "jobs" / "shop.jsonl").read_text("utf-8").splitlines()[1::2]
+    done = json.loads(record)
+    assert (done["job"], done["dt"], done["outcome"]) == ("ingest_dataset", GOOD_DATE, "done")
+    for table, rows in (("interactions", 100), ("items", 10)):
+        versions = (local.suite.home / "var" / "warehouse" / "shop" / table / "metadata").glob("v*.metadata.json")
+        metadata = json.loads(max(versions, key=lambda path: path.stat().st_mtime).read_text("utf-8"))
+        branch = metadata["refs"][f"audit-{GOOD_DATE}"]["snapshot-id"]
+        (snapshot,) = (found for found in metadata["snapshots"] if found["snapshot-id"] == branch)
+        assert snapshot["summary"]["added-records"] == str(rows)
 
 
 def test_the_key_is_in_no_log_and_no_field_and_only_with_the_jobs_that_ask(local: Local, night: Night) -> None:
