@@ -36,8 +36,7 @@ nightly: $(INSTALLED) $(AIRFLOW_INSTALLED) ## one audit through Airflow's schedu
 sql-server: $(INSTALLED) ## the tables for SQL clients, until Ctrl-C: jdbc:hive2://127.0.0.1:PORT/NAMESPACE (CONF=FILE, PORT=10000)
 	$(BIN)/recsae sql-server --conf $(CONF) $(if $(filter command line,$(origin PORT)),--port $(PORT))
 
-test: ## lint, then every test
-	@$(MAKE) --no-print-directory --jobs=2 lint $(AIRFLOW_INSTALLED)
+test: lint $(AIRFLOW_INSTALLED) ## lint, then every test
 	$(PYTEST)
 
 test-unit: $(INSTALLED) ## the tests that run no whole job and start no process
