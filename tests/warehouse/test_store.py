@@ -89,6 +89,28 @@ def test_the_tag_of_a_date_holds_what_came_to_main_with_it_and_not_what_came_aft
     assert sorted(row.value for row in tagged.collect()) == [1.0, 2.0]
 
 
+@pytest.mark.parametrize("drops", [False, True])
+def test_a_branch_that_another_process_made_or_dropped_since_the_look_at_it_is_looked_at_again(
+    spark: SparkSession, namespace: str, monkeypatch: pytest.MonkeyPatch, drops: bool
+) -> None:
+    monday = warehouse_of(spark, namespace, MONDAY)
+    monday.replace(AUDIT_METRICS, metrics(spark, 1.0))
+    if drops:
+        monday.drop_branch(AUDIT_METRICS)
+    outdated = iter([{monday.branch: 1} if drops else {}])
+
+    def references(warehouse: Warehouse, table: Table, original=Warehouse.references) -> dict[str, int]:
+        return next(outdated, original(warehouse, table))
+
+    monkeypatch.setattr(Warehouse, "references", references)
+    if drops:
+        monday.drop_branch(AUDIT_METRICS)
+        assert monday.references(AUDIT_METRICS) == {}
+    else:
+        assert monday.replace(AUDIT_METRICS, metrics(spark, 2.0)) == 1
+        assert [row.value for row in monday.read(AUDIT_METRICS).collect()] == [2.0]
+
+
 def test_all_discrepancies_are_reported_at_once(spark: SparkSession, namespace: str) -> None:
     wrong = metrics(spark, 1.0).select(F.col("sae_version").cast("string"), "unit_kind", F.lit(1).alias("extra"))
     with pytest.raises(InputError) as refusal:
