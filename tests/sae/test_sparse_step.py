@@ -73,8 +73,8 @@ def settings_of(**changes: object) -> SaeSettings:
         (16, 64, 5, 40, None),
         (16, 64, 5, 40, 2),  # loops over the active
         (33, 130, 130, 3, 50),  # every latent may be active
-        (64, 1500, 16, 350, None),
-        (300, 64, 8, 10, None),
+        (64, 3000, 16, 700, None),
+        (1024, 256, 8, 30, None),
     ],
 )
 def test_losses_and_gradients_are_those_of_autograd(
