@@ -33,7 +33,7 @@ SECONDS_TO_STOP = 30
 
 Facts = dict[str, Any]  # what a task found out, as the others are handed it
 
-# recsae_lib.job says the same; Airflow's environment does not have it.
+# recsae_lib.platform.job.run says the same; Airflow's environment does not have it.
 EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED, EXIT_UNFINISHED = 2, 3, 4, 5
 MEANINGS = {
     EXIT_BAD_INPUT: "bad input, mend it and clear the task",

@@ -12,8 +12,8 @@ from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.concepts.terms import concept_terms
-from recsae_lib.job import JobContext, for_each_site, log, main
-from recsae_lib.warehouse import tables
+from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.warehouse import tables
 
 
 @for_each_site

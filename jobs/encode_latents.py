@@ -6,12 +6,12 @@ recsae run encode_latents --dt 2026-11-20
 
 from __future__ import annotations
 
-from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.spark.shipping import ship_folder
+from recsae_lib.platform.warehouse import tables
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.representations.parts import parts_of, read_part
 from recsae_lib.sae.encoding import encode_batches
-from recsae_lib.shipping import ship_folder
-from recsae_lib.warehouse import tables
 
 
 @for_each_site

@@ -16,18 +16,18 @@ from pyspark import StorageLevel
 
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
-from recsae_lib.frames import free, keep
-from recsae_lib.job import JobContext, log, main
-from recsae_lib.recommenders.external import External
+from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.spark.frames import free, keep
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.recommenders.foreign.external import External
+from recsae_lib.recommenders.foreign.tables import judge_vectors, lay_down_rejected, read_own_rows
 from recsae_lib.recommenders.inputs import model_inputs
-from recsae_lib.recommenders.own_rows import judge_vectors, lay_down_rejected, read_own_rows
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.extract import count_unknown, extract, site_column, sites_of
 from recsae_lib.representations.item_embeddings import item_embeddings
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.write import write_representations, write_sets
-from recsae_lib.side_by_side import side_by_side
-from recsae_lib.warehouse import tables
 
 
 def run(context: JobContext) -> None:

@@ -19,15 +19,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.neighbours import neighbours_of
-from recsae_lib.interpretation.batch_files import read_requests
-from recsae_lib.interpretation.estimate import estimate_requests
 from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
-from recsae_lib.interpretation.prompts import load_prompt
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
-from recsae_lib.job import JobContext, for_each_site, log, main
-from recsae_lib.llm_requests import collected_requests, requests_path, submit_requests, write_records
-from recsae_lib.warehouse import tables
-from recsae_lib.warehouse.tables import Table
+from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
+from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.llm.prompts import load_prompt
+from recsae_lib.platform.llm.request_files import read_requests
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.tables import Table
+from recsae_lib.verification.estimate import estimate_requests
 
 HAS_STEPS = True
 ANSWER_CHARACTERS = 400  # of a usual answer: a label, two sentences, some features

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table, state_of
+from recsae_lib.platform.warehouse.tables import TABLES
 from recsae_lib.representations.layout import remove_old_sets
-from recsae_lib.warehouse.maintenance import Retention, maintain_table, state_of
-from recsae_lib.warehouse.tables import TABLES
 
 
 @for_each_site

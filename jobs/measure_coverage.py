@@ -23,19 +23,19 @@ from recsae_lib.concepts.association import NAMED_BY_CHANCE
 from recsae_lib.concepts.coherence import coherence_metrics
 from recsae_lib.concepts.coverage import concept_coverage
 from recsae_lib.concepts.linking import linked_items
-from recsae_lib.frames import local_frame
-from recsae_lib.interpretation.agreement import judge_agreement
-from recsae_lib.interpretation.sample_size import cases_of_each_kind
-from recsae_lib.interpretation.scores import expected_by_chance
-from recsae_lib.interpretation.shuffled_labels import dealt_terms
-from recsae_lib.interpretation.units import Units, judge_baseline, release
-from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.spark.frames import local_frame
+from recsae_lib.platform.spark.shipping import ship_folder
+from recsae_lib.platform.warehouse import tables
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.sae.encoding import ENCODED_COLUMNS, dimension_batches, encode_batches
 from recsae_lib.sae.store import load_sae
-from recsae_lib.shipping import ship_folder
-from recsae_lib.side_by_side import side_by_side
-from recsae_lib.warehouse import tables
+from recsae_lib.verification.agreement import judge_agreement
+from recsae_lib.verification.sample_size import cases_of_each_kind
+from recsae_lib.verification.scores import expected_by_chance
+from recsae_lib.verification.shuffled_labels import dealt_terms
+from recsae_lib.verification.units import Units, judge_baseline, release
 
 Metrics = dict[tuple[str, str], float | None]
 

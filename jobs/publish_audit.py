@@ -22,15 +22,15 @@ from pyspark.sql import functions as F
 
 from recsae_lib.concepts.publication import build_concepts
 from recsae_lib.errors import CheckError, InputError
-from recsae_lib.job import JobContext, for_each_site, log, main
-from recsae_lib.registry import PUBLISHED_TAG
-from recsae_lib.reports import write_report
-from recsae_lib.run_record import RunRecord
-from recsae_lib.side_by_side import side_by_side
-from recsae_lib.warehouse import tables
-from recsae_lib.warehouse.audits import published_audits
-from recsae_lib.warehouse.checks import CheckResult, SaeShape, run_checks
-from recsae_lib.warehouse.store import audit_tables
+from recsae_lib.platform.job.record import RunRecord
+from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.storage.reports import write_report
+from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.checks import CheckResult, SaeShape, run_checks
+from recsae_lib.platform.warehouse.published import published_audits
+from recsae_lib.platform.warehouse.store import audit_tables
 
 
 @for_each_site

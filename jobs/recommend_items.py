@@ -11,14 +11,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
-from recsae_lib.job import JobContext, log, main
-from recsae_lib.recommenders.external import External
+from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.recommenders.foreign.external import External
+from recsae_lib.recommenders.foreign.tables import judge_lists, lay_down_rejected, read_own_rows
 from recsae_lib.recommenders.inputs import model_inputs
-from recsae_lib.recommenders.own_rows import judge_lists, lay_down_rejected, read_own_rows
 from recsae_lib.recommenders.recommend import recommend, recommend_given
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.warehouse import tables
 
 
 def run(context: JobContext) -> None:

@@ -20,16 +20,16 @@ from pathlib import Path
 
 import torch
 
-from recsae_lib.device import resolve_device
-from recsae_lib.job import JobContext, log, main
+from recsae_lib.platform.compute.device import resolve_device
+from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.tracking.registry import TrainingRun
+from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.evaluation import measure_test
 from recsae_lib.recommenders.fit import EpochReport, fit
-from recsae_lib.recommenders.own_models import prepare_external, prepare_module
+from recsae_lib.recommenders.foreign.loading import prepare_external, prepare_module
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.store import save_recommender, weights_digest
 from recsae_lib.recommenders.training_data import prepare_training_data
-from recsae_lib.registry import TrainingRun
-from recsae_lib.warehouse import tables
 
 
 def run(context: JobContext) -> None:

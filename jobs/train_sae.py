@@ -15,25 +15,25 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
-from recsae_lib.checkpoint import CheckpointFile
-from recsae_lib.device import resolve_device
-from recsae_lib.job import JobContext, for_each_site, log, main
+from recsae_lib.platform.compute.checkpoint import CheckpointFile
+from recsae_lib.platform.compute.device import resolve_device
+from recsae_lib.platform.compute.stop_signals import stop_at_signals
+from recsae_lib.platform.job.record import code_version
+from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.tracking.registry import TrainingRun
 from recsae_lib.recommenders.evaluation import LIST_LENGTH
 from recsae_lib.recommenders.store import load_recommender
-from recsae_lib.registry import TrainingRun
 from recsae_lib.representations.held_out import read_held_out
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.loader import RepresentationLoader
-from recsae_lib.run_record import code_version
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.fidelity import measure_fidelity
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.plots import density_plot, loss_plot, sweep_plot
-from recsae_lib.sae.ranks import Ranks
 from recsae_lib.sae.store import load_sae, save_sae, weights_digest
-from recsae_lib.sae.sweep import SweepResult, best_of, choices_of
-from recsae_lib.sae.training import EpochReport, SaeChoice, TrainedSae, train_saes
-from recsae_lib.stop_signals import stop_at_signals
+from recsae_lib.sae.training.loop import EpochReport, SaeChoice, TrainedSae, train_saes
+from recsae_lib.sae.training.ranks import Ranks
+from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress on the terminal
 CHECKPOINT_SECONDS = 60.0

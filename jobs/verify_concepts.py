@@ -22,16 +22,16 @@ from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.levels import activation_levels, level_edges
 from recsae_lib.concepts.linking import linked_items, most_telling_first
 from recsae_lib.concepts.neighbours import neighbours_of
-from recsae_lib.interpretation.estimate import estimate_cases, estimate_judging
-from recsae_lib.interpretation.llm_judge import read_judged_cases, write_judge_requests
-from recsae_lib.interpretation.prompts import load_prompt
-from recsae_lib.interpretation.scores import score_concepts, score_shuffled
-from recsae_lib.interpretation.shuffled_labels import deal_labels, dealt_terms
-from recsae_lib.interpretation.verification import verify_units
-from recsae_lib.job import JobContext, for_each_site, log, main
-from recsae_lib.llm_requests import collected_requests, requests_path, submit_requests, write_records
-from recsae_lib.warehouse import tables
-from recsae_lib.warehouse.tables import Table
+from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
+from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.llm.prompts import load_prompt
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.tables import Table
+from recsae_lib.verification.estimate import estimate_cases, estimate_judging
+from recsae_lib.verification.judging import verify_units
+from recsae_lib.verification.llm_judge import read_judged_cases, write_judge_requests
+from recsae_lib.verification.scores import score_concepts, score_shuffled
+from recsae_lib.verification.shuffled_labels import deal_labels, dealt_terms
 
 HAS_STEPS = True
 

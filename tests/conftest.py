@@ -9,8 +9,9 @@ import pytest
 from pyspark.sql import SparkSession
 from xdist.scheduler import LoadScopeScheduling
 
-from recsae_lib.spark_session import open_session
+from recsae_lib.platform.spark.session import open_session
 from tests.catalogs import JDBC_DRIVERS
+from tests.chat_server import LoopbackServer
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
 # Of tests/audit; the others look at the one audit of `audited`.
@@ -45,3 +46,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     )
     yield session
     session.stop()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    loopback = LoopbackServer()
+    yield loopback
+    loopback.close()

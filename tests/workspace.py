@@ -19,12 +19,12 @@ import pytest
 import yaml
 from pyspark.sql import SparkSession
 
-from recsae_lib import cli
+from recsae_lib.cli import main as cli
 from recsae_lib.config import load_settings
-from recsae_lib.job import JobContext
-from recsae_lib.registry import Registry
-from recsae_lib.warehouse.store import Warehouse
-from recsae_lib.warehouse.tables import TABLES, Table
+from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.tracking.registry import Registry
+from recsae_lib.platform.warehouse.store import Warehouse
+from recsae_lib.platform.warehouse.tables import TABLES, Table
 from tests.planted import write_planted
 
 REPOSITORY = Path(__file__).resolve().parents[1]

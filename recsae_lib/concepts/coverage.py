@@ -13,7 +13,7 @@ from scipy.stats import hypergeom
 
 from recsae_lib.concepts.chance import units_by_chance
 from recsae_lib.config import CoverageSettings, VerificationSettings
-from recsae_lib.frames import local_frame
+from recsae_lib.platform.spark.frames import local_frame
 
 COVERAGE_COLUMNS = (
     "min_confidence double, feature_coverage double, item_coverage double, user_coverage double, "

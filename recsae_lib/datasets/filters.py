@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import FilterSettings
 from recsae_lib.errors import InputError
-from recsae_lib.frames import free, keep
+from recsae_lib.platform.spark.frames import free, keep
 
 log = logging.getLogger("recsae")
 

@@ -11,23 +11,23 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsae_lib.config import DatasetSettings
-from recsae_lib.datasets.amazon import read_amazon_2014, read_amazon_2018, read_amazon_2023
-from recsae_lib.datasets.embedded import fetch_movielens_100k
 from recsae_lib.datasets.filters import filter_interactions
-from recsae_lib.datasets.item_texts import has_entities, unescape_items
-from recsae_lib.datasets.judging import Judged
-from recsae_lib.datasets.lastfm import read_lastfm_2k
-from recsae_lib.datasets.movielens import (
+from recsae_lib.datasets.formats.amazon import read_amazon_2014, read_amazon_2018, read_amazon_2023
+from recsae_lib.datasets.formats.lastfm import read_lastfm_2k
+from recsae_lib.datasets.formats.movielens import (
     read_movielens_1m,
     read_movielens_10m,
     read_movielens_100k,
     read_movielens_csv,
 )
-from recsae_lib.datasets.own_tables import read_own_tables
-from recsae_lib.datasets.recbole import read_recbole
-from recsae_lib.datasets.yelp import read_yelp
+from recsae_lib.datasets.formats.own_tables import read_own_tables
+from recsae_lib.datasets.formats.recbole import read_recbole
+from recsae_lib.datasets.formats.yelp import read_yelp
+from recsae_lib.datasets.parsing.item_texts import has_entities, unescape_items
+from recsae_lib.datasets.public.embedded import fetch_movielens_100k
+from recsae_lib.datasets.validation import Judged
 from recsae_lib.errors import InputError
-from recsae_lib.side_by_side import side_by_side
+from recsae_lib.platform.spark.concurrency import side_by_side
 
 log = logging.getLogger("recsae")
 

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.drift.matching import NEAREST, SIMILARITY_STEPS, SimilarPairs, nearest_pairs
-from recsae_lib.frames import free, keep
+from recsae_lib.platform.spark.frames import free, keep
 
 
 def similar_activations(previous: DataFrame, present: DataFrame, users: int, minimum: float) -> SimilarPairs:

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.publication import latent_reach
 from recsae_lib.config import DriftSettings
 from recsae_lib.drift.matching import Followed
-from recsae_lib.frames import local_frame
+from recsae_lib.platform.spark.frames import local_frame
 
 CHANGES = ("stable", "drifted", "split", "merged", "born", "gone")
 

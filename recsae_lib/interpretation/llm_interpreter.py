@@ -18,14 +18,14 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import types as T
 
 from recsae_lib.config import InterpretationSettings
-from recsae_lib.interpretation.answers import ConceptAnswer, read_answer, shown_features
-from recsae_lib.interpretation.batch_files import JsonObject, write_requests
-from recsae_lib.interpretation.ledger import Ledger
-from recsae_lib.interpretation.prompts import Prompt, version_of
 from recsae_lib.interpretation.request_evidence import gather_request_evidence
-from recsae_lib.interpretation.requests import build_request, describe_evidence, evidence_of, latent_of
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
-from recsae_lib.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS, Table
+from recsae_lib.platform.llm.answers import ConceptAnswer, read_answer, shown_features
+from recsae_lib.platform.llm.ledger import Ledger
+from recsae_lib.platform.llm.prompts import Prompt, version_of
+from recsae_lib.platform.llm.request_files import JsonObject, write_requests
+from recsae_lib.platform.llm.requests import build_request, describe_evidence, evidence_of, latent_of
+from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS, Table
 
 
 def write_interpretation_requests(

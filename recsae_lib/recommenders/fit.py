@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from recsae_lib.checkpoint import Checkpoint, CheckpointFile, optimiser_tensors, restore_optimiser
 from recsae_lib.config import RecommenderSettings
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.bpr_mf import BprMf, BprMfObjective
+from recsae_lib.platform.compute.checkpoint import Checkpoint, CheckpointFile, optimiser_tensors, restore_optimiser
 from recsae_lib.recommenders.evaluation import held_out_ranks, model_scorer, ndcg
-from recsae_lib.recommenders.lightgcn import LightGcn, LightGcnObjective
-from recsae_lib.recommenders.sasrec import Sasrec, SasrecObjective
-from recsae_lib.recommenders.timirec import FineTuning, Pretraining, Timirec
+from recsae_lib.recommenders.families.bpr_mf import BprMf, BprMfObjective
+from recsae_lib.recommenders.families.lightgcn import LightGcn, LightGcnObjective
+from recsae_lib.recommenders.families.sasrec import Sasrec, SasrecObjective
+from recsae_lib.recommenders.families.timirec import FineTuning, Pretraining, Timirec
 from recsae_lib.recommenders.training_histories import TrainingHistories
 
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints, at the end of an epoch

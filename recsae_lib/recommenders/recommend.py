@@ -11,13 +11,13 @@ import torch
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsae_lib.platform.spark.shipping import ship_folder
+from recsae_lib.recommenders.foreign.tables import vectors_of
 from recsae_lib.recommenders.histories import histories_from_arrow
-from recsae_lib.recommenders.own_rows import vectors_of
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.recommenders.top_items import top_items
 from recsae_lib.recommenders.worker import worker_item_ids, worker_recommender
-from recsae_lib.shipping import ship_folder
 
 RECOMMENDED_COLUMNS = "user_id string, item_ids array<string>, scores array<float>, context_ids array<string>"
 BLOCK_SCORES = 2**26  # a block of users × items holds no more (256 MiB), where a model scores all items at once

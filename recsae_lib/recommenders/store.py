@@ -15,14 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.bpr_mf import BprMf
-from recsae_lib.recommenders.external import External
-from recsae_lib.recommenders.lightgcn import LightGcn
-from recsae_lib.recommenders.module import ModuleRecommender
+from recsae_lib.recommenders.families.bpr_mf import BprMf
+from recsae_lib.recommenders.families.lightgcn import LightGcn
+from recsae_lib.recommenders.families.sasrec import Sasrec
+from recsae_lib.recommenders.families.timirec import Timirec
+from recsae_lib.recommenders.foreign.external import External
+from recsae_lib.recommenders.foreign.module import ModuleRecommender
 from recsae_lib.recommenders.protocol import Recommender
-from recsae_lib.recommenders.sasrec import Sasrec
 from recsae_lib.recommenders.split import Split
-from recsae_lib.recommenders.timirec import Timirec
 from recsae_lib.recommenders.vocabulary import FILES, MOST_ROWS, VocabularyKind, check_vocabulary
 
 FORMAT_VERSION = 2

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from recsae_lib.compiled import compiled
 from recsae_lib.errors import InputError
+from recsae_lib.platform.compute.compiled import compiled
 
 RUN = 64  # scores that are held against the worst kept one together: a few vector instructions
 

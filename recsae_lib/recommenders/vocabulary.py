@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
 from recsae_lib.errors import InputError
-from recsae_lib.shipping import ship_folder
+from recsae_lib.platform.spark.shipping import ship_folder
 
 VocabularyKind = Literal["item", "user"]
 FILES: dict[VocabularyKind, str] = {"item": "items.parquet", "user": "users.parquet"}

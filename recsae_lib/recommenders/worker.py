@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from recsae_lib.platform.spark.shipping import ShippedFolder
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.store import load_recommender
-from recsae_lib.shipping import ShippedFolder
 
 
 @lru_cache(maxsize=1)

@@ -12,13 +12,13 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import DEFAULT_SITE, RepresentationSettings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.spark.shipping import ship_folder
 from recsae_lib.recommenders.histories import histories_from_arrow
 from recsae_lib.recommenders.probing import Site, find_sites, probe
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.store import load_recommender, read_description
 from recsae_lib.recommenders.worker import worker_recommender
 from recsae_lib.representations.layout import RowKind
-from recsae_lib.shipping import ship_folder
 
 REPRESENTATION_COLUMNS = "user_id string"
 HELD_OUT_COLUMNS = "user_id string, target_index int, seen_indices array<int>"

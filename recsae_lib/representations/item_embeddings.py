@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
+from recsae_lib.platform.spark.shipping import ship_folder
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.recommenders.worker import worker_item_ids, worker_recommender
-from recsae_lib.shipping import ship_folder
 
 EMBEDDING_COLUMNS = "item_id string, embedding array<float>"
 

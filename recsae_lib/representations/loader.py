@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsae_lib.compiled import compiled
 from recsae_lib.errors import InputError
+from recsae_lib.platform.compute.compiled import compiled
 from recsae_lib.representations.row_groups import RowGroups
 
 DEFAULT_WORKERS = 2  # one fetches or decodes while the other waits for its turn

@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from recsae_lib.errors import InputError
-from recsae_lib.sae.block_encoder import BlockEncoder
+from recsae_lib.sae.kernels.block_encoder import BlockEncoder
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import load_sae, weights_digest
 

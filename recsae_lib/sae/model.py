@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from recsae_lib.errors import InputError
-from recsae_lib.sae.block_encoder import BlockEncoder
-from recsae_lib.sae.device_encoder import encode_on_device, pre_activations_at
+from recsae_lib.sae.kernels.block_encoder import BlockEncoder
+from recsae_lib.sae.kernels.device_encoder import encode_on_device, pre_activations_at
 
 
 class SparseAutoencoder(torch.nn.Module):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from recsae_lib.sae.sweep import SweepResult
-from recsae_lib.sae.training import EpochReport
+from recsae_lib.sae.training.loop import EpochReport
+from recsae_lib.sae.training.sweep import SweepResult
 
 
 def density_plot(densities: np.ndarray, rows: int) -> Figure:

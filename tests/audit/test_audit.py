@@ -10,10 +10,10 @@ from pyspark.sql import functions as F
 
 from jobs import interpret_concepts, measure_coverage, verify_concepts
 from recsae_lib.concepts.linking import linked_items
-from recsae_lib.interpretation.prompts import load_prompt
-from recsae_lib.interpretation.units import judge_baseline, release
-from recsae_lib.warehouse import tables
-from recsae_lib.warehouse.store import audit_tables
+from recsae_lib.platform.llm.prompts import load_prompt
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.store import audit_tables
+from recsae_lib.verification.units import judge_baseline, release
 from tests.planted import FEATURES
 from tests.workspace import DT, REPOSITORY, Workspace, alike
 

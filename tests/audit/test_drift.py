@@ -22,12 +22,12 @@ from pyspark.sql import SparkSession
 
 from jobs import publish_audit
 from recsae_lib.errors import InputError
-from recsae_lib.job import JobContext, execute
-from recsae_lib.registry import PUBLISHED_TAG
-from recsae_lib.run_record import RunRecord
-from recsae_lib.warehouse import tables
-from recsae_lib.warehouse.checks import SaeShape
-from recsae_lib.warehouse.store import audit_tables
+from recsae_lib.platform.job.record import RunRecord
+from recsae_lib.platform.job.run import JobContext, execute
+from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.checks import SaeShape
+from recsae_lib.platform.warehouse.store import audit_tables
 from tests.planted import FEATURES, add_planted_feature, change_planted
 from tests.workspace import PLANTED_SETTINGS, Workspace, open_workspace
 

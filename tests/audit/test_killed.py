@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from recsae_lib.audit import JOBS
 from recsae_lib.config import load_settings
-from recsae_lib.job import BASE_SETTINGS, execute
-from recsae_lib.run_record import RunRecord
-from recsae_lib.warehouse import tables
+from recsae_lib.flow.audit import JOBS
+from recsae_lib.platform.job.record import RunRecord
+from recsae_lib.platform.job.run import BASE_SETTINGS, execute
+from recsae_lib.platform.warehouse import tables
 from tests.kills import kill_within
 from tests.workspace import DT, Workspace, different_tables
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pyspark.sql import SparkSession
 
-from recsae_lib.warehouse import tables
+from recsae_lib.platform.warehouse import tables
 from tests.tastes import ITEMS, representations_alone, taste_vectors, write_lists
 from tests.workspace import DT, PLANTED_SETTINGS, Workspace, open_workspace
 

@@ -18,10 +18,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
 from recsae_lib.errors import InputError
-from recsae_lib.spark_session import find_java_home
-from recsae_lib.warehouse import tables
-from recsae_lib.warehouse.queries import run_query
-from recsae_lib.warehouse.store import Warehouse
+from recsae_lib.platform.spark.session import find_java_home
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.queries import run_query
+from recsae_lib.platform.warehouse.store import Warehouse
 from tests.planted import FEATURES
 from tests.workspace import DT, REPOSITORY, Workspace
 

@@ -13,8 +13,8 @@ import fsspec
 import pytest
 from pyspark.sql import functions as F
 
-from recsae_lib.job import JobContext, execute, guarded
-from recsae_lib.warehouse import tables
+from recsae_lib.platform.job.run import JobContext, execute, guarded
+from recsae_lib.platform.warehouse import tables
 from tests.object_storage import object_storage
 from tests.workspace import DT, REPOSITORY, Workspace, alike
 

@@ -14,10 +14,10 @@ from pyspark.sql import DataFrame
 
 from jobs.publish_audit import require_all_judges
 from recsae_lib.errors import InputError
-from recsae_lib.job import JobContext, Step, execute, guarded
-from recsae_lib.warehouse import tables
-from tests.interpretation.openai_server import OpenaiServer
+from recsae_lib.platform.job.run import JobContext, Step, execute, guarded
+from recsae_lib.platform.warehouse import tables
 from tests.object_storage import object_storage
+from tests.openai_server import OpenaiServer
 from tests.workspace import REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration

@@ -13,10 +13,10 @@ from pyspark.sql import SparkSession
 from safetensors.torch import save_file
 
 from recsae_lib.errors import InputError
+from recsae_lib.flow.study import load_study
+from recsae_lib.platform.warehouse.store import Warehouse
+from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, COMPARISONS, CONCEPTS, INTERACTIONS, RECOMMENDATIONS
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.study import load_study
-from recsae_lib.warehouse.store import Warehouse
-from recsae_lib.warehouse.tables import AUDIT_METRICS, COMPARISONS, CONCEPTS, INTERACTIONS, RECOMMENDATIONS
 from tests.foreign_ranker import build_ranker
 from tests.planted import FEATURES
 from tests.tastes import DIMENSION, ITEMS, representations_alone, taste_vectors, write_lists

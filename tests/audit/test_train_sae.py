@@ -17,8 +17,8 @@ from mlflow import MlflowClient
 
 from jobs import train_sae
 from recsae_lib.errors import InputError
-from recsae_lib.job import execute
-from recsae_lib.registry import Registry
+from recsae_lib.platform.job.run import execute
+from recsae_lib.platform.tracking.registry import Registry
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.sae.store import load_sae
 from tests.workspace import DT, REPOSITORY, Workspace

@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.terms import concept_terms
 from recsae_lib.config import TermSettings
-from recsae_lib.spark_session import open_session
+from recsae_lib.platform.spark.session import open_session
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
 
 LATENTS, K, TOP_N, ITEMS_PER_LATENT = 4096, 8, 20, 200

@@ -16,13 +16,13 @@ from pyspark import StorageLevel
 from pyspark.sql import SparkSession
 
 from recsae_lib.config import RepresentationSettings, SasrecSettings
+from recsae_lib.platform.spark.session import open_session
 from recsae_lib.recommenders.histories import histories_from_arrow
 from recsae_lib.recommenders.inputs import model_inputs
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.extract import extract, site_column, sites_of
 from recsae_lib.representations.layout import RowKind
 from recsae_lib.representations.write import write_sets
-from recsae_lib.spark_session import open_session
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
 from tests.benchmarks.synthetic import write_histories, write_sasrec
 

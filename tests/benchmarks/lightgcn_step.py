@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from recsae_lib.config import LightgcnSettings
-from recsae_lib.recommenders.lightgcn import LightGcnObjective
+from recsae_lib.recommenders.families.lightgcn import LightGcnObjective
 from recsae_lib.recommenders.training_histories import TrainingHistories
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
 

@@ -17,9 +17,9 @@ import aiohttp
 from aiohttp import web
 
 from recsae_lib.config import InterpretationSettings
-from recsae_lib.interpretation.batch_files import read_requests, write_requests
-from recsae_lib.interpretation.ledger import Ledger
-from recsae_lib.interpretation.transports import collect, submit
+from recsae_lib.platform.llm.ledger import Ledger
+from recsae_lib.platform.llm.request_files import read_requests, write_requests
+from recsae_lib.platform.llm.transports import collect, submit
 from tests.benchmarks.harness import Figure, Usage
 
 LATENCY_SECONDS, CONCURRENCY = 0.05, 64

@@ -8,10 +8,10 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from recsae_lib.config import Scope
-from recsae_lib.spark_session import open_session
-from recsae_lib.warehouse.maintenance import Retention, maintain_table, state_of
-from recsae_lib.warehouse.store import Warehouse
-from recsae_lib.warehouse.tables import AUDIT_METRICS
+from recsae_lib.platform.spark.session import open_session
+from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table, state_of
+from recsae_lib.platform.warehouse.store import Warehouse
+from recsae_lib.platform.warehouse.tables import AUDIT_METRICS
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
 
 NIGHTS, FIRST, KEEP_NIGHTS, EVERY = 200, date(2026, 1, 1), 30, 5

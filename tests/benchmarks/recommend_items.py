@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from recsae_lib.config import SasrecSettings
+from recsae_lib.platform.spark.session import open_session
 from recsae_lib.recommenders.recommend import recommend
 from recsae_lib.recommenders.store import load_recommender
-from recsae_lib.spark_session import open_session
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
 from tests.benchmarks.synthetic import write_histories, write_sasrec
 

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import torch
 
 from recsae_lib.config import Scope
+from recsae_lib.platform.spark.session import open_session
+from recsae_lib.platform.spark.shipping import ship_folder
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.representations.parts import parts_of, read_part
 from recsae_lib.sae.encoding import encode_batches
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae
-from recsae_lib.shipping import ship_folder
-from recsae_lib.spark_session import open_session
-from recsae_lib.warehouse import tables
-from recsae_lib.warehouse.store import Warehouse
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
 from tests.benchmarks.synthetic import write_representations
 

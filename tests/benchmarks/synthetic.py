@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from recsae_lib.config import SasrecSettings
-from recsae_lib.recommenders.sasrec import Sasrec
+from recsae_lib.recommenders.families.sasrec import Sasrec
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.store import save_recommender
 from recsae_lib.recommenders.vocabulary import write_vocabulary

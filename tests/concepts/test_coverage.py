@@ -14,7 +14,7 @@ from scipy.stats import binomtest
 
 from recsae_lib.concepts.coverage import concept_coverage
 from recsae_lib.config import CoverageSettings, VerificationSettings
-from recsae_lib.warehouse.tables import CONCEPT_COVERAGE
+from recsae_lib.platform.warehouse.tables import CONCEPT_COVERAGE
 
 SCORES = "latent_id int, confidence double, q_value double, cases int"
 TERMS = "latent_id int, term string, kind string, significant boolean"

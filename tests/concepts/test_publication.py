@@ -6,8 +6,8 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from recsae_lib.concepts.publication import build_concepts, latent_reach
-from recsae_lib.warehouse.schemas import discrepancies
-from recsae_lib.warehouse.tables import CONCEPT_LABELS, CONCEPT_SCORES, CONCEPTS, Table
+from recsae_lib.platform.warehouse.schemas import discrepancies
+from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_SCORES, CONCEPTS, Table
 
 ACTIVATIONS = "user_id string, latent_ids array<int>, activations array<float>"
 LABEL = {

@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from recsae_lib.concepts.terms import LatentCounts, concept_terms, p_values
 from recsae_lib.config import TermSettings
-from recsae_lib.warehouse.tables import CONCEPT_TERMS
+from recsae_lib.platform.warehouse.tables import CONCEPT_TERMS
 
 ITEMS = "item_id string, title string, text string, features array<string>"
 LATENT_ITEMS = "latent_id int, item_id string, weight double, users bigint, rank int"

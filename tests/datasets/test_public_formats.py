@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from recsae_lib.config import DatasetSettings
-from recsae_lib.datasets.python_literals import LONGEST_LITERAL, NO_OBJECT, TOO_LONG
+from recsae_lib.datasets.parsing.python_literals import LONGEST_LITERAL, NO_OBJECT, TOO_LONG
 from recsae_lib.datasets.reading import Dataset, read_dataset
 from recsae_lib.errors import InputError
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from recsae_lib.spark_session import open_session
+from recsae_lib.platform.spark.session import open_session
 from tests.catalogs import JDBC_DRIVERS
 from tests.faults.nights import FaultError, Nights
 from tests.workspace import REPOSITORY, TINY_QUERIES

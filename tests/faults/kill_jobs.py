@@ -6,7 +6,7 @@ them; the last start must come to the tables of the undisturbed night.
 
 from __future__ import annotations
 
-from recsae_lib.audit import JOBS
+from recsae_lib.flow.audit import JOBS
 from tests.faults.nights import Nights, Run
 from tests.kills import kill_within
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from recsae_lib.warehouse import tables
+from recsae_lib.platform.warehouse import tables
 from tests.workspace import DT, Workspace, different_tables, open_workspace
 
 ARGUMENTS = ("audit", "--conf", "conf/planted.yaml")

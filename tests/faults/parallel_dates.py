@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from recsae_lib.warehouse import tables
+from recsae_lib.platform.warehouse import tables
 from tests.catalogs import POSTGRES_DRIVER, find_postgres, postgres_server
 from tests.faults.nights import LONGEST_NIGHT_SECONDS, FaultError, Nights, Run
 from tests.workspace import DT, REPOSITORY, Workspace, different_tables

@@ -9,7 +9,7 @@ from pyspark.sql import types as T
 
 from recsae_lib.config import InterpretationSettings
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
-from recsae_lib.warehouse.tables import CONCEPT_LABELS, CONCEPT_TERMS
+from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_TERMS
 
 TERM_SCHEMA = T.StructType([field for field in CONCEPT_TERMS.schema if field.name not in ("dt", "sae_version")])
 TERM = {

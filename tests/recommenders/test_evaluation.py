@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders import evaluation
-from recsae_lib.recommenders.bpr_mf import BprMf
 from recsae_lib.recommenders.evaluation import (
     CUTOFFS,
     held_out_ranks,
@@ -21,6 +20,7 @@ from recsae_lib.recommenders.evaluation import (
     ranking_metrics,
     target_ranks,
 )
+from recsae_lib.recommenders.families.bpr_mf import BprMf
 from recsae_lib.recommenders.protocol import Histories
 from recsae_lib.recommenders.training_histories import HeldOut
 from tests.histories import all_for_training, histories_of

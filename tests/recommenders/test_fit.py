@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from recsae_lib.checkpoint import CheckpointFile
 from recsae_lib.config import RecommenderSettings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.compute.checkpoint import CheckpointFile
 from recsae_lib.recommenders.evaluation import measure_test
 from recsae_lib.recommenders.fit import EpochReport, TrainedRecommender, fit
 from recsae_lib.recommenders.training_histories import TrainingHistories

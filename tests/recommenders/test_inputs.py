@@ -14,10 +14,10 @@ from pyspark.sql import SparkSession
 from recsae_lib.config import SasrecSettings
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders import inputs
-from recsae_lib.recommenders.bpr_mf import BprMf
+from recsae_lib.recommenders.families.bpr_mf import BprMf
+from recsae_lib.recommenders.families.sasrec import Sasrec
 from recsae_lib.recommenders.grouping import group_batches
 from recsae_lib.recommenders.inputs import model_inputs
-from recsae_lib.recommenders.sasrec import Sasrec
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.store import save_recommender
 from recsae_lib.recommenders.vocabulary import write_vocabulary

@@ -10,12 +10,12 @@ import torch
 
 from recsae_lib.config import ModuleSettings, SasrecSettings, TimirecSettings
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.bpr_mf import BprMf
-from recsae_lib.recommenders.module import ModuleRecommender
+from recsae_lib.recommenders.families.bpr_mf import BprMf
+from recsae_lib.recommenders.families.sasrec import Sasrec
+from recsae_lib.recommenders.families.timirec import Timirec
+from recsae_lib.recommenders.foreign.module import ModuleRecommender
 from recsae_lib.recommenders.probing import Site, find_sites, inspect_sites, probe
 from recsae_lib.recommenders.protocol import Histories
-from recsae_lib.recommenders.sasrec import Sasrec
-from recsae_lib.recommenders.timirec import Timirec
 from tests.foreign_ranker import build_ranker
 
 HISTORIES = Histories(np.array([1, 0, 2]), np.array([0, 2, 9, 10]), np.array([3, 1, 0, 1, 2, 3, 0, 1, 2, 3]))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.bpr_mf import BprMf
+from recsae_lib.recommenders.families.bpr_mf import BprMf
 from recsae_lib.recommenders.protocol import Histories
 from recsae_lib.recommenders.recommend import recommend_batches
 from recsae_lib.recommenders.top_items import top_items

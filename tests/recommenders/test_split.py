@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.config import SasrecSettings, SplitSettings
 from recsae_lib.errors import InputError
+from recsae_lib.recommenders.families.sasrec import Sasrec
 from recsae_lib.recommenders.inputs import model_inputs
-from recsae_lib.recommenders.sasrec import Sasrec
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.store import read_description, save_recommender
 from recsae_lib.recommenders.training_data import prepare_training_data

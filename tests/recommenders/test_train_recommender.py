@@ -9,9 +9,9 @@ from pyspark.sql import SparkSession
 
 from jobs import train_recommender
 from recsae_lib.config import Settings
-from recsae_lib.job import JobContext
+from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.store import load_recommender
-from recsae_lib.warehouse import tables
 from tests.workspace import write_mlflow_database
 
 

@@ -14,12 +14,12 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import RepresentationSettings, SasrecSettings
 from recsae_lib.errors import InputError
-from recsae_lib.job import bad_input
-from recsae_lib.recommenders.bpr_mf import BprMf
+from recsae_lib.platform.job.run import bad_input
+from recsae_lib.recommenders.families.bpr_mf import BprMf
+from recsae_lib.recommenders.families.sasrec import Sasrec
 from recsae_lib.recommenders.grouping import INPUT_COLUMNS
 from recsae_lib.recommenders.probing import Site
 from recsae_lib.recommenders.protocol import Histories
-from recsae_lib.recommenders.sasrec import Sasrec
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.store import save_recommender
 from recsae_lib.recommenders.vocabulary import write_vocabulary

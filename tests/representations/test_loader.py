@@ -311,7 +311,7 @@ def test_loader_and_sae_do_without_spark_and_warn_of_nothing(folder: Path) -> No
     program = f"""
 import sys
 from recsae_lib.representations.loader import RepresentationLoader
-import recsae_lib.sae.encoding, recsae_lib.sae.evaluation, recsae_lib.sae.training
+import recsae_lib.sae.encoding, recsae_lib.sae.evaluation, recsae_lib.sae.training.loop
 list(RepresentationLoader({str(folder)!r}, 64, seed=1).iterate(0))
 assert "pyspark" not in sys.modules, "pyspark was imported"
 """

@@ -12,13 +12,13 @@ import pytest
 import torch
 from pyspark.sql import SparkSession
 
+from recsae_lib.platform.spark.shipping import ship_folder
+from recsae_lib.platform.warehouse.store import Warehouse
+from recsae_lib.platform.warehouse.tables import LATENT_ACTIVATIONS
 from recsae_lib.representations.parts import parts_of, read_part
 from recsae_lib.sae.encoding import encode_batches
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae
-from recsae_lib.shipping import ship_folder
-from recsae_lib.warehouse.store import Warehouse
-from recsae_lib.warehouse.tables import LATENT_ACTIVATIONS
 
 ROWS, DIMENSION = 300, 6
 X = np.random.default_rng(2).standard_normal((ROWS, DIMENSION)).astype(np.float32)

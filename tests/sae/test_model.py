@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hypothesis_numpy
 
 from recsae_lib.errors import InputError
-from recsae_lib.sae.device_encoder import encode_on_device, top_activations
+from recsae_lib.sae.kernels.device_encoder import encode_on_device, top_activations
 from recsae_lib.sae.model import SparseAutoencoder
 
 

@@ -1,0 +1,98 @@
+"""Amazon reviews of 2014, 2018 and 2023, in the files they were released in; any number of categories in one folder.
+
+An interaction is a review: who (reviewerID, user_id), what (asin; in 2023 parent_asin, the product of which several
+variants are sold), the stars as weight, the time. The releases of 2014 and 2018 know the day alone, and their files are
+sorted by item: for the many reviews that a user wrote on one day the order is drawn (`Judged.accepted`).
+
+The text of an item is its title and its description (in 2023 with the points that the maker lists, before it), see
+`item_texts.described`. Its features are all levels of its categories, from the root down, each once; in 2023 after the
+main category. The root that all items of one file share tells them apart from nothing, but costs nothing either, and
+does tell where several categories are read together. Brand and price are not read: a brand of its own for every few
+items is a name, not a category.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from recsae_lib.config import ColumnMapping
+from recsae_lib.datasets.parsing.item_texts import described
+from recsae_lib.datasets.parsing.json_lines import as_texts, matching_files, read_json_lines
+from recsae_lib.datasets.parsing.raw_tables import RawTable
+from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
+from recsae_lib.datasets.validation import ITEMS, Judged, judge, judge_interactions
+
+BY_DAY = ColumnMapping(user_id="reviewerID", item_id="asin", weight="overall", ts="unixReviewTime")
+OF_2023 = ColumnMapping(user_id="user_id", item_id="parent_asin", weight="rating", ts="timestamp")
+
+
+def read_amazon_2014(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+    """Read reviews_*.json and meta_*.json, plain or .gz; the latter are lines of Python literals, or of JSON.
+
+    Raises
+    ------
+    InputError : one of the two is missing.
+    """
+    reviews = matching_files(spark, path, r"reviews_.*\.json(\.gz)?", "reviews_*.json or reviews_*.json.gz")
+    listing = matching_files(spark, path, r"meta_.*\.json(\.gz)?", "meta_*.json or meta_*.json.gz")
+    items = read_json_lines(spark, listing, ("asin", "title", "description", "categories"), literals=True)
+    return _reviews_by_day(spark, reviews), _items(items, "asin", ("description",), ("categories",))
+
+
+def read_amazon_2018(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+    """Read meta_*.json and, as reviews, all other .json, plain or .gz.
+
+    Raises
+    ------
+    InputError : one of the two is missing.
+    """
+    reviews = matching_files(spark, path, r"(?!meta_).*\.json(\.gz)?", "of reviews (*.json or *.json.gz)")
+    listing = matching_files(spark, path, r"meta_.*\.json(\.gz)?", "meta_*.json or meta_*.json.gz")
+    items = read_json_lines(spark, listing, ("asin", "title", "description", "category"))
+    return _reviews_by_day(spark, reviews), _items(items, "asin", ("description",), ("category",))
+
+
+def read_amazon_2023(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+    """Read meta_*.jsonl and, as reviews, all other .jsonl, plain or .gz.
+
+    Raises
+    ------
+    InputError : one of the two is missing.
+    """
+    reviews = matching_files(spark, path, r"(?!meta_).*\.jsonl(\.gz)?", "of reviews (*.jsonl or *.jsonl.gz)")
+    listing = matching_files(spark, path, r"meta_.*\.jsonl(\.gz)?", "meta_*.jsonl or meta_*.jsonl.gz")
+    fields = ("parent_asin", "title", "features", "description", "main_category", "categories")
+    items = read_json_lines(spark, listing, fields)
+    return (
+        judge_interactions(read_json_lines(spark, reviews, _fields(OF_2023)), OF_2023),
+        _items(items, "parent_asin", ("features", "description"), ("main_category", "categories")),
+    )
+
+
+def _reviews_by_day(spark: SparkSession, paths: list[str]) -> Judged:
+    reviews = read_json_lines(spark, paths, _fields(BY_DAY))
+    return judge_interactions(replace(reviews, lines_follow_time=False), BY_DAY)
+
+
+def _fields(columns: ColumnMapping) -> tuple[str, ...]:
+    return tuple(name for name in (columns.user_id, columns.item_id, columns.weight, columns.ts) if name)
+
+
+def _items(items: RawTable, item_id: str, parts: tuple[str, ...], categories: tuple[str, ...]) -> Judged:
+    title = as_text("title", items.columns["title"])
+    levels = F.concat(*[_or_empty(as_texts(items.columns[name][0])) for name in categories])
+    values = {
+        "item_id": as_id(item_id, items.columns[item_id]),
+        "title": title,
+        "text": described(title, *[as_texts(items.columns[name][0]) for name in parts]),
+        "features": as_features("categories", (levels, T.ArrayType(T.StringType())), "|"),
+    }
+    return judge(items, ITEMS, values)
+
+
+def _or_empty(texts: Column) -> Column:
+    return F.coalesce(texts, F.array().cast("array<string>"))

@@ -1,0 +1,96 @@
+"""Your own tables: Parquet, CSV or anything in a Spark catalog, with the columns that the settings name."""
+
+from __future__ import annotations
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from recsae_lib.config import DatasetSettings
+from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
+from recsae_lib.datasets.parsing.places import explain_missing, place_rows
+from recsae_lib.datasets.parsing.raw_tables import RECORD_LENGTH, RawTable, refuse_missing_columns
+from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
+from recsae_lib.datasets.validation import ITEMS, Judged, judge, judge_interactions
+from recsae_lib.errors import InputError
+
+REMEDY = (
+    "Set dataset.columns to the names in your tables"
+    " (weight, ts, title, text and features may be null where there is no such column)"
+)
+
+
+def read_own_tables(spark: SparkSession, settings: DatasetSettings) -> tuple[Judged, Judged]:
+    """Read interactions and items, of which only the mapped columns are touched.
+
+    CSV is read as RFC 4180 with a header line, except that a field holds no line break (`delimited.Layout`).
+
+    Raises
+    ------
+    InputError : a file, table or column is missing, or a column has a type that cannot be read.
+    """
+    columns = settings.columns
+    of_interactions = _named(columns.user_id, columns.item_id, columns.weight, columns.ts)
+    interactions = _read(spark, settings, settings.interactions or "", of_interactions)
+    of_items = _named(columns.item_id, columns.title, columns.text, columns.features)
+    items = _read(spark, settings, settings.items or "", of_items)
+    return judge_interactions(interactions, columns), _items(items, settings)
+
+
+def _items(items: RawTable, settings: DatasetSettings) -> Judged:
+    columns = settings.columns
+    title = as_text(columns.title, items.columns[columns.title]) if columns.title else F.lit("")
+    text = as_text(columns.text, items.columns[columns.text]) if columns.text else title
+    features = F.array().cast("array<string>")
+    if columns.features:
+        features = as_features(columns.features, items.columns[columns.features], settings.feature_separator)
+    item_id = as_id(columns.item_id, items.columns[columns.item_id])
+    return judge(items, ITEMS, {"item_id": item_id, "title": title, "text": text, "features": features})
+
+
+def _named(*columns: str | None) -> list[str]:
+    return list(dict.fromkeys(column for column in columns if column))
+
+
+def _read(spark: SparkSession, settings: DatasetSettings, name: str, wanted: list[str]) -> RawTable:
+    if settings.format == "csv":
+        raw = read_delimited(spark, name, Layout(",", quoted=True))
+        refuse_missing_columns(wanted, raw.columns, name, REMEDY)
+        return raw
+    table = _parquet(spark, name) if settings.format == "parquet" else _catalog_table(spark, name)
+    refuse_missing_columns(wanted, table.columns, name, REMEDY)
+    names = [f"column_{place}" for place in range(len(wanted))]
+    record = F.to_json(F.struct(*[_column(column).alias(column) for column in wanted]), {"ignoreNullFields": "false"})
+    selected = [_column(column).alias(alias) for column, alias in zip(wanted, names, strict=True)]
+    selected += [
+        F.lit(None).cast("string").alias("skipped"),
+        F.lit(None).cast("string").alias("fault"),
+        F.substring(record, 1, RECORD_LENGTH).alias("record"),
+    ]
+    columns: dict[str, tuple[Column, T.DataType]] = {
+        column: (F.col(alias), table.schema[column].dataType) for column, alias in zip(wanted, names, strict=True)
+    }
+    if settings.format == "parquet":
+        placed = place_rows(table, selected)
+        return RawTable(name, placed.rows, columns, placed.files)
+    position = F.monotonically_increasing_id().alias("position")
+    rows = table.select(*selected, F.lit(0).alias("file"), F.lit(0).cast("long").alias("block"), position)
+    return RawTable(name, rows, columns, (name,))
+
+
+def _parquet(spark: SparkSession, path: str) -> DataFrame:
+    try:
+        return spark.read.parquet(path)
+    except AnalysisException as failure:
+        raise explain_missing(failure, path) from None
+
+
+def _catalog_table(spark: SparkSession, name: str) -> DataFrame:
+    if not spark.catalog.tableExists(name):
+        raise InputError(f"There is no table {name}", "Check its name in the settings")
+    return spark.table(name)
+
+
+def _column(name: str) -> Column:
+    return F.col("`" + name.replace("`", "``") + "`")  # a name may hold dots and blanks

@@ -1,0 +1,63 @@
+"""RecBole's atomic files: tab-separated, each column named ``name:type`` on the first line.
+
+Read are ``*.inter`` (user_id, item_id; rating and timestamp where they are there) and ``*.item`` (item_id). The title
+is the first column of tokens whose name contains "title", else "name"; the features are those of the other columns of
+type token_seq, where a blank separates them. Times are read exactly: RecBole itself casts them to 32-bit floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from recsae_lib.config import ColumnMapping
+from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
+from recsae_lib.datasets.parsing.raw_tables import RawTable, refuse_missing_columns
+from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
+from recsae_lib.datasets.validation import ITEMS, Judged, judge, judge_interactions
+
+
+def read_recbole(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+    """Read the atomic files of a folder.
+
+    Raises
+    ------
+    InputError : a file or a column that is needed is missing.
+    """
+    interactions, _ = _read_atomic(spark, f"{path}/*.inter", ("user_id", "item_id"))
+    items, types = _read_atomic(spark, f"{path}/*.item", ("item_id",))
+    columns = ColumnMapping(
+        weight="rating" if "rating" in interactions.columns else None,
+        ts="timestamp" if "timestamp" in interactions.columns else None,
+    )
+    return judge_interactions(interactions, columns), _items(items, types)
+
+
+def _read_atomic(spark: SparkSession, path: str, wanted: tuple[str, ...]) -> tuple[RawTable, dict[str, str]]:
+    """Read files of one kind; returns the columns under their bare names, and the RecBole type of each."""
+    raw = read_delimited(spark, path, Layout("\t"))
+    types = dict(column.partition(":")[::2] for column in raw.columns)
+    bare = replace(raw, columns={name.partition(":")[0]: column for name, column in raw.columns.items()})
+    refuse_missing_columns(wanted, bare.columns, path, "Name the columns name:type on the first line, as RecBole does")
+    return bare, types
+
+
+def _items(items: RawTable, types: dict[str, str]) -> Judged:
+    title = _title_column(types)
+    sequences = [name for name, kind in types.items() if kind == "token_seq" and name != title]
+    text = as_text(title, items.columns[title]) if title else F.lit("")
+    features = [as_features(name, items.columns[name], " ") for name in sequences]
+    values = {
+        "item_id": as_id("item_id", items.columns["item_id"]),
+        "title": text,
+        "text": text,
+        "features": F.array_distinct(F.concat(*features)) if features else F.array().cast("array<string>"),
+    }
+    return judge(items, ITEMS, values)
+
+
+def _title_column(types: dict[str, str]) -> str | None:
+    tokens = [name for name, kind in types.items() if kind in ("token", "token_seq")]
+    return next((name for word in ("title", "name") for name in tokens if word in name.lower()), None)

@@ -1,0 +1,1 @@
+"""From files to raw rows, and from raw values to ids, weights, times and features."""

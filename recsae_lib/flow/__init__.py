@@ -1,0 +1,1 @@
+"""What runs several jobs: an audit, a study of audits."""

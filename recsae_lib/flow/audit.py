@@ -1,0 +1,119 @@
+"""The whole flow in one process with one Spark session; a killed audit goes on where it stopped."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Literal, get_args
+
+from recsae_lib.errors import InputError
+from recsae_lib.platform.job.record import RunRecord
+from recsae_lib.platform.job.run import JobContext, execute, log
+from recsae_lib.platform.storage.locks import hold_night
+
+JOBS = (
+    "ingest_dataset",
+    "train_recommender",
+    "extract_representations",
+    "recommend_items",
+    "train_sae",
+    "encode_latents",
+    "compute_concept_terms",
+    "interpret_concepts",
+    "verify_concepts",
+    "measure_coverage",
+    "compare_versions",
+    "publish_audit",
+)
+OTHER_JOBS = ("maintain_tables",)
+
+Retrain = Literal["nothing", "sae", "all"]
+RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
+
+
+def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:
+    """Run every job of the flow in its order; jobs that an interrupted audit of this date has finished are skipped.
+
+    Ingestion runs always: only the data itself tells whether what was done still holds.
+
+    Parameters
+    ----------
+    data_digest : of the tables (`Warehouse.data_digest`) where they have just been ingested for several audits; then
+        this one does not ingest.
+
+    Raises
+    ------
+    PassingError : another run works on the same namespace and date.
+    """
+    with hold_night(context.settings.paths.locks_folder, context.namespaces["model"], context.dt):
+        return _run_jobs(context, data_digest)
+
+
+def _run_jobs(context: JobContext, data_digest: str | None) -> RunRecord:
+    record = RunRecord.open(context.settings, context.dt)
+    if data_digest is not None:
+        record.note_data(data_digest)
+    for number, job in enumerate(JOBS, start=1):
+        if job == "ingest_dataset" and data_digest is not None:
+            continue
+        if job in record.done and job != "ingest_dataset":
+            log.info("[%s/%s] %s: done before the interruption", number, len(JOBS), job)
+            continue
+        log.info("[%s/%s] %s", number, len(JOBS), job)
+        module = importlib.import_module(f"jobs.{job}")
+        seconds = execute(context.for_job(job), module.run)
+        if job == "ingest_dataset":
+            record.note_data(context.warehouse.data_digest())
+        record.finish_job(job, seconds)
+    record.finish()
+    return record
+
+
+def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, Any]:
+    """Return what a scheduler must know before it starts the jobs of an audit one by one.
+
+    What is not registered has to be trained. A registered SAE serves if it was trained on the recommender version that
+    this audit reads: the champion, where the settings leave it at ``candidate`` and there is one, since a candidate
+    that a check refused must not come back the next night.
+
+    Parameters
+    ----------
+    retrain : what is to be trained whether it is registered or not; ``all`` is recommender and SAE.
+
+    Returns
+    -------
+    train_recommender, train_sae : whether the job has to run.
+    settings : what the jobs after train_sae have to be given with ``--set``, so that they read this version.
+    namespaces, reports : of each audited site the namespace, and the folder in which its checks will lie.
+    interpret_concepts_asks, verify_concepts_asks : whether the job asks a language model, and so has two steps.
+    """
+    settings = context.settings
+    sites = [context.at_site(site) for site in settings.representations.sites]
+    recommender = _number(context, context.recommender_name, settings.recommender.version)
+    train_recommender = retrain == "all" or recommender is None
+    selectors = ["champion", "candidate"] if settings.sae.version == "candidate" else [settings.sae.version]
+    fitting = [selector for selector in selectors if all(_fits(site, selector, recommender) for site in sites)]
+    train_sae = retrain != "nothing" or train_recommender or not fitting
+    version = "candidate" if train_sae else fitting[0]
+    return {
+        "train_recommender": train_recommender,
+        "train_sae": train_sae,
+        "settings": [] if version == settings.sae.version else [f"sae.version={version}"],
+        "namespaces": [site.namespaces["audit"] for site in sites],
+        "reports": [str(site.reports_folder()) for site in sites],
+        "interpret_concepts_asks": settings.interpretation.interpreter == "openai",
+        "verify_concepts_asks": "llm" in settings.verification.judges,
+    }
+
+
+def _fits(site: JobContext, selector: str | int, recommender: int | None) -> bool:
+    """Whether there is such an SAE, trained on this version of the recommender."""
+    version = _number(site, site.sae_name, selector)
+    return version is not None and site.registry.tags(site.sae_name, version).get("model_version") == str(recommender)
+
+
+def _number(context: JobContext, name: str, selector: str | int) -> int | None:
+    registry = context.registry  # one that cannot be opened is not one without this version
+    try:
+        return registry.resolve(name, selector)
+    except InputError:
+        return None

@@ -1,0 +1,161 @@
+"""The table of a study: the metrics of its audits as rows for the warehouse and as Markdown for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
+
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.store import Warehouse
+
+UNIT_NAMES = {"sae": "SAE", "shuffled": "SAE, shuffled labels", "init": "untrained SAE", "dimension": "dimensions"}
+COVERAGES = ("feature_coverage", "shuffled_feature_coverage", "item_coverage", "user_coverage")
+VARIANTS = ("representation", "item_embedding", "item_text")
+RECOMMENDER_COLUMNS = (
+    "data set",
+    "model",
+    "HR@10",
+    "NDCG@10",
+    "NDCG@10 with x̂",
+    "item-kNN",
+    "popularity",
+    "catalogue coverage@10",
+    "average popularity@10",
+    "Gini@10",
+    "training, s",
+    "audit, s",
+)
+UNIT_COLUMNS = (
+    "data set",
+    "model",
+    "units",
+    "FVU",
+    "dead",
+    "live",
+    "interpretable",
+    "by chance",
+    "mean confidence",
+    "coherence",
+    "distinctiveness",
+    "feature coverage",
+)
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What was published of one audit.
+
+    Parameters
+    ----------
+    data_set, model, site : what was audited.
+    metrics : (unit kind, metric) → value: the table audit_metrics, and coverage as ``feature_coverage_at_0.8``.
+    seconds : that each job took.
+    """
+
+    data_set: str
+    model: str
+    site: str
+    metrics: Mapping[tuple[str, str], float | None]
+    seconds: Mapping[str, float]
+
+    def shown(self, unit_kind: str, metric: str, form: str = ".3f") -> str:
+        """A metric for people; a dash where there is none. Shares drop the zero before the point."""
+        value = self.metrics.get((unit_kind, metric))
+        return "–" if value is None else re.sub(r"^(-?)0\.", r"\1.", format(value, form))
+
+
+def read_result(
+    warehouse: Warehouse, data_set: str, model: str, site: str, seconds: Mapping[str, float]
+) -> AuditResult:
+    """Read the published metrics of an audit; some hundred rows."""
+    metrics: dict[tuple[str, str], float | None] = {
+        (row["unit_kind"], row["metric"]): row["value"]
+        for row in warehouse.read_published(tables.AUDIT_METRICS).collect()
+    }
+    for row in warehouse.read_published(tables.CONCEPT_COVERAGE).collect():
+        for name in COVERAGES:
+            metrics[row["unit_kind"], f"{name}_at_{row['min_confidence']:g}"] = row[name]
+    return AuditResult(data_set, model, site, metrics, seconds)
+
+
+def comparison_rows(spark: SparkSession, results: Iterable[AuditResult]) -> DataFrame:
+    """Return the rows of the table comparisons (without dt)."""
+    rows = [
+        (result.data_set, result.model, result.site, unit_kind, metric, value)
+        for result in results
+        for (unit_kind, metric), value in sorted(result.metrics.items())
+    ]
+    columns = [field for field in tables.COMPARISONS.schema.fields if field.name != "dt"]
+    return spark.createDataFrame(rows, tables.T.StructType(columns))
+
+
+def as_markdown(results: Sequence[AuditResult]) -> str:
+    """Lay the results out as two tables: the recommenders, and what was found in them."""
+    recommenders = [
+        [
+            *_names(result),
+            result.shown("recommender", "hr_at_10"),
+            result.shown("recommender", "ndcg_at_10"),
+            result.shown("reconstructed", "ndcg_at_10"),
+            result.shown("item_knn", "ndcg_at_10"),
+            result.shown("popularity", "ndcg_at_10"),
+            result.shown("recommender", "catalogue_coverage_at_10"),
+            result.shown("recommender", "average_popularity_at_10", ".0f"),
+            result.shown("recommender", "gini_at_10"),
+            f"{result.seconds.get('train_recommender', 0):.0f}",
+            f"{sum(result.seconds.values()):.0f}",
+        ]
+        for result in results
+    ]
+    confidences = sorted(
+        {
+            float(metric.rpartition("_")[2])
+            for result in results
+            for _, metric in result.metrics
+            if metric.startswith("feature_coverage_at_")
+        }
+    )
+    units = [
+        [
+            *_names(result),
+            name,
+            *(result.shown(kind, metric) if kind == "sae" else "" for metric in ("fvu", "dead_fraction")),
+            result.shown(kind, "live_units", ".0f"),
+            result.shown(kind, "interpretable_units", ".0f"),
+            result.shown(kind, "interpretable_units_expected_by_chance", ".1f"),
+            result.shown(kind, "mean_confidence"),
+            *(
+                " / ".join(result.shown(kind, f"{metric}_{variant}") for variant in VARIANTS)
+                for metric in ("coherence", "distinctiveness")
+            ),
+            " / ".join(result.shown(kind, f"feature_coverage_at_{confidence:g}") for confidence in confidences),
+        ]
+        for result in results
+        for kind, name in UNIT_NAMES.items()
+    ]
+    at = " / ".join(f"{confidence:g}" for confidence in confidences)
+    return "\n".join(
+        [
+            "Recommenders (test items over the full catalogue; x̂: representations reconstructed by the SAE):",
+            "",
+            *_table(RECOMMENDER_COLUMNS, recommenders),
+            "",
+            "Units found in them (coherence and distinctiveness by representation / item embedding / item text; "
+            f"feature coverage at confidence ≥ {at}):",
+            "",
+            *_table(UNIT_COLUMNS, units),
+            "",
+        ]
+    )
+
+
+def _names(result: AuditResult) -> tuple[str, str]:
+    return result.data_set, result.model if result.site == "last" else f"{result.model}, site {result.site}"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(cells)} |" for cells in [columns, *rows]]
+    return [lines[0], f"| {' | '.join('---' for _ in columns)} |", *lines[1:]]

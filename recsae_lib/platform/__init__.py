@@ -1,0 +1,1 @@
+"""What the method stands on; nothing here knows a recommender, a latent or a concept."""

@@ -1,0 +1,1 @@
+"""What computes: devices, compiled loops, states of unfinished trainings, signals to stop."""

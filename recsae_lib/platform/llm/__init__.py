@@ -1,0 +1,1 @@
+"""Requests to language models: paid once, answered by one of two transports."""

@@ -1,0 +1,1 @@
+"""Spark: sessions, Python workers, frames, files on executors."""

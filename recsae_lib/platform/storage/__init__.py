@@ -1,0 +1,1 @@
+"""Files, objects in S3, leases, locks, reports."""

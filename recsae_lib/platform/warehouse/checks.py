@@ -1,0 +1,248 @@
+"""The checks that guard publication. Each one counts violations in this audit's tables and fails or warns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
+from typing import Literal
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from recsae_lib.config import CheckSettings
+from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.tables import Table
+
+Severity = Literal["fail", "warn", "retrain"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check found.
+
+    Parameters
+    ----------
+    table : name of the table that was checked.
+    name : what must hold, as a sentence.
+    severity : ``fail`` keeps the audit from being published, ``warn`` does not; ``retrain`` does not either, and says
+        that the SAE should be trained anew.
+    violations : rows (or units, or 1 for a limit) that break it; 0 where it holds.
+    detail : the figures behind it.
+    """
+
+    table: str
+    name: str
+    severity: Severity
+    violations: int
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing violates the check."""
+        return self.violations == 0
+
+    def line(self) -> str:
+        """Return the result as one line for people."""
+        verdict = "ok" if self.passed else f"{self.severity.upper()} ({self.violations} violations)"
+        return f"{verdict}: {self.table}: {self.name}{f' [{self.detail}]' if self.detail else ''}"
+
+
+@dataclass(frozen=True)
+class SaeShape:
+    """What the rows of an audit must agree with: version, M and k of the sparse autoencoder, version of the model."""
+
+    model_version: int
+    sae_version: int
+    num_latents: int
+    k: int
+
+
+_VERDICT_RANGES = dict.fromkeys(
+    ("confidence", "confidence_low", "confidence_high", "recall", "specificity", "precision", "p_value", "q_value"),
+    (0.0, 1.0),
+)
+# Columns whose values must lie in a closed range.
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "concept_terms": {"tf": (0.0, 1.0), "q_value": (0.0, 1.0)},
+    "concept_scores": {
+        **_VERDICT_RANGES,
+        **dict.fromkeys(("best_feature_auc", "best_feature_null_auc", "best_feature_p_value"), (0.0, 1.0)),
+    },
+    "shuffled_scores": _VERDICT_RANGES,
+    "concepts": {"density": (0.0, 1.0), "confidence": (0.0, 1.0)},
+    "concept_coverage": {
+        **dict.fromkeys(("feature_coverage", "item_coverage"), (0.0, 1.0)),
+        **dict.fromkeys(("user_coverage", "shuffled_feature_coverage"), (0.0, 1.0)),
+    },
+    "concept_drift": dict.fromkeys(("similarity", "term_similarity", "previous_density", "density"), (0.0, 1.0)),
+}
+DESCRIBED = (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.SHUFFLED_SCORES, tables.CONCEPTS)
+COSINE_METRICS = ("coherence", "distinctiveness")
+ROUNDING = 1e-6
+
+
+def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: CheckSettings) -> list[CheckResult]:
+    """Run every check on the tables of one audit.
+
+    Parameters
+    ----------
+    read : returns the rows of this audit in a table (`Warehouse.read`).
+    shape : what the rows must agree with.
+    settings : limits.
+    """
+    of_audit = [table for table in tables.TABLES.values() if table.name != "audits"]
+    results = [
+        *side_by_side(lambda table: check_rows(table, read(table), shape), of_audit),
+        check_counts(read),
+        check_metrics(read(tables.AUDIT_METRICS), settings),
+        check_drift(read(tables.CONCEPT_DRIFT), settings),
+    ]
+    return list(chain.from_iterable(results))
+
+
+def check_rows(table: Table, rows: DataFrame, shape: SaeShape) -> list[CheckResult]:
+    """Key unique and without nulls, ids and values in range, versions as resolved: one pass and one shuffle."""
+    conditions: list[tuple[str, Severity, Column]] = [
+        (f"no null in the key {', '.join(table.key)}", "fail", _any(F.col(name).isNull() for name in table.key))
+    ]
+    names = set(table.schema.names)
+    if "sae_version" in names:
+        conditions.append(("every row is of the audited SAE", "fail", F.col("sae_version") != shape.sae_version))
+    if "model_version" in names:
+        conditions.append(("every row is of the audited model", "fail", F.col("model_version") != shape.model_version))
+    if "latent_id" in names:
+        outside = (F.col("latent_id") < 0) | (F.col("latent_id") >= shape.num_latents)
+        conditions.append((f"latent_id is below M = {shape.num_latents}", "fail", outside))
+    if table == tables.LATENT_ACTIVATIONS:
+        conditions += _activation_conditions(shape)
+    for name, (low, high) in RANGES.get(table.name, {}).items():
+        outside = (F.col(name) < low - ROUNDING) | (F.col(name) > high + ROUNDING) | F.isnan(name)
+        conditions.append((f"{name} lies in [{low:g}, {high:g}]", "fail", outside))
+    numbered = {f"condition_{n}": broken for n, (_, _, broken) in enumerate(conditions)}
+    of_keys = rows.groupBy(*[F.col(name).alias(f"key_{name}") for name in table.key]).agg(
+        F.count(F.lit(1)).alias("rows"),
+        *[F.count_if(F.coalesce(broken, F.lit(False))).alias(name) for name, broken in numbered.items()],
+    )
+    counts = of_keys.agg(
+        F.count_if(F.col("rows") > 1).alias("repeated"),
+        *[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in numbered],
+    ).first()
+    assert counts is not None  # an aggregate without groups has one row
+    results = [
+        CheckResult(table.name, name, severity, counts[column])
+        for column, (name, severity, _) in zip(numbered, conditions, strict=True)
+    ]
+    if table != tables.REJECTS:  # the same bad row may stand in a source twice
+        unique = f"the key {', '.join(table.key)} is unique"
+        results.append(CheckResult(table.name, unique, "fail", counts["repeated"]))
+    return results
+
+
+def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
+    """Row counts against the inputs: no user, latent or item gets lost between two jobs."""
+    interactions, items = read(tables.INTERACTIONS), read(tables.ITEMS)
+    recommendations, activations = read(tables.RECOMMENDATIONS), read(tables.LATENT_ACTIVATIONS)
+    users = interactions.select("user_id").distinct().count()
+    recommended, encoded = recommendations.count(), activations.count()
+    unknown_items = interactions.select("item_id").distinct().join(items, "item_id", how="left_anti").count()
+    results = [
+        CheckResult("interactions", "there are interactions", "fail", int(users == 0), f"{users} users"),
+        CheckResult("items", "every item of an interaction is in the catalogue", "fail", unknown_items),
+        CheckResult(
+            "latent_activations",
+            "every user with interactions is encoded",
+            "warn",
+            max(users - encoded, 0),
+            f"{encoded} of {users}",
+        ),
+        CheckResult(
+            "recommendations",
+            "the encoded users are the users with recommendations",
+            "fail",
+            abs(recommended - encoded) + activations.join(recommendations, "user_id", how="left_anti").count(),
+            f"{recommended} and {encoded}",
+        ),
+    ]
+    described = {table.name: read(table) for table in DESCRIBED}
+    return results + check_described(activations, described)
+
+
+def check_described(activations: DataFrame, described: Mapping[str, DataFrame]) -> list[CheckResult]:
+    """In each table of `described` (name → rows) stand the latents that fire for anybody, and no others; one query."""
+    live = activations.select(F.lit("live").alias("source"), F.explode("latent_ids").alias("latent_id"))
+    of_tables = [rows.select(F.lit(name).alias("source"), "latent_id") for name, rows in described.items()]
+    stands_in = [F.max((F.col("source") == name).cast("int")).alias(name) for name in ("live", *described)]
+    latents = reduce(DataFrame.unionByName, of_tables, live).groupBy("latent_id").agg(*stands_in)
+    differences = latents.agg(*[F.count_if(F.col(name) != F.col("live")).alias(name) for name in described]).first()
+    assert differences is not None  # an aggregate without groups has one row
+    return [CheckResult(name, "one concept for every live latent", "fail", differences[name]) for name in described]
+
+
+def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResult]:
+    """FVU, dead latents, NDCG kept and rejected rows within their limits; cosines within [-1, 1]."""
+    values = {(row["unit_kind"], row["metric"]): row["value"] for row in metrics.collect()}  # some hundred rows
+
+    def limit(metric: str, severity: Severity, bound: float, at_most: bool) -> CheckResult:
+        value = values.get(("sae", metric))
+        broken = value is None or value != value or (value > bound if at_most else value < bound)
+        sign = "at most" if at_most else "at least"
+        return CheckResult("audit_metrics", f"{metric} is {sign} {bound:g}", severity, int(broken), f"{value}")
+
+    cosines_outside = sum(
+        1
+        for (_, metric), value in values.items()
+        if metric.startswith(COSINE_METRICS) and value is not None and not -1 - ROUNDING <= value <= 1 + ROUNDING
+    )
+    return [
+        limit("fvu", "fail", settings.maximum_fvu, at_most=True),
+        limit("dead_fraction", "warn", settings.maximum_dead_fraction, at_most=True),
+        # Where no held-out user is scored from the site it is unknown, which warns too.
+        limit("ndcg_at_10_kept", "warn", settings.minimum_ndcg_kept, at_most=False),
+        limit("reject_share", "fail", settings.maximum_reject_share, at_most=True),
+        CheckResult("audit_metrics", "cosines lie in [-1, 1]", "fail", cosines_outside),
+    ]
+
+
+def check_drift(changes: DataFrame, settings: CheckSettings) -> list[CheckResult]:
+    """The share of stable latents, of all that live in either audit, within its limits; no rows pass.
+
+    Retraining is asked for only where both audits used the same SAE, which then no longer suits the data.
+    """
+    counts = changes.agg(
+        F.count(F.lit(1)).alias("latents"),
+        F.count_if(F.col("change") == "stable").alias("stable"),
+        F.count_if(F.col("sae_version") != F.col("previous_sae_version")).alias("retrained"),
+        F.max("previous_dt").alias("previous_dt"),
+    ).first()
+    assert counts is not None  # an aggregate without groups has one row
+    latents, stable = counts["latents"], counts["stable"]
+    detail = f"{stable} of {latents}, since {counts['previous_dt']}" if latents else "there is no audit to compare with"
+
+    def limit(severity: Severity, bound: float, condition: str = "") -> CheckResult:
+        applies = latents and not (severity == "retrain" and counts["retrained"])
+        name = f"the share of stable latents is at least {bound:g}{condition}"
+        return CheckResult("concept_drift", name, severity, int(applies and stable < bound * latents), detail)
+
+    return [
+        limit("fail", settings.fail_stable_share),
+        limit("warn", settings.warn_stable_share),
+        limit("retrain", settings.retrain_stable_share, ", of the same SAE"),
+    ]
+
+
+def _activation_conditions(shape: SaeShape) -> list[tuple[str, Severity, Column]]:
+    ids, values = F.col("latent_ids"), F.col("activations")
+    return [
+        (f"at most k = {shape.k} latents a user", "fail", F.size(ids) > shape.k),
+        ("as many activations as latents", "fail", F.size(ids) != F.size(values)),
+        ("no latent twice for a user", "fail", F.size(F.array_distinct(ids)) != F.size(ids)),
+        ("latent ids are below M", "fail", F.exists(ids, lambda latent: (latent < 0) | (latent >= shape.num_latents))),
+        ("activations are positive numbers", "fail", F.exists(values, lambda value: ~(value > 0) | F.isnan(value))),
+    ]
+
+
+def _any(conditions: Iterable[Column]) -> Column:
+    return reduce(lambda left, right: left | right, conditions, F.lit(False))

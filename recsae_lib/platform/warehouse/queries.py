@@ -1,0 +1,88 @@
+"""Queries of people: read only, with parameters, today or as the tables were published on a date."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import DataFrame
+
+from recsae_lib.errors import InputError
+from recsae_lib.platform.warehouse.store import Warehouse
+from recsae_lib.platform.warehouse.tables import AUDITS, TABLES
+
+QUERY_WORDS = ("SELECT", "WITH", "VALUES", "DESCRIBE", "DESC", "SHOW", "EXPLAIN", "TABLE")
+COMMENT = re.compile(r"\s*(--[^\n]*\n|/\*.*?\*/)", re.DOTALL)
+
+
+def run_query(
+    warehouse: Warehouse, query: str, parameters: Mapping[str, Any] | None = None, as_of: date | None = None
+) -> DataFrame:
+    """Return what a query gives; tables go by their names alone.
+
+    Parameters
+    ----------
+    parameters : values of the markers ``:name`` in the query; they are never part of its text.
+    as_of : the tables as the newest audit up to this date had published them; None for now.
+
+    Raises
+    ------
+    InputError : the text is no query, Spark refuses it, or nothing was published by then.
+    """
+    spark = warehouse.spark
+    bare = query
+    while comment := COMMENT.match(bare):
+        bare = bare[comment.end() :]
+    first_word = bare.split(None, 1)[0].upper() if bare.strip() else ""
+    try:
+        plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(query)
+        if first_word.lstrip("(") not in QUERY_WORDS or "Insert" in plan.getClass().getSimpleName():
+            raise InputError(
+                f"{first_word or 'An empty text'} is not a query", "recsae sql only reads: SELECT, DESCRIBE, SHOW"
+            )
+        spark.sql(f"USE {warehouse.catalog}.{warehouse.namespaces['audit']}")
+        if as_of is None:
+            return spark.sql(query, args=dict(parameters or {}))
+        views = _show_as_of(warehouse, as_of)
+        try:
+            return spark.sql(query, args=dict(parameters or {}))  # analysed at once: the views may go
+        finally:
+            for view in views:
+                spark.catalog.dropTempView(view)
+    except (ParseException, AnalysisException) as error:
+        reason = str(error).split("JVM stacktrace")[0].strip().split(";\n")[0].replace("\n", " ")
+        raise InputError(
+            f"Spark refuses the query: {reason}",
+            "SHOW TABLES lists the tables, DESCRIBE their columns; --parameter NAME=VALUE gives a value to :NAME",
+        ) from None
+
+
+def _show_as_of(warehouse: Warehouse, as_of: date) -> list[str]:
+    """Put temporary views before the tables; returns their names."""
+    shown = {}
+    for name, table in TABLES.items():
+        dates = published_dates(warehouse.references(table))
+        if newest := max((dt for dt in dates if dt <= as_of), default=None):
+            reader = warehouse.spark.read.option("tag", f"published-{newest.isoformat()}")
+            rows = reader.table(warehouse.full_name(table))
+            # A night that was run again late has the nights after it in its snapshot.
+            shown[name] = rows.where(rows["dt"] <= as_of) if table.partitioned_by_date else rows
+    if not shown:
+        raise InputError(
+            f"No audit of {warehouse.namespaces['audit']} up to {as_of} is in the tables",
+            "Give a later date; `recsae sql 'SELECT dt, status FROM audits'` lists what was published",
+        )
+    audits = warehouse.spark.table(warehouse.full_name(AUDITS))  # has no tags: a row is an audit
+    shown[AUDITS.name] = audits.where(audits["dt"] <= as_of)
+    for name, rows in shown.items():
+        rows.createOrReplaceTempView(name)
+    return list(shown)
+
+
+def published_dates(references: Mapping[str, int]) -> list[date]:
+    """Dates of the audits that a table has tags of."""
+    tags = (name.removeprefix("published-") for name in references if name.startswith("published-"))
+    return [date.fromisoformat(tag) for tag in tags]

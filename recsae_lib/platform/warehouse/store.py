@@ -1,0 +1,274 @@
+"""Reading and replacing table partitions on Iceberg, every audit on a branch of its own until it is published."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from recsae_lib.config import Scope
+from recsae_lib.errors import InputError
+from recsae_lib.platform.warehouse.commits import Answer, change, create
+from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
+from recsae_lib.platform.warehouse.schemas import conform, refuse_discrepancies
+from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, TABLES, Table
+
+AUDIT_PROPERTY = "recsae-audit"  # of a snapshot's summary: which audit wrote it
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The tables of one application, as the audit of one date sees them.
+
+    Parameters
+    ----------
+    spark : session whose properties declare the catalog.
+    catalog : where the tables live; an identifier by the settings' pattern.
+    namespaces : namespace of the tables of each scope (`Settings.namespaces`).
+    dt : date of the audit; its writes go to the branch ``audit-<dt>`` of each table.
+    """
+
+    spark: SparkSession
+    catalog: str
+    namespaces: Mapping[Scope, str]
+    dt: date
+
+    @property
+    def branch(self) -> str:
+        """Branch that holds this audit until it is published."""
+        return f"audit-{self.dt.isoformat()}"
+
+    def full_name(self, table: Table) -> str:
+        """Catalog, namespace and name of a table."""
+        return f"{self.catalog}.{self._namespace(table)}.{table.name}"
+
+    def exists(self, table: Table) -> bool:
+        """Whether the table has been created."""
+        return self.spark.catalog.tableExists(self.full_name(table))
+
+    def references(self, table: Table) -> dict[str, int]:
+        """Branches and tags of a table with their snapshot ids."""
+        if not self.exists(table):
+            return {}
+        # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks.
+        return {name: reference.snapshotId() for name, reference in self._iceberg(table).refs().items()}
+
+    def snapshot_id(self, table: Table) -> int | None:
+        """Snapshot that `read` reads: of the audit's branch where the table has one, else of main."""
+        references = self.references(table)
+        return references.get(self.branch, references.get("main"))
+
+    def read(self, table: Table) -> DataFrame:
+        """Rows of this audit: the ``dt`` partition (all rows of a table without ``dt``), from the audit's branch
+        where the table has one, else from main.
+
+        Raises
+        ------
+        InputError : the table does not exist, or its columns differ from the declaration.
+        """
+        references = self.references(table)
+        if not references:
+            raise InputError(
+                f"Table {self.full_name(table)} does not exist or was never written", f"Run the job {table.owner} first"
+            )
+        return self._read(table, self.branch if self.branch in references else "main")
+
+    def read_filled(self, table: Table) -> DataFrame:
+        """Like `read`, for a table that a job cannot work without.
+
+        Raises
+        ------
+        InputError : as `read`; or this audit's part of the table holds no row.
+        """
+        rows = self.read(table)
+        if rows.isEmpty():
+            part = f" for dt={self.dt}" if table.partitioned_by_date else ""
+            raise InputError(
+                f"Table {self.full_name(table)} has no rows{part}",
+                f"Run {table.owner} for this date, or give another --dt",
+            )
+        return rows
+
+    def read_published(self, table: Table) -> DataFrame:
+        """Rows of this audit's date on main: what people see."""
+        return self._read(table, "main")
+
+    def replace(self, table: Table, rows: DataFrame) -> int:
+        """Replace this audit's part of a table on its branch and return the number of rows that it has now.
+
+        `rows` come without ``dt``. The write is one commit: readers see all of it or nothing.
+
+        Raises
+        ------
+        InputError : the rows do not fit the declaration.
+        """
+        fitting = conform(table, self._dated(table, rows))
+        self.ensure(table)
+        self._ensure_branch(table)
+        self.change(table, lambda: self._overwrite(table, self.branch, fitting))
+        # What this commit added is the whole part, and Iceberg has counted it.
+        return int(self._iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
+
+    def replace_by_files(
+        self, table: Table, parts: Sequence[Part], batches_of: BatchesOf[Part], constants: Mapping[str, object]
+    ) -> int:
+        """Like `replace`, of rows that Python workers make and write themselves, one file for each part.
+
+        Parameters
+        ----------
+        parts, batches_of, constants : see `write_data_files`; ``dt`` is added.
+        """
+        self.ensure(table)
+        self._ensure_branch(table)
+        iceberg, partition = self._iceberg(table), f"dt={self.dt.isoformat()}"
+        files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, {**constants, "dt": self.dt})
+        self.change(table, lambda: commit_data_files(self.spark, self._iceberg(table), self.branch, partition, files))
+        return sum(file.rows for file in files)
+
+    def append_published(self, table: Table, rows: DataFrame) -> None:
+        """Replace this date's part of a table directly on main: for tables outside of the audit's branch, such as
+        ``audits``, whose row is the commit point, and ratings, which come when the audit has long been published.
+        """
+        self.ensure(table)
+        fitting = conform(table, self._dated(table, rows))
+        self.change(table, lambda: self._overwrite(table, "main", fitting))
+
+    def ensure(self, table: Table) -> None:
+        """Create namespace and table where they are missing, with the declared comments."""
+        if self.exists(table):
+            refuse_discrepancies(table, self.spark.table(self.full_name(table)).schema, "The columns in the warehouse")
+            return
+        columns = ", ".join(
+            f"{field.name} {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'} "
+            f"COMMENT {_quoted(field.metadata['comment'])}"
+            for field in table.schema.fields
+        )
+        partitioning = "PARTITIONED BY (dt)" if table.partitioned_by_date else ""
+        # One write touches one dt: Iceberg's default, a shuffle by partition, would send every row to one task.
+        properties = "TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none')"
+        namespace = f"{self.catalog}.{self._namespace(table)}"
+        statement = (
+            f"CREATE TABLE IF NOT EXISTS {self.full_name(table)} ({columns}) USING iceberg {partitioning} "
+            f"COMMENT {_quoted(table.comment)} {properties}"
+        )
+        known = self.spark.catalog
+        create(self.spark, f"CREATE NAMESPACE IF NOT EXISTS {namespace}", lambda: known.databaseExists(namespace))
+        self.change(table, lambda: create(self.spark, statement, lambda: self.exists(table)))
+
+    def data_digest(self) -> str:
+        """Digest of the contents of interactions and items, whatever the order of their rows: count, sum and
+        exclusive-or of a 64-bit hash of each row.
+        """
+        parts = []
+        for table in (INTERACTIONS, ITEMS):
+            row_hash = F.xxhash64(*table.schema.names)
+            row = (
+                self.read(table)
+                .agg(
+                    F.count(F.lit(1)).alias("rows"),
+                    F.sum(row_hash.cast("decimal(38,0)")).alias("sum"),
+                    F.bit_xor(row_hash).alias("xor"),
+                )
+                .first()
+            )
+            parts.append(str(row))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def publish(self, table: Table) -> None:
+        """Bring the audit's branch of a table to main: fast-forward, or, where main has moved on, replace the part. The
+        snapshot that brought it gets the tag ``published-<dt>``.
+
+        Doing it again changes nothing. The branch stays until `drop_branch`, for a restart after a kill.
+        """
+        if self.branch not in self.references(table):
+            return
+        if not self.change(table, lambda: self._fast_forward(table)):
+            self.change(table, lambda: self._overwrite(table, "main", self._read(table, self.branch)))
+            self.change(table, lambda: self._tag(table))
+
+    def drop_branch(self, table: Table) -> None:
+        """Drop the audit's branch of a table, if there is one."""
+
+        def drop() -> None:
+            if self.branch in self.references(table):
+                self._iceberg(table).manageSnapshots().removeBranch(self.branch).commit()
+
+        self.change(table, drop)
+
+    def change(self, table: Table, action: Callable[[], Answer]) -> Answer:
+        """Do what ends in a commit to a table, while others commit to it too (`commits.change`)."""
+        return change(self.spark, self.catalog, self._namespace(table), table.name, action)
+
+    def _namespace(self, table: Table) -> str:
+        return self.namespaces[table.scope]
+
+    def _iceberg(self, table: Table) -> Any:
+        """Load the table as Iceberg's Java object."""
+        loader = self._jvm.org.apache.iceberg.spark.Spark3Util
+        return loader.loadIcebergTable(self.spark._jsparkSession, self.full_name(table))
+
+    @property
+    def _jvm(self) -> Any:
+        return self.spark.sparkContext._jvm
+
+    def _read(self, table: Table, reference: str) -> DataFrame:
+        rows = self.spark.read.option("branch", reference).table(self.full_name(table))
+        refuse_discrepancies(table, rows.schema, "The columns in the warehouse")
+        return rows.where(self._part(table)).select(*table.schema.names)
+
+    def _dated(self, table: Table, rows: DataFrame) -> DataFrame:
+        return rows.withColumn("dt", F.lit(self.dt)) if table.partitioned_by_date else rows
+
+    def _part(self, table: Table) -> Column:
+        return F.col("dt") == F.lit(self.dt) if table.partitioned_by_date else F.lit(True)
+
+    def _overwrite(self, table: Table, reference: str, rows: DataFrame) -> None:
+        target = self.full_name(table) if reference == "main" else f"{self.full_name(table)}.`branch_{reference}`"
+        # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
+        write = rows.writeTo(target).option("check-nullability", "false")
+        write.option(f"snapshot-property.{AUDIT_PROPERTY}", self.branch).overwrite(self._part(table))
+
+    def _ensure_branch(self, table: Table) -> None:
+        def create_branch() -> None:
+            if self.branch not in (references := self.references(table)):
+                start = [references["main"]] if "main" in references else []
+                self._iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
+
+        self.change(table, create_branch)
+
+    def _fast_forward(self, table: Table) -> bool:
+        """Let main be the branch, and tag it, in one commit; False where main has what the branch has not."""
+        iceberg, references = self._iceberg(table), self.references(table)
+        head, main = references[self.branch], references.get("main")
+        ancestry = self._jvm.org.apache.iceberg.util.SnapshotUtil
+        if main is not None and not ancestry.isAncestorOf(iceberg, head, main):
+            return False
+        forward = iceberg.manageSnapshots().fastForwardBranch("main", self.branch)
+        self._with_tag(forward, references, head).commit()
+        return True
+
+    def _tag(self, table: Table) -> None:
+        """Tag the snapshot by which this audit came to main; others may have come after it."""
+        iceberg = self._iceberg(table)
+        ancestors = self._jvm.org.apache.iceberg.util.SnapshotUtil.currentAncestors(iceberg).iterator()
+        while (snapshot := ancestors.next()).summary().get(AUDIT_PROPERTY) != self.branch:
+            pass
+        self._with_tag(iceberg.manageSnapshots(), self.references(table), snapshot.snapshotId()).commit()
+
+    def _with_tag(self, changes: Any, references: Mapping[str, int], snapshot_id: int) -> Any:
+        tag = f"published-{self.dt.isoformat()}"
+        return (changes.replaceTag if tag in references else changes.createTag)(tag, snapshot_id)
+
+
+def audit_tables() -> list[Table]:
+    """Tables that an audit writes on its branch: all but ``audits``."""
+    return [table for table in TABLES.values() if table.name != "audits"]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,1 @@
+"""Loops and products over the active latents of a row."""

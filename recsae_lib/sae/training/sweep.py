@@ -1,0 +1,71 @@
+"""Several SAEs side by side: what each came to, and which one is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recsae_lib.config import CheckSettings, Settings
+from recsae_lib.sae.training.loop import SaeChoice
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What one of the SAEs came to.
+
+    Parameters
+    ----------
+    choice : its settings.
+    fvu, dead_fraction, l0 : on the training rows.
+    kept : share of dev NDCG@10 that its reconstructions keep; None where nobody is held out.
+    """
+
+    choice: SaeChoice
+    fvu: float
+    dead_fraction: float
+    l0: float
+    kept: float | None
+
+    def row(self) -> dict[str, object]:
+        """A line of the table of results."""
+        settings = self.choice.settings
+        return {
+            "k": settings.k,
+            "expansion_factor": settings.expansion_factor,
+            "variant": settings.variant,
+            "seed": self.choice.seed,
+            "fvu": self.fvu,
+            "l0": self.l0,
+            "dead_fraction": self.dead_fraction,
+            "dev_ndcg_at_10_kept": self.kept,
+        }
+
+
+def choices_of(settings: Settings) -> list[SaeChoice]:
+    """Return the SAEs to train: one for each entry of ``sae.sweep``, or the one that the settings describe."""
+    choices = []
+    for entry in settings.sae.sweep or (None,):
+        changes = {} if entry is None else entry.model_dump(exclude_none=True)
+        seed = int(changes.pop("seed", settings.seed))
+        choices.append(SaeChoice(settings.sae.model_copy(update={**changes, "sweep": ()}), seed))
+    return choices
+
+
+def best_of(results: Sequence[SweepResult], limits: CheckSettings) -> int:
+    """Return the place of the sparsest SAE that an audit would pass without a warning: smallest k, then lowest FVU.
+
+    It must keep ``minimum_ndcg_kept`` of dev NDCG@10 (where that was measured), have no more dead latents than
+    ``maximum_dead_fraction`` and no higher FVU than ``maximum_fvu``. Where none does, it is the one of the lowest FVU.
+    """
+
+    def passes(result: SweepResult) -> bool:
+        return (
+            (result.kept is None or result.kept >= limits.minimum_ndcg_kept)
+            and result.dead_fraction <= limits.maximum_dead_fraction
+            and result.fvu <= limits.maximum_fvu
+        )
+
+    good = [place for place, result in enumerate(results) if passes(result)]
+    if good:
+        return min(good, key=lambda place: (results[place].choice.settings.k, results[place].fvu))
+    return min(range(len(results)), key=lambda place: results[place].fvu)

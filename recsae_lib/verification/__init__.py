@@ -1,0 +1,1 @@
+"""How well the description of a unit predicts, on held-out users, where it fires."""

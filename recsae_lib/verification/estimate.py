@@ -1,0 +1,189 @@
+"""What a job would ask a language model and what that would cost, before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from recsae_lib.config import OpenaiSettings, VerificationSettings
+from recsae_lib.platform.llm.prompts import Prompt
+from recsae_lib.platform.llm.request_files import JsonObject
+from recsae_lib.platform.llm.requests import encode_untrusted
+from recsae_lib.verification.llm_judge import describe_case, gather_cases
+from recsae_lib.verification.sample_size import Z, cases_of_each_kind
+
+CHARACTERS_A_TOKEN = 4  # of English under the tokenisers in use; other scripts take more tokens
+SAMPLE_USERS = 1_000  # users, drawn by hash, whose linked items say how long a case is
+VERDICT_CHARACTERS = len('{"case": 10, "fires": false}, ')
+AROUND_VERDICTS = len('{"verdicts": []}')
+AROUND_CASES = len(encode_untrusted({"concept": {"label": "", "description": ""}, "cases": []}))
+
+
+@dataclass(frozen=True)
+class RequestEstimate:
+    """How much would be asked.
+
+    Parameters
+    ----------
+    requests : number of them.
+    prompt_characters, completion_characters : of all messages that would be sent, and of all answers.
+    """
+
+    requests: int
+    prompt_characters: float
+    completion_characters: float
+
+    def lines(self, server: OpenaiSettings) -> list[str]:
+        """Say it for people: requests, tokens, cost at the settings' prices."""
+        prompt, completion = (
+            characters / CHARACTERS_A_TOKEN for characters in (self.prompt_characters, self.completion_characters)
+        )
+        asked = (
+            f"{self.requests:,} requests to {server.model}, about {prompt:,.0f} prompt tokens and {completion:,.0f} "
+            f"completion tokens (estimated as characters / {CHARACTERS_A_TOKEN})"
+        )
+        of_prompts, of_completions = server.price_per_million_prompt_tokens, server.price_per_million_completion_tokens
+        if of_prompts is None or of_completions is None:
+            return [
+                asked,
+                "no cost: set interpretation.openai.price_per_million_prompt_tokens and "
+                "price_per_million_completion_tokens",
+            ]
+        cost = (prompt * of_prompts + completion * of_completions) / 1e6
+        return [
+            asked,
+            f"cost about {cost:,.2f}, at {of_prompts:g} and {of_completions:g} a million prompt and completion tokens",
+        ]
+
+
+def estimate_requests(requests: Iterable[JsonObject], answer_characters: int) -> RequestEstimate:
+    """Count requests that are built but not sent, one after the other.
+
+    Parameters
+    ----------
+    answer_characters : length of a usual answer.
+    """
+    number = characters = 0
+    for request in requests:
+        number += 1
+        characters += sum(len(message["content"]) for message in request["body"]["messages"])
+    return RequestEstimate(number, characters, number * answer_characters)
+
+
+@dataclass(frozen=True)
+class CaseEstimate:
+    """How many cases the latents would have.
+
+    Parameters
+    ----------
+    latents : live ones.
+    wanted : cases a latent that the settings ask for.
+    full, some : latents with as many, and with fewer but any.
+    cases : of all latents together.
+    labelled_cases, labelled_requests : of the latents that have a label.
+    concept_characters : of the labels and descriptions in those requests.
+    """
+
+    latents: int
+    wanted: int
+    full: int
+    some: int
+    cases: int
+    labelled_cases: int
+    labelled_requests: int
+    concept_characters: int
+
+    def lines(self) -> list[str]:
+        """Say it for people."""
+        width = Z / (self.wanted + Z**2) ** 0.5
+        return [
+            f"{self.latents:,} latents, {self.wanted} cases wanted of each: the 95 % interval of a confidence is then "
+            f"at most {width:.3f} wide",
+            f"the users give {self.full:,} latents as many cases, {self.some:,} fewer, and "
+            f"{self.latents - self.full - self.some:,} none: {self.cases:,} cases in all",
+        ]
+
+
+def estimate_cases(
+    levels: DataFrame, users: int, live_latents: DataFrame, labels: DataFrame, settings: VerificationSettings
+) -> CaseEstimate:
+    """Count the cases that `select_cases` would find in the verify half, without drawing any.
+
+        cases_l = 2 min(n, users with level >= minimum_level, users for whom l does not fire)
+
+    Parameters
+    ----------
+    levels : (latent_id, level), the firing pairs of the verify half.
+    users : in the verify half.
+    live_latents : (latent_id), once each.
+    labels : (latent_id, label, description, status).
+    settings : as of `select_cases` and `write_judge_requests`.
+    """
+    per_kind = cases_of_each_kind(settings)
+    counted = levels.groupBy("latent_id").agg(
+        F.count(F.lit(1)).alias("firing"), F.count_if(F.col("level") >= settings.minimum_level).alias("eligible")
+    )
+    described = labels.where("status = 'labelled'").select(
+        "latent_id", (F.length("label") + F.length("description")).alias("characters")
+    )
+    # A latent that nobody of the half fires has no row among the counted, and `least` would pass over the null.
+    eligible, firing = (F.coalesce(name, F.lit(0)) for name in ("eligible", "firing"))
+    found = 2 * F.least(F.lit(per_kind), eligible, F.lit(users) - firing)
+    labelled = F.col("characters").isNotNull() & (F.col("cases") > 0)
+    parts = F.lit(1) if settings.cases_per_request is None else F.ceil(F.col("cases") / settings.cases_per_request)
+    row = (
+        live_latents.join(counted, "latent_id", "left")
+        .join(described, "latent_id", "left")
+        .select(found.alias("cases"), "characters")
+        .agg(
+            F.count(F.lit(1)).alias("latents"),
+            F.count_if(F.col("cases") == 2 * per_kind).alias("full"),
+            F.count_if((F.col("cases") > 0) & (F.col("cases") < 2 * per_kind)).alias("some"),
+            *(
+                F.coalesce(F.sum(number), F.lit(0)).alias(name)
+                for name, number in (
+                    ("cases", F.col("cases")),
+                    ("labelled_cases", F.when(labelled, F.col("cases"))),
+                    ("labelled_requests", F.when(labelled, parts)),
+                    ("concept_characters", F.when(labelled, parts * F.col("characters"))),
+                )
+            ),
+        )
+        .first()
+    )
+    assert row is not None  # an aggregate without groups has one row
+    return CaseEstimate(wanted=2 * per_kind, **row.asDict())
+
+
+def estimate_judging(
+    cases: CaseEstimate,
+    users: DataFrame,
+    linked: DataFrame,
+    items: DataFrame,
+    settings: VerificationSettings,
+    prompt: Prompt,
+) -> RequestEstimate:
+    """Estimate what judge llm would ask: the cases of `cases`, each as long as those of some thousand users are.
+
+    Parameters
+    ----------
+    users : (user_id), of the verify half.
+    linked, items : as of `write_judge_requests`.
+    prompt : of the judge.
+    """
+    some = users.orderBy(F.xxhash64(F.lit("estimate"), "user_id"), "user_id").limit(SAMPLE_USERS)
+    number = F.monotonically_increasing_id().cast("int")
+    numbered = some.select(F.lit(0).alias("latent_id"), F.lit(0).alias("part"), number.alias("case"), "user_id")
+    no_label = users.sparkSession.range(1).selectExpr("0 as latent_id", "'' as label", "'' as description")
+    row = gather_cases(numbered, no_label, linked, items, settings).first()
+    shown = [len(encode_untrusted(describe_case(0, case["items"]))) for case in row["cases"]] if row else []
+    a_case = sum(shown) / max(len(shown), 1) + len(", ")
+    around = len(prompt.text) + AROUND_CASES
+    return RequestEstimate(
+        cases.labelled_requests,
+        cases.labelled_requests * around + cases.concept_characters + cases.labelled_cases * a_case,
+        cases.labelled_requests * AROUND_VERDICTS + cases.labelled_cases * VERDICT_CHARACTERS,
+    )

@@ -1,0 +1,29 @@
+"""Rows from the driver keep their types and nulls, and need no task; rows that are kept are computed once."""
+
+from __future__ import annotations
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from recsae_lib.platform.spark.frames import free, keep, local_frame
+
+SCHEMA = "name string, number bigint, share double, fits boolean, parts array<string>"
+
+
+def test_rows_of_the_driver(spark: SparkSession) -> None:
+    rows = [("a", 2**60 + 1, 0.5, True, ["x", "y"]), (None, None, None, None, None), ("b", 0, -1.0, False, [])]
+    frame = local_frame(spark, rows, SCHEMA)
+    assert list(map(tuple, frame.collect())) == rows
+    assert frame.schema == spark.createDataFrame([], SCHEMA).schema
+    assert "LocalRelation" in frame._jdf.queryExecution().optimizedPlan().toString()
+    nothing = local_frame(spark, [], SCHEMA)
+    assert (nothing.collect(), nothing.schema) == ([], frame.schema)
+
+
+def test_rows_are_kept_until_they_are_let_go(spark: SparkSession) -> None:
+    kept = keep(spark.range(100).select(F.rand().alias("drawn")).repartition(3, "drawn"))
+    assert sorted(kept.collect()) == sorted(kept.collect())
+    stored = spark.sparkContext._jsc.getPersistentRDDs
+    before = len(stored())
+    free(kept)
+    assert len(stored()) == before - 1

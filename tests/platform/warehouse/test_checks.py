@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from recsae_lib.config import CheckSettings
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.checks import (
+    CheckResult,
+    SaeShape,
+    check_counts,
+    check_drift,
+    check_metrics,
+    check_rows,
+    run_checks,
+)
+from recsae_lib.platform.warehouse.tables import Table
+
+DT = date(2026, 11, 20)
+SHAPE = SaeShape(model_version=3, sae_version=5, num_latents=16, k=2)
+
+# One valid row of each table; a test changes only the fields under test.
+BASE_ROWS: dict[str, dict[str, object]] = {
+    "interactions": {"user_id": "u", "item_id": "i", "weight": 1.0, "ts": datetime(2026, 1, 1)},
+    "items": {"item_id": "i", "title": "", "text": "", "features": ["f"]},
+    "recommendations": {"user_id": "u", "model_version": 3, "item_ids": ["i"], "scores": [1.0], "context_ids": ["i"]},
+    "latent_activations": {"user_id": "u", "sae_version": 5, "latent_ids": [7], "activations": [0.5]},
+    "concept_labels": {"latent_id": 7, "sae_version": 5, "label": "x", "features": []},
+    "concept_scores": {"latent_id": 7, "sae_version": 5, "judge": "terms", "confidence": 0.9, "q_value": 0.01},
+    "concepts": {"latent_id": 7, "sae_version": 5, "density": 0.5},
+    "concept_terms": {"latent_id": 7, "sae_version": 5, "term": "f", "kind": "feature", "tf": 0.5, "q_value": 0.1},
+    "audit_metrics": {"sae_version": 5, "unit_kind": "sae", "metric": "fvu", "value": 0.2},
+}
+METRICS = {"fvu": 0.2, "dead_fraction": 0.05, "ndcg_at_10_kept": 0.97, "reject_share": 0.0, "coherence_item_text": 0.3}
+
+
+def rows_of(spark: SparkSession, table: Table, *changes: dict[str, object]) -> DataFrame:
+    base = {field.name: None for field in table.schema.fields} | {"dt": DT} | BASE_ROWS.get(table.name, {})
+    loose = tables.T.StructType([tables.T.StructField(f.name, f.dataType) for f in table.schema.fields])
+    return spark.createDataFrame([tuple((base | change)[n] for n in loose.names) for change in changes], loose)
+
+
+def broken(results: list[CheckResult]) -> dict[str, int]:
+    return {result.name: result.violations for result in results if not result.passed}
+
+
+def test_valid_rows_pass(spark: SparkSession) -> None:
+    for name in BASE_ROWS:
+        assert broken(check_rows(tables.TABLES[name], rows_of(spark, tables.TABLES[name], {}), SHAPE)) == {}, name
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "name", "violations"),
+    [
+        ("items", [{}, {}, {"item_id": "j"}], "the key item_id is unique", 1),
+        ("concept_labels", [{"latent_id": None}, {}], "no null in the key dt, latent_id", 1),
+        ("concept_labels", [{"latent_id": 16}, {"latent_id": -1}, {}], "latent_id is below M = 16", 2),
+        ("concept_labels", [{"sae_version": 4}], "every row is of the audited SAE", 1),
+        ("recommendations", [{"model_version": 2}], "every row is of the audited model", 1),
+        ("concept_scores", [{"confidence": 1.2}, {"latent_id": 1, "confidence": None}], "confidence lies in [0, 1]", 1),
+        ("concept_terms", [{"tf": float("nan")}], "tf lies in [0, 1]", 1),
+        (
+            "latent_activations",
+            [{"latent_ids": [1, 2, 3], "activations": [1.0] * 3}],
+            "at most k = 2 latents a user",
+            1,
+        ),
+        ("latent_activations", [{"latent_ids": [1, 2]}], "as many activations as latents", 1),
+        ("latent_activations", [{"latent_ids": [1, 1], "activations": [1.0] * 2}], "no latent twice for a user", 1),
+        ("latent_activations", [{"latent_ids": [16]}], "latent ids are below M", 1),
+        ("latent_activations", [{"activations": [0.0]}], "activations are positive numbers", 1),
+        ("latent_activations", [{"activations": [float("nan")]}], "activations are positive numbers", 1),
+    ],
+)
+def test_each_violation_is_counted(
+    spark: SparkSession, table: str, changes: list[dict[str, object]], name: str, violations: int
+) -> None:
+    rows = rows_of(spark, tables.TABLES[table], *changes)
+    assert broken(check_rows(tables.TABLES[table], rows, SHAPE)) == {name: violations}
+
+
+def test_rows_that_get_lost_between_jobs_are_found(spark: SparkSession) -> None:
+    contents = {
+        "interactions": [{}, {"user_id": "v", "item_id": "unknown"}],
+        "items": [{}],
+        "recommendations": [{}, {"user_id": "v"}],
+        "latent_activations": [{"latent_ids": [7, 8], "activations": [1.0, 1.0]}],
+        "concept_labels": [{}],
+        "concept_scores": [{}, {"latent_id": 8}],
+        "shuffled_scores": [{"latent_id": 7}, {"latent_id": 8}, {"latent_id": 10}],
+        "concepts": [{}, {"latent_id": 8}, {"latent_id": 9}],
+    }
+    results = check_counts(lambda table: rows_of(spark, table, *contents[table.name]))
+    assert {(r.table, r.violations) for r in results if not r.passed} == {
+        ("items", 1),
+        ("latent_activations", 1),
+        ("recommendations", 1),
+        ("concept_labels", 1),
+        ("shuffled_scores", 1),
+        ("concepts", 1),
+    }
+
+
+def metric_rows(spark: SparkSession, values: dict[str, float | None]) -> DataFrame:
+    return rows_of(spark, tables.AUDIT_METRICS, *[{"metric": m, "value": v} for m, v in values.items()])
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "severity"),
+    [
+        ("fvu", 0.9, "fail"),
+        ("fvu", float("nan"), "fail"),
+        ("fvu", None, "fail"),
+        ("dead_fraction", 0.2, "warn"),
+        ("ndcg_at_10_kept", 0.5, "warn"),
+        ("reject_share", 0.5, "fail"),
+        ("coherence_item_text", 1.5, "fail"),
+    ],
+)
+def test_limits_of_metrics(spark: SparkSession, metric: str, value: float | None, severity: str) -> None:
+    assert broken(check_metrics(metric_rows(spark, METRICS), CheckSettings())) == {}
+    results = check_metrics(metric_rows(spark, METRICS | {metric: value}), CheckSettings())
+    assert [result.severity for result in results if not result.passed] == [severity]
+
+
+def test_a_missing_metric_fails(spark: SparkSession) -> None:
+    without_fvu = {name: value for name, value in METRICS.items() if name != "fvu"}
+    results = check_metrics(metric_rows(spark, without_fvu), CheckSettings())
+    assert [(r.name, r.severity) for r in results if not r.passed] == [("fvu is at most 0.5", "fail")]
+
+
+def drift_rows(spark: SparkSession, changes: dict[str, int], previous_version: int) -> DataFrame:
+    fixed = {"sae_version": 5, "previous_sae_version": previous_version, "previous_dt": date(2026, 11, 19)}
+    rows = [{**fixed, "change": change, "pair": f"{change}{n}"} for change in changes for n in range(changes[change])]
+    return rows_of(spark, tables.CONCEPT_DRIFT, *rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "previous_version", "severities"),
+    [
+        ({"stable": 8, "drifted": 1, "born": 1}, 4, []),
+        ({"stable": 7, "gone": 3}, 4, ["warn"]),
+        ({"stable": 7, "gone": 3}, 5, ["warn", "retrain"]),
+        ({"stable": 4, "drifted": 6}, 5, ["fail", "warn", "retrain"]),
+        ({"stable": 4, "split": 3, "merged": 3}, 4, ["fail", "warn"]),
+        ({}, 4, []),
+    ],
+)
+def test_too_few_stable_latents_warn_fail_or_ask_for_retraining(
+    spark: SparkSession, changes: dict[str, int], previous_version: int, severities: list[str]
+) -> None:
+    limits = CheckSettings(fail_stable_share=0.5, warn_stable_share=0.8, retrain_stable_share=0.75)
+    rows = drift_rows(spark, changes, previous_version)
+    assert [result.severity for result in check_drift(rows, limits) if not result.passed] == severities
+    assert broken(check_rows(tables.CONCEPT_DRIFT, rows, SHAPE)) == {}
+
+
+def test_every_table_of_an_audit_is_checked(spark: SparkSession) -> None:
+    def read(table: Table) -> DataFrame:
+        return rows_of(spark, table, {}) if table.name in BASE_ROWS else spark.createDataFrame([], table.schema)
+
+    checked = {result.table for result in run_checks(read, SHAPE, CheckSettings())}
+    assert checked == set(tables.TABLES) - {"audits"}

@@ -1,0 +1,238 @@
+"""The rating page in a real Chromium, driven by keys as a rater would."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from recsae_lib.ratings.files import read_rows, sort_rows
+from recsae_lib.ratings.page import render_page
+from recsae_lib.ratings.sample import RatingSample
+from tests.loopback import Call, Loopback
+from tests.ratings.rating_cases import HOSTILE, sample
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (conf/requirements/dev.txt)")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver on PATH"),
+]
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,900",
+)
+
+
+class Page:
+    """The page of a sample in a browser of its own."""
+
+    def __init__(self, browser: WebDriver, drawn: RatingSample, folder: Path) -> None:
+        self.browser, self.sample, self.folder = browser, drawn, folder
+        self.file = folder / "page.html"
+        self.file.write_text(render_page(drawn), encoding="utf-8")
+        self.open()
+
+    def open(self) -> None:
+        self.browser.get(self.file.as_uri())
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.browser.switch_to.active_element.send_keys(key)
+
+    def text(self, element: str) -> str:
+        return str(self.browser.find_element(By.ID, element).get_property("textContent"))
+
+    def pressed(self) -> list[str]:
+        return [
+            button.get_dom_attribute("data-rating")
+            for button in self.browser.find_elements(By.CSS_SELECTOR, '[aria-pressed="true"]')
+        ]
+
+    def saved(self) -> bytes:
+        """Content of the file that the page saves, once it is there."""
+
+        def whole(_: WebDriver) -> list[Path]:
+            return list(self.folder.glob("ratings-*.csv"))
+
+        (file,) = WebDriverWait(self.browser, 30, poll_frequency=0.05).until(whole)
+        return file.read_bytes()
+
+    def complaints(self) -> list[str]:
+        return [line["message"] for line in self.browser.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """Addresses that the page has asked for, whether or not it got there."""
+        events = [json.loads(line["message"])["message"] for line in self.browser.get_log("performance")]
+        sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [event["request"]["url"] for event in sent if event["documentURL"] == self.file.as_uri()]
+
+
+@pytest.fixture
+def open_page(tmp_path: Path) -> Iterator[Callable[[RatingSample], Page]]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(flag)
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield lambda drawn: Page(browser, drawn, tmp_path)
+    browser.quit()
+
+
+@pytest.fixture
+def heard() -> Iterator[tuple[str, list[str]]]:
+    """The address of a server, and what it was asked for."""
+    paths: list[str] = []
+
+    def listen(call: Call) -> None:
+        paths.append(call.path)
+        call.reply(204, b"")
+
+    with Loopback(listen) as server:
+        yield server.address, paths
+
+
+def test_a_rater_works_by_keys_and_import_takes_what_the_page_saves(open_page: Callable[[RatingSample], Page]) -> None:
+    drawn = sample(12, 8)
+    page = open_page(drawn)
+    cases = [case.case_id for case in drawn.cases]
+    assert page.text("count") == f"Concept 1 of {len(cases)}, 0 rated"
+    page.press("3", "1", "4")
+    assert page.text("count") == f"Concept 4 of {len(cases)}, 3 rated"
+    page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    assert page.pressed() == ["1"]
+    page.press("2")  # mends the second rating and goes on
+    assert page.pressed() == ["4"]
+    page.press(Keys.CONTROL + "1", "5", "x")
+    assert page.text("count") == f"Concept 3 of {len(cases)}, 3 rated"
+
+    page.browser.find_element(By.ID, "export").click()
+    assert "Give your name first" in page.text("message")
+    assert page.browser.switch_to.active_element.get_property("id") == "rater"
+    page.press("R2 Ünal")  # digits in a name are no ratings
+    assert page.text("count") == f"Concept 3 of {len(cases)}, 3 rated"
+
+    page.open()
+    assert page.text("count") == f"Concept 3 of {len(cases)}, 3 rated"
+    assert page.browser.find_element(By.ID, "rater").get_property("value") == "R2 Ünal"
+    assert page.pressed() == ["4"]
+    page.browser.find_element(By.ID, "unrated").click()
+    page.press(*["1234"[place % 4] for place in range(3, len(cases))])
+    assert page.text("message").startswith("All concepts are rated")
+    page.browser.find_element(By.ID, "export").click()
+
+    content = page.saved()
+    expected = [3, 2, 4] + [place % 4 + 1 for place in range(3, len(cases))]
+    assert list(csv.reader(io.StringIO(content.decode(), newline=""))) == [
+        ["sample", "case", "rater", "rating"],
+        *([drawn.digest, case, "R2 Ünal", str(rating)] for case, rating in zip(cases, expected, strict=True)),
+    ]
+    taken = sort_rows(read_rows("r2.csv", content), {drawn.digest: frozenset(cases)})
+    assert (taken.refused, taken.unrated) == ([], [])
+    assert [int(row.rating) for row in taken.accepted] == expected
+    assert page.complaints() == []
+    assert set(page.requests()) - {"data:,"} == {page.file.as_uri()}  # data: the empty icon
+
+
+def test_hostile_text_is_shown_as_text(open_page: Callable[[RatingSample], Page]) -> None:
+    drawn = sample(5, 5)
+    page = open_page(drawn)
+    shown = set()
+    for case in drawn.cases:
+        assert page.text("heading") == case.labelled_by.label
+        assert page.text("description") == case.labelled_by.description
+        items = page.browser.find_elements(By.CSS_SELECTOR, "#items li > .text:first-child")
+        assert [item.get_property("textContent") for item in items] == [title for title, _ in case.evidence.items]
+        heading = page.browser.find_element(By.ID, "heading")
+        assert heading.value_of_css_property("unicode-bidi") == "isolate"
+        shown.add(page.text("heading"))
+        page.press(Keys.ARROW_RIGHT)
+    assert shown == set(HOSTILE)
+    assert page.browser.title == "Rate concepts: planted & <safe>"
+    assert page.browser.find_elements(By.CSS_SELECTOR, "img, b:not(.scale b)") == []
+    assert len(page.browser.find_elements(By.TAG_NAME, "script")) == 2
+    assert page.complaints() == []
+
+
+def test_the_page_reaches_no_address_even_if_a_script_gets_in(
+    open_page: Callable[[RatingSample], Page], heard: tuple[str, list[str]]
+) -> None:
+    address, paths = heard
+    page = open_page(sample(5, 5))
+    page.browser.execute_async_script(
+        """
+        const [address, done] = arguments;
+        const image = new Image();
+        const fetched = fetch(address + "/fetch").catch(() => null);
+        const shown = new Promise((resolve) => { image.onload = image.onerror = resolve; });
+        image.src = address + "/image";
+        Promise.all([fetched, shown]).then(() => done());
+        """,
+        address,
+    )
+    assert paths == []
+    assert any("Content Security Policy" in line for line in page.complaints())
+
+
+def test_everything_has_a_name_and_can_be_reached_by_tab(open_page: Callable[[RatingSample], Page]) -> None:
+    page = open_page(sample(5, 5))
+    reached = []
+    for _ in range(20):
+        page.press(Keys.TAB)
+        element = page.browser.switch_to.active_element
+        if element.tag_name in ("input", "button", "summary"):
+            reached.append(element.accessible_name)
+    for name in ("Your name", "What to do", "1 Not at all", "4 Very well", "Next →", "Next unrated", "Save the file"):
+        assert name in reached, name
+    group = page.browser.find_element(By.CSS_SELECTOR, '[role="group"]')
+    assert group.accessible_name == "How well do label and description fit these items?"
+    page.press("2")
+    assert page.browser.switch_to.active_element.get_property("id") == "heading"
+    scores = page.browser.execute_script(CONTRASTS)
+    assert len(scores) > 15
+    assert min(scores.values()) >= 4.5, scores
+
+
+# WCAG 2 contrast of every element with text of its own against the first opaque background behind it.
+CONTRASTS = """
+const channel = (value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+const luminance = (colour) => {
+  const [red, green, blue] = colour.match(/[\\d.]+/g).map((value) => channel(value / 255));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+};
+const behind = (element) => {
+  const colour = getComputedStyle(element).backgroundColor;
+  return colour === "rgba(0, 0, 0, 0)" && element.parentElement ? behind(element.parentElement) : colour;
+};
+const scores = {};
+for (const element of document.querySelectorAll("body *:not(script):not(noscript):not(:disabled)")) {
+  const own = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+  if (!own || element.closest("noscript")) continue;
+  const [light, dark] = [getComputedStyle(element).color, behind(element)].map(luminance).sort((a, b) => b - a);
+  scores[Object.keys(scores).length + " " + element.textContent.trim().slice(0, 30)] = (light + 0.05) / (dark + 0.05);
+}
+return scores;
+"""
