@@ -32,7 +32,7 @@ def best_feature_auc(
     salt: str,
     seed: int,
 ) -> DataFrame:
-    """Find the item feature of highest ROC-AUC for each latent, on users of the verify half (method.md section 6).
+    """Find the item feature of highest ROC-AUC for each latent, on users of the verify half (METHOD.md section 6).
 
     ::
 

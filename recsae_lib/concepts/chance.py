@@ -14,7 +14,7 @@ def fewest_correct(cases: int, confidence: float) -> int:
 
 
 def units_by_chance(units_by_cases: Mapping[int, int], confidence: float, p_value_below: float = np.inf) -> float:
-    """How many units a coin as judge would let reach a confidence, and a p-value (method.md section 6).
+    """How many units a coin as judge would let reach a confidence, and a p-value (METHOD.md section 6).
 
     ::
 

@@ -28,7 +28,7 @@ def coherence_metrics(
     terms: TermSettings,
     cases: int,
 ) -> dict[str, float | None]:
-    """Measure coherence and distinctiveness by representation, item embedding and item text (method.md section 7).
+    """Measure coherence and distinctiveness by representation, item embedding and item text (METHOD.md section 7).
 
     ::
 

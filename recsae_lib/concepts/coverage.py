@@ -32,7 +32,7 @@ def concept_coverage(
     coverage: CoverageSettings,
     verification: VerificationSettings,
 ) -> DataFrame:
-    """Measure what the units of one kind cover at each confidence of the settings (method.md section 7).
+    """Measure what the units of one kind cover at each confidence of the settings (METHOD.md section 7).
 
     ::
 

@@ -20,7 +20,7 @@ _SUMMED = "latent_id int, item_hash long, weight double, users long"
 
 
 def link_latents_to_items(activations: DataFrame, linked: DataFrame, items_per_latent: int) -> DataFrame:
-    """Sum each latent's activations over the users that an item is linked to (method.md section 3; RecSAE 2411.06112).
+    """Sum each latent's activations over the users that an item is linked to (METHOD.md section 3; RecSAE 2411.06112).
 
     ::
 

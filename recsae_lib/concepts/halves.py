@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 
 def in_construct_half(user_id: Column, salt: str) -> Column:
-    """Say whether a user belongs to the construct half (method.md section 3; ours, RecSAE uses all users for both).
+    """Say whether a user belongs to the construct half (METHOD.md section 3; ours, RecSAE uses all users for both).
 
     ::
 

@@ -14,7 +14,7 @@ STOP_WORDS: dict[str, tuple[str, ...]] = {"english": tuple(sorted(ENGLISH_STOP_W
 
 
 def item_terms(items: DataFrame, settings: TermSettings) -> DataFrame:
-    """Count the terms of each item, n_it (method.md section 4).
+    """Count the terms of each item, n_it (METHOD.md section 4).
 
     kind=word: the text in lower case is cut into words (`WORD`; a single letter or digit is none), stop words are
     removed, and what is left gives runs of 1 to `longest_ngram` words. A run goes over a stop word that stood between

@@ -59,11 +59,11 @@ def level_edges(activations: DataFrame) -> DataFrame:
 
 
 def activation_levels(activations: DataFrame, edges: DataFrame) -> DataFrame:
-    """Discretise activations to levels 1-10 by deciles of the latent's positive activations (method.md section 3).
+    """Discretise activations to levels 1-10 by deciles of the latent's positive activations (METHOD.md section 3).
 
     ::
 
-        level(l, u) = 1 + ⌊10 · |{v : 0 < z_vl < z_ul}| / |{v : z_vl > 0}|⌋        (RecSAE, arXiv 2411.06112)
+        level(l, u) = 1 + ⌊10 · |{v : 0 < z_vl < z_ul}| / |{v : z_vl > 0}|⌋    (ours; RecSAE: of all latents together)
 
     Equal activations share a level, and a latent that fires for one user only, or always alike, stays at level 1.
     The pairs meet the edges, M rows, by broadcast and stay where they are.

@@ -13,7 +13,7 @@ PROFILE_WIDTH = 1024  # numbers that stand for the items of a unit; a cosine is 
 
 
 def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
-    """Find the nearest other units of each unit by the cosine of their evidence (method.md section 6; ours).
+    """Find the nearest other units of each unit by the cosine of their evidence (METHOD.md section 6; ours).
 
     ::
 

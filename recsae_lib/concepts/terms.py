@@ -52,7 +52,7 @@ class LatentCounts:
 
 
 def concept_terms(latent_items: DataFrame, items: DataFrame, settings: TermSettings) -> DataFrame:
-    """Weigh and test the terms of each latent's items (method.md section 4; RecSAE, arXiv 2411.06112).
+    """Weigh and test the terms of each latent's items (METHOD.md section 4; RecSAE, arXiv 2411.06112).
 
     ::
 

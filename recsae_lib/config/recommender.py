@@ -216,7 +216,7 @@ class RecommenderSettings(Section):
         return self.module.call if self.kind == "module" else None
 
 
-# What RecSAE's authors train with (method.md section 1): layers of settings between conf/base.yaml and --conf.
+# What RecSAE's authors train with (METHOD.md section 1): layers of settings between conf/base.yaml and --conf.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "reference": {

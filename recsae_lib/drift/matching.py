@@ -97,7 +97,7 @@ def nearest_pairs(previous: np.ndarray, latents: np.ndarray, similarities: np.nd
 
 
 def match_one_to_one(pairs: SimilarPairs) -> np.ndarray:
-    """Choose the pairs of the greatest total similarity, no latent in more than one (method.md section 9).
+    """Choose the pairs of the greatest total similarity, no latent in more than one (METHOD.md section 9).
 
     ::
 
@@ -152,7 +152,7 @@ def _greatest_total(rows: np.ndarray, columns: np.ndarray, benefits: np.ndarray)
 
 
 def follow_latents(previous_ids: np.ndarray, latent_ids: np.ndarray, pairs: SimilarPairs) -> list[Followed]:
-    """Say what became of each live latent: each stands in one row of its own (method.md section 9; split and merged
+    """Say what became of each live latent: each stands in one row of its own (METHOD.md section 9; split and merged
     are ours).
 
     ::

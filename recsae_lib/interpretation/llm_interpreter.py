@@ -38,7 +38,7 @@ def write_interpretation_requests(
     settings: InterpretationSettings,
     prompt: Prompt,
 ) -> None:
-    """Write one request for every live latent with a linked item or term (method.md section 5).
+    """Write one request for every live latent with a linked item or term (METHOD.md section 5).
 
     After RecSAE (arXiv 2411.06112). Requests come one at a time to the driver, and from there into the file.
 

@@ -21,7 +21,7 @@ def gather_request_evidence(
     neighbours: DataFrame,
     settings: InterpretationSettings,
 ) -> DataFrame:
-    """Gather the evidence that a language model sees (method.md section 5; RecSAE, arXiv 2411.06112).
+    """Gather the evidence that a language model sees (METHOD.md section 5; RecSAE, arXiv 2411.06112).
 
     A near-miss item is linked to a nearest other latent and is not among the items kept for this one; the strongest
     items of every neighbour come first, ties break on the neighbour's rank and on item_id. Items that the catalogue

@@ -14,7 +14,7 @@ DESCRIPTION_TERMS = 5  # terms of each kind that the description names
 def interpret_with_terms(
     live_latents: DataFrame, concept_terms: DataFrame, settings: InterpretationSettings
 ) -> DataFrame:
-    """Name every live latent after its best significant terms (method.md section 5; the rules below are ours).
+    """Name every live latent after its best significant terms (METHOD.md section 5; the rules below are ours).
 
     A word gives way to a longer word term that contains it and has at least half of its tf ("wars" to "star wars"),
     and to an item feature of the same words; what replaces a word takes over its rank. Then terms are taken by rank,

@@ -1,4 +1,4 @@
-"""How well held-out items are ranked over the full catalogue (method.md section 1), and what lists it makes."""
+"""How well held-out items are ranked over the full catalogue (METHOD.md section 1), and what lists it makes."""
 
 from __future__ import annotations
 

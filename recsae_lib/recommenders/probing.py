@@ -1,4 +1,4 @@
-"""Probing: what any submodule of a recommender gives for each user, read by forward hooks (method.md section 1)."""
+"""Probing: what any submodule of a recommender gives for each user, read by forward hooks (METHOD.md section 1)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def recommend(
     factory: str | None = None,
     representations: DataFrame | None = None,
 ) -> DataFrame:
-    """Recommend unseen items to every user (P_u of method.md section 3) and keep the latest history (H_u).
+    """Recommend unseen items to every user (P_u of METHOD.md section 3) and keep the latest history (H_u).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is held out of training: each user's latest interactions, or all from a point in time on (method.md section 1).
+"""What is held out of training: each user's latest interactions, or all from a point in time on (METHOD.md section 1).
 
 Two counts a user say it all, whichever the rule::
 

@@ -43,7 +43,7 @@ def extract(
     seed: int,
     factory: str | None = None,
 ) -> DataFrame:
-    """Probe the recommender for its representations (RecSAE, arXiv 2411.06112, section 3; method.md section 1).
+    """Probe the recommender for its representations (RecSAE, arXiv 2411.06112, section 3; METHOD.md section 1).
 
     Parameters
     ----------

@@ -49,7 +49,7 @@ def encode_batches(folder: str | PathLike[str]) -> ArrowMap:
 
 
 def dimension_batches(mean: Sequence[float], deviation: Sequence[float], k: int) -> ArrowMap:
-    """Make the function that encodes with the raw dimensions of x as units, each sign one (method.md section 6).
+    """Make the function that encodes with the raw dimensions of x as units, each sign one (METHOD.md section 6).
 
     ::
 

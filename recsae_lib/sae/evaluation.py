@@ -17,7 +17,7 @@ from recsae_lib.sae.moments import RunningMoments
 
 @dataclass(frozen=True)
 class SaeMetrics:
-    """Reconstruction of a whole set of representations (method.md section 2).
+    """Reconstruction of a whole set of representations (METHOD.md section 2).
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from recsae_lib.sae.model import SparseAutoencoder
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What recommendations are made of x and of x̂ (method.md section 7).
+    """What recommendations are made of x and of x̂ (METHOD.md section 7).
 
     Parameters
     ----------

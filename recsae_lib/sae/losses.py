@@ -1,4 +1,4 @@
-"""The terms of the training loss L = FVU + α·AuxK (method.md section 2); pure functions."""
+"""The terms of the training loss L = FVU + α·AuxK (METHOD.md section 2); pure functions."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from recsae_lib.sae.kernels.device_encoder import encode_on_device, pre_activati
 
 
 class SparseAutoencoder(torch.nn.Module):
-    """TopK sparse autoencoder of representations (method.md section 2; RecSAE, arXiv 2411.06112).
+    """TopK sparse autoencoder of representations (METHOD.md section 2; RecSAE, arXiv 2411.06112).
 
     ::
 

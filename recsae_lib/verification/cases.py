@@ -22,7 +22,7 @@ def select_cases(
     settings: VerificationSettings,
     seed: int,
 ) -> DataFrame:
-    """Draw n positive and n negative users of each half for each latent (method.md section 6; RecSAE 2411.06112).
+    """Draw n positive and n negative users of each half for each latent (METHOD.md section 6; RecSAE 2411.06112).
 
     Positives are users for whom the latent fires at level >= `minimum_level`; negatives are users for whom it does not
     fire at all, half of them random and half hard (they fire one of the nearest other latents). Where one of the two

@@ -46,7 +46,7 @@ def verify_units(
     settings: Settings,
     dealt: DataFrame | None = None,
 ) -> Verdicts:
-    """Judge every live unit by the term scorer on users of the verify half (RecSAE section 6).
+    """Judge every live unit by the term scorer on users of the verify half (METHOD.md section 6).
 
     The construct half built the terms and sets the thresholds; only the verify half judges. The scores are computed
     before this returns.

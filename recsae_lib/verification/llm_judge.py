@@ -76,7 +76,7 @@ def write_judge_requests(
     prompt: Prompt,
     seed: int,
 ) -> None:
-    """Write the requests that have a language model judge the cases of every labelled latent (method.md section 6;
+    """Write the requests that have a language model judge the cases of every labelled latent (METHOD.md section 6;
     RecSAE 2411.06112).
 
     The judge sees label, description and the linked items of users, under numbers in an order drawn by hash. It sees

@@ -24,7 +24,7 @@ SCORE_COLUMNS = f"{VERDICT_COLUMNS}, best_feature string, {', '.join(f'{name} do
 def score_concepts(
     judged: DataFrame, judge: Judge, live_latents: DataFrame, association: DataFrame, settings: VerificationSettings
 ) -> DataFrame:
-    """Compute confidence and its chance level for each live latent (method.md section 6; RecSAE 2411.06112).
+    """Compute confidence and its chance level for each live latent (METHOD.md section 6; RecSAE 2411.06112).
 
         recall = TP/(TP+FN)    specificity = TN/(TN+FP)    precision = TP/(TP+FP)
         confidence = (TP+TN)/(TP+FN+TN+FP)    confidence_low, confidence_high: its 95 % interval (`wilson_interval`)
@@ -125,7 +125,7 @@ def score_tallies(judge: Judge, latents: pd.DataFrame, settings: VerificationSet
 
 
 def expected_by_chance(cases: pd.Series, settings: VerificationSettings) -> float:
-    """How many latents a coin as judge would let reach the confidence asked for (method.md section 6).
+    """How many latents a coin as judge would let reach the confidence asked for (METHOD.md section 6).
 
         sum over latents of P(Binomial(cases, 1/2) / cases >= settings.confidence)
 

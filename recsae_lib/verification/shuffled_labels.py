@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 
 def deal_labels(concept_terms: DataFrame, seed: int) -> DataFrame:
-    """Give each latent that has terms the terms of another one, each to one (method.md section 7; ours).
+    """Give each latent that has terms the terms of another one, each to one (METHOD.md section 6; ours).
 
     The latents stand in a ring in seeded order, and each takes the terms of the next: nobody keeps his own. Whatever
     judge, cases and thresholds make of labels that say nothing about their latents, shows in the scores that these

@@ -25,7 +25,7 @@ def judge_by_terms(
     concept_terms: DataFrame,
     dealt_terms: DataFrame | None = None,
 ) -> DataFrame:
-    """Judge held-out cases by terms, with thresholds chosen on the construct half (method.md section 6; ours).
+    """Judge held-out cases by terms, with thresholds chosen on the construct half (METHOD.md section 6; ours).
 
     ::
 
@@ -35,9 +35,9 @@ def judge_by_terms(
     without cases of both sorts in the construct half, is judged not to fire for anybody.
 
     tf says how much of the latent a term is, and the logarithm of its lift how much more than elsewhere: their product
-    is the term's part in the divergence of the latent from all latents (Kullback and Leibler 1951). The sum of tfidf
-    that method.md names is led by the terms that all latents have (drama, rock): on MovieLens-100K, latest-small and
-    Last.fm it tells users apart less well.
+    is the term's part in the divergence of the latent from all latents (Kullback and Leibler 1951). A sum of tfidf
+    would be led by the terms that all latents have (drama, rock): on MovieLens-100K, latest-small and Last.fm it tells
+    users apart less well.
 
     All kept terms of the latent count, significant or not: many weak ones together tell users apart where none does
     alone, and whether they do is measured on users who had no part in finding them. The division makes users with few

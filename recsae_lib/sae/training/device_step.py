@@ -1,4 +1,4 @@
-"""Loss and gradients of the sparse autoencoder on a GPU, or any device of torch (method.md section 2)."""
+"""Loss and gradients of the sparse autoencoder on a GPU, or any device of torch (METHOD.md section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of the sparse autoencoder on a stream of representations (method.md section 2)."""
+"""Training of the sparse autoencoder on a stream of representations (METHOD.md section 2)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TrainedSae:
     Parameters
     ----------
     sae : weights of the pass with the lowest FVU.
-    initial : the same SAE as it was initialised at random: the baseline of method.md section 6.
+    initial : the same SAE as it was initialised at random: the baseline of METHOD.md section 6.
     reports : one for each pass, in order.
     """
 

@@ -1,4 +1,4 @@
-"""Adam over the weights of an SAE, with rows of W_dec that stay of unit norm (method.md section 2)."""
+"""Adam over the weights of an SAE, with rows of W_dec that stay of unit norm (METHOD.md section 2)."""
 
 from __future__ import annotations
 

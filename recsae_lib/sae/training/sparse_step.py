@@ -1,4 +1,4 @@
-"""Encoding, loss and gradients of the sparse autoencoder on a CPU, without a batch × M matrix (method.md section 2)."""
+"""Encoding, loss and gradients of the sparse autoencoder on a CPU, without a batch × M matrix (METHOD.md section 2)."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class TrainingState:
 def default_learning_rate(num_latents: int) -> float:
     """8e-4/√(M/2¹⁴), reached after the warm-up.
 
-    Four times what Gao et al. 2024 (and method.md section 2) take, for trainings of hundreds of millions of rows: ours
+    Four times what Gao et al. 2024 take (METHOD.md section 2), for trainings of hundreds of millions of rows: ours
     are shorter. On planted dictionaries and SASRec's representations FVU after 50 passes is a fifth to a third lower.
     """
     return 8e-4 / math.sqrt(num_latents / 2**14)
