@@ -75,7 +75,7 @@ def iceberg_jars() -> list[str]:
 
 
 def submit_options(properties: Path, class_archives: Path | None = None) -> dict[str, Any]:
-    """Return what spark-submit has to be told on this machine, as the extra of Airflow's connection ``recsae_spark``
+    """Return what spark-submit needs to know of this machine, as the extra of Airflow's connection ``recsae_spark``
     names it, and the master, which is its host.
 
     Parameters

@@ -80,22 +80,22 @@ def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
 
     def options() -> dict[str, dict[str, str]]:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
-        told: dict[str, dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
-        return told
+        given: dict[str, dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
+        return given
 
     first = options()
-    told_options = first["properties"]["spark.driver.extraJavaOptions"]
-    assert told_options.startswith("-Dlog4j2.configurationFile=")
-    _, _, name = told_options.partition(" -XX:SharedArchiveFile=")
+    given_options = first["properties"]["spark.driver.extraJavaOptions"]
+    assert given_options.startswith("-Dlog4j2.configurationFile=")
+    _, _, name = given_options.partition(" -XX:SharedArchiveFile=")
     archive = Path(name)
     assert of_tests.endswith(f" -XX:SharedArchiveFile={archive}")
     made = archive.stat().st_mtime_ns
 
     loaded = tmp_path / "loaded.txt"
     submit = Path(sys.executable).with_name("spark-submit")
-    told = f"spark.driver.extraJavaOptions={told_options} -Xlog:class+load:file={loaded}"
+    given = f"spark.driver.extraJavaOptions={given_options} -Xlog:class+load:file={loaded}"
     subprocess.run(
-        [submit, "--jars", ",".join(spark_session.iceberg_jars()), "--conf", told, "--version"],
+        [submit, "--jars", ",".join(spark_session.iceberg_jars()), "--conf", given, "--version"],
         cwd=REPOSITORY,
         env={**os.environ, **first["environment"]},
         capture_output=True,
