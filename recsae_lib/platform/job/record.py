@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import asdict, dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from recsae_lib import __version__
 from recsae_lib.config import DEFAULT_SITE, Settings
+from recsae_lib.platform.storage.files import write_whole
 
 
 @dataclass
@@ -86,11 +86,8 @@ class RunRecord:
         self._save()
 
     def _save(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {key: value for key, value in asdict(self).items() if key != "path"}
-        beside = self.path.with_suffix(".writing")
-        beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(beside, self.path)
+        write_whole(self.path, json.dumps(content, indent=1).encode())
 
 
 def code_version() -> str:
