@@ -26,7 +26,6 @@ def run(context: JobContext) -> None:
         tables.LATENT_ACTIVATIONS,
         parts_of(last.require(), context.spark.sparkContext.defaultParallelism),
         lambda part: encode(read_part(part)),
-        {"sae_version": context.sae_version},
     )
     log.info("encode_latents: %s users", f"{users:,}")
 

@@ -92,13 +92,10 @@ def run(context: JobContext) -> None:
     coverage, measured = zip(*side_by_side(measure, all_units(context, representations, items)), strict=True)
     recorded = {**recorded_metrics(context), **data_metrics(context), **llm_metrics(context)}
     metrics = {**recorded, **reduce(operator.or_, measured)}
-    version = F.lit(context.sae_version)
-    warehouse.replace(
-        tables.CONCEPT_COVERAGE, reduce(DataFrame.unionByName, coverage).withColumn("sae_version", version)
-    )
+    warehouse.replace(tables.CONCEPT_COVERAGE, reduce(DataFrame.unionByName, coverage))
     rows = [(kind, name, value) for (kind, name), value in sorted(metrics.items())]
     values = local_frame(context.spark, rows, "unit_kind string, metric string, value double")
-    warehouse.replace(tables.AUDIT_METRICS, values.withColumn("sae_version", version))
+    warehouse.replace(tables.AUDIT_METRICS, values)
 
 
 def all_units(context: JobContext, representations: DataFrame, items: DataFrame) -> list[Callable[[], Units]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.run import JobContext, log, main
@@ -49,9 +48,7 @@ def run(context: JobContext) -> None:
 
 
 def _replace(context: JobContext, rows: DataFrame) -> None:
-    users = context.warehouse.replace(
-        tables.RECOMMENDATIONS, rows.withColumn("model_version", F.lit(context.model_version))
-    )
+    users = context.warehouse.replace(tables.RECOMMENDATIONS, rows)
     log.info("recommend_items: %s users, up to %s items each", f"{users:,}", context.settings.recommendations.top_n)
 
 

@@ -83,7 +83,7 @@ class JobContext:
         """The tables, as the audit of this date sees them."""
         from recsae_lib.platform.warehouse.store import Warehouse
 
-        return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt)
+        return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt, self)
 
     @property
     def registry(self) -> Registry:
