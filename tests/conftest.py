@@ -11,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from recsae_lib.spark_session import open_session
 from tests.catalogs import JDBC_DRIVERS
+from tests.isolation import isolation
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
 # Of tests/audit; the others look at the one audit of `audited`.
@@ -28,6 +29,12 @@ class ByFile(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """Have xdist use it."""
     return ByFile(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with isolation():
+        yield
 
 
 @pytest.fixture(scope="session")
