@@ -26,6 +26,11 @@ class ByFile(LoadScopeScheduling):
         return "audited" if file.startswith("tests/audit/") and not file.endswith(OWN_AUDITS) else file
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the files that take longest begin first, so that no process is left alone with one; the rest is random."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/airflow/", "tests/audit/")))
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """Have xdist use it."""
     return ByFile(config, log)
