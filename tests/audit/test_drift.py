@@ -19,7 +19,7 @@ import yaml
 from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
-from jobs import publish_audit
+from recsae_jobs import publish_audit
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.record import RunRecord

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame
 
-from jobs.publish_audit import require_all_judges
+from recsae_jobs.publish_audit import require_all_judges
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.run import JobContext, Step, execute, guarded

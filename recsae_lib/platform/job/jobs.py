@@ -9,7 +9,7 @@ from types import ModuleType
 
 @dataclass(frozen=True)
 class Job:
-    """One job: a module of the folder ``jobs`` with ``run(context)``.
+    """One job: a module of the folder ``jobs``, installed as ``recsae_jobs``, with ``run(context)``.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Job:
 
     def load(self) -> ModuleType:
         """Import the module, with all that it needs."""
-        return importlib.import_module(f"jobs.{self.name}")
+        return importlib.import_module(f"recsae_jobs.{self.name}")
 
 
 # In the order in which an audit runs them.

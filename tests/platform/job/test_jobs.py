@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib import metadata
 
 from recsae_lib.platform.job.jobs import AUDIT_JOBS, JOBS
 from recsae_lib.platform.warehouse import tables
@@ -43,6 +44,13 @@ def test_every_job_file_defines_what_the_list_says_of_it() -> None:
         defined = {statement.name for statement in statements if isinstance(statement, ast.FunctionDef)}
         assert defined & {"run", "estimate"} == ({"run", "estimate"} if job.estimates else {"run"}), job.name
         assert ast.unparse(statements[-1]) == "if __name__ == '__main__':\n    main(__file__)", job.name
+
+
+def test_the_jobs_are_installed_under_a_name_of_their_own() -> None:
+    installed = metadata.distribution("recsae").read_text("top_level.txt")
+    assert installed is not None
+    assert sorted(installed.split()) == ["recsae_jobs", "recsae_lib"]
+    assert AUDIT_JOBS[0].load().__name__ == "recsae_jobs.ingest_dataset"
 
 
 def test_every_table_is_owned_by_a_job_or_a_command() -> None:
