@@ -381,7 +381,7 @@ def _jars(arguments: argparse.Namespace) -> None:
 
 
 def _spark(arguments: argparse.Namespace) -> None:
-    from recsae_lib.platform.spark.session import submit_options
+    from recsae_lib.platform.spark.submission import submit_options
 
     properties = Path(settings_of(arguments).spark.properties)
     print(json.dumps(submit_options(properties, arguments.class_archives)))

@@ -11,7 +11,7 @@ from recsae_lib.config import load_settings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.flow.audit import Retrain, plan_audit
 from recsae_lib.platform.job.run import JobContext
-from recsae_lib.platform.spark.session import submit_options
+from recsae_lib.platform.spark.submission import submit_options
 from tests.workspace import REPOSITORY
 
 DT = date(2026, 11, 20)
