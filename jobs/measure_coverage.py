@@ -45,9 +45,7 @@ def run(context: JobContext) -> None:
     """Measure all kinds of units side by side; write concept_coverage, then audit_metrics."""
     warehouse, settings = context.warehouse, context.settings
     items = warehouse.read_filled(tables.ITEMS).cache()
-    last = RepresentationSet.of(
-        settings, context.recommender_name, context.model_version, "last", context.dt, context.site
-    )
+    last = RepresentationSet.of_context(context, "last")
     representations = context.spark.read.parquet(last.require()).select("user_id", "representation")
     embeddings = context.spark.read.parquet(last.item_embeddings())
 

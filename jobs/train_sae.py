@@ -157,7 +157,9 @@ def _champion(context: JobContext, version: int | None) -> SparseAutoencoder | N
 
 def _fidelity_measurer(context: JobContext) -> FidelityOn:
     """Return what measures a SAE on held-out users; it gives nothing where nobody is held out at this site."""
-    held_out: dict[RowKind, RepresentationSet] = {rows: _set_of(context, rows) for rows in ("dev", "test")}
+    held_out: dict[RowKind, RepresentationSet] = {
+        rows: RepresentationSet.of_context(context, rows) for rows in ("dev", "test")
+    }
     if not all(rows.exists() for rows in held_out.values()):
         log.info("train_sae: no held-out users at site %s: what reconstruction keeps is not measured", context.site)
         return lambda rows, sae: {}
@@ -180,19 +182,13 @@ def _fidelity_measurer(context: JobContext) -> FidelityOn:
 def _loader(context: JobContext, ranks: Ranks, device: str) -> RepresentationLoader:
     sae = context.settings.sae
     return RepresentationLoader(
-        _set_of(context, "training").require(),
+        RepresentationSet.of_context(context, "training").require(),
         sae.batch_size,
         context.settings.seed,
         sae.loader_workers,
         shard=(ranks.rank, ranks.world_size),
         budget_mib=sae.data_budget_mib,
         device=device,
-    )
-
-
-def _set_of(context: JobContext, rows: RowKind) -> RepresentationSet:
-    return RepresentationSet.of(
-        context.settings, context.recommender_name, context.model_version, rows, context.dt, context.site
     )
 
 
