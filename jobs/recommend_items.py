@@ -34,7 +34,7 @@ def run(context: JobContext) -> None:
                 recommend_given(_given_lists(context), histories, folder, settings.top_n, settings.context_items),
             )
             return
-        representations = context.spark.read.parquet(_own_set(context).require())
+        representations = context.spark.read.parquet(RepresentationSet.of_context(context, "last").require())
     rows = recommend(
         histories,
         folder,
@@ -60,14 +60,10 @@ def _given_lists(context: JobContext) -> DataFrame:
     validated = validate_lists(lists)
     if validated.accepted.isEmpty():
         raise InputError(f"{name} has no usable recommendations", "Give it (user_id, item_ids[, scores])")
-    folder = _own_set(context).rejected("recommendations")
+    folder = RepresentationSet.of_context(context, "last").rejected("recommendations")
     if refused := write_rejected(validated, folder):
         log.warning("recommend_items: %s rows of %s refused, reasons in %s", f"{refused:,}", name, folder)
     return validated.accepted
-
-
-def _own_set(context: JobContext) -> RepresentationSet:
-    return RepresentationSet.of(context.settings, context.recommender_name, context.model_version, "last", context.dt)
 
 
 if __name__ == "__main__":

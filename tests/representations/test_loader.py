@@ -350,3 +350,14 @@ def test_a_batch_is_a_hundredth_of_the_rows_unless_given(rows: int, expected: in
     assert loader.batch_size == expected
     assert len(next(loader.iterate(1))) == min(expected, rows)
     assert RepresentationLoader(tmp_path, 7, seed=1).batch_size == 7
+
+
+def test_a_training_logs_where_its_rows_come_from(folder: Path) -> None:
+    loader = RepresentationLoader(folder, None, seed=3)
+    assert loader.parameters() == {
+        "batch_size": 64,
+        "dimension": 5,
+        "data_folder": str(folder),
+        "data_rows": 1000,
+        "data_digest": loader.digest(),
+    }
