@@ -40,9 +40,7 @@ def run(context: JobContext) -> None:
     earlier = earlier_audit(context)
     if earlier is None:
         log.info("compare_versions: nothing was published before %s: there is nothing to compare with", context.dt)
-        warehouse.replace(
-            tables.CONCEPT_DRIFT, context.spark.createDataFrame([], tables.CONCEPT_DRIFT.schema).drop("dt")
-        )
+        warehouse.replace(tables.CONCEPT_DRIFT, tables.CONCEPT_DRIFT.empty(context.spark))
         return
     published = Warehouse(context.spark, warehouse.catalog, warehouse.namespaces, earlier.dt)
     previous = AuditedLatents(
@@ -58,7 +56,6 @@ def run(context: JobContext) -> None:
     followed = follow_latents(previous_ids, latent_ids, pairs)
     changes = describe_changes(context.spark, followed, previous, present, settings).select(
         "*",
-        F.lit(context.sae_version).alias("sae_version"),
         F.lit(earlier.dt).alias("previous_dt"),
         F.lit(earlier.sae_version).alias("previous_sae_version"),
         F.lit(by).alias("similarity_by"),
@@ -138,4 +135,4 @@ def similar_pairs(
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -25,12 +25,11 @@ def run(context: JobContext) -> None:
     evidence = link_latents_to_items(
         warehouse.read_filled(tables.LATENT_ACTIVATIONS).where(construct), linked, settings.evidence.items_per_latent
     )
-    version = F.lit(context.sae_version)
-    pairs = warehouse.replace(tables.LATENT_ITEMS, evidence.withColumn("sae_version", version))
+    pairs = warehouse.replace(tables.LATENT_ITEMS, evidence)
     terms = concept_terms(warehouse.read(tables.LATENT_ITEMS), warehouse.read_filled(tables.ITEMS), settings.terms)
-    rows = warehouse.replace(tables.CONCEPT_TERMS, terms.withColumn("sae_version", version))
+    rows = warehouse.replace(tables.CONCEPT_TERMS, terms)
     log.info("compute_concept_terms: %s latent–item pairs, %s terms", f"{pairs:,}", f"{rows:,}")
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

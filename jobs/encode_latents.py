@@ -18,18 +18,15 @@ from recsae_lib.sae.encoding import encode_batches
 def run(context: JobContext) -> None:
     """Read the representations of this date, encode in Arrow batches, replace the partition."""
     folder = context.registry.fetch(context.sae_name, context.sae_version)
-    last = RepresentationSet.of(
-        context.settings, context.recommender_name, context.model_version, "last", context.dt, context.site
-    )
+    last = RepresentationSet.of_context(context, "last")
     encode = encode_batches(ship_folder(context.spark, folder))
     users = context.warehouse.replace_by_files(
         tables.LATENT_ACTIVATIONS,
         parts_of(last.require(), context.spark.sparkContext.defaultParallelism),
         lambda part: encode(read_part(part)),
-        {"sae_version": context.sae_version},
     )
     log.info("encode_latents: %s users", f"{users:,}")
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -45,7 +45,7 @@ def run(context: JobContext) -> None:
     def write(rows: RowKind) -> None:
         if not (sites := sites_of(rows, settings)):
             return
-        sets = {site_column(site): _set_of(context, rows, site) for site in sites}
+        sets = {site_column(site): RepresentationSet.of_context(context, rows, site) for site in sites}
         written = write_sets(
             extract(histories, folder, rows, settings, context.settings.seed, factory),
             {column: target.path for column, target in sets.items()},
@@ -91,7 +91,7 @@ def _land_own(context: JobContext) -> None:
             f"{name} has vectors of {len(first['representation'])} values, the item vectors have {model.dimension}",
             "Give both of the same model: recommender.external",
         )
-    last, training = (_set_of(context, kind, DEFAULT_SITE) for kind in ("last", "training"))
+    last, training = (RepresentationSet.of_context(context, kind, DEFAULT_SITE) for kind in ("last", "training"))
     written = write_representations(validated.accepted, last, settings.row_group_mib, settings.minimum_row_groups)
     write_representations(
         context.spark.read.schema(validated.accepted.schema).parquet(last.path),
@@ -114,17 +114,11 @@ def _land_own(context: JobContext) -> None:
 def _write_item_embeddings(context: JobContext, folder: Path) -> None:
     write_representations(
         item_embeddings(context.spark, folder, context.settings.recommender.factory),
-        _set_of(context, "last", DEFAULT_SITE).item_embeddings(),
+        RepresentationSet.of_context(context, "last", DEFAULT_SITE).item_embeddings(),
         context.settings.representations.row_group_mib,
         minimum_row_groups=1,
     )
 
 
-def _set_of(context: JobContext, rows: RowKind, site: str) -> RepresentationSet:
-    return RepresentationSet.of(
-        context.settings, context.recommender_name, context.model_version, rows, context.dt, site
-    )
-
-
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

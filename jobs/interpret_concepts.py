@@ -26,10 +26,8 @@ from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.llm.request_files import read_requests
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.tables import Table
 from recsae_lib.verification.estimate import estimate_requests
 
-HAS_STEPS = True
 ANSWER_CHARACTERS = 400  # of a usual answer: a label, two sentences, some features
 
 
@@ -69,12 +67,13 @@ def write_labels(context: JobContext) -> None:
     live, terms = live_latents(context), context.warehouse.read(tables.CONCEPT_TERMS)
     if settings.interpreter == "terms":
         labels = interpret_with_terms(live, terms, settings)
-        rejects = spark.createDataFrame([], tables.CONCEPT_REJECTS.schema).drop("dt", "sae_version")
+        rejects = tables.CONCEPT_REJECTS.empty(spark)
         write_records(context, tables.INTERPRETATION_REQUESTS, None)
     else:
         with collected_requests(context, tables.INTERPRETATION_REQUESTS) as ledger:
             labels, rejects = read_labels(spark, ledger, live, terms, settings)
-    counts = write(context, tables.CONCEPT_LABELS, labels), write(context, tables.CONCEPT_REJECTS, rejects)
+    warehouse = context.warehouse
+    counts = warehouse.replace(tables.CONCEPT_LABELS, labels), warehouse.replace(tables.CONCEPT_REJECTS, rejects)
     log.info("interpret_concepts: %s labels, %s refused answers", *(f"{count:,}" for count in counts))
 
 
@@ -82,11 +81,6 @@ def live_latents(context: JobContext) -> DataFrame:
     """The latents that fire for anybody, one row each."""
     activations = context.warehouse.read_filled(tables.LATENT_ACTIVATIONS)
     return activations.select(F.explode("latent_ids").alias("latent_id")).distinct()
-
-
-def write(context: JobContext, table: Table, rows: DataFrame) -> int:
-    """Replace this audit's part of a table; returns its number of rows."""
-    return context.warehouse.replace(table, rows.withColumn("sae_version", F.lit(context.sae_version)))
 
 
 @for_each_site
@@ -105,4 +99,4 @@ def estimate(context: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, run, estimate, has_steps=HAS_STEPS)
+    main(__file__)

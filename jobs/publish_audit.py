@@ -18,8 +18,6 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 
-from pyspark.sql import functions as F
-
 from recsae_lib.concepts.publication import build_concepts
 from recsae_lib.errors import CheckError, InputError
 from recsae_lib.platform.job.record import RunRecord
@@ -43,7 +41,7 @@ def run(context: JobContext) -> None:
         warehouse.read(tables.CONCEPT_LABELS),
         warehouse.read(tables.CONCEPT_SCORES),
     )
-    warehouse.replace(tables.CONCEPTS, concepts.withColumn("sae_version", F.lit(context.sae_version)))
+    warehouse.replace(tables.CONCEPTS, concepts)
 
     sae = context.registry.tags(context.sae_name, context.sae_version)
     shape = SaeShape(int(sae["model_version"]), context.sae_version, int(sae["num_latents"]), int(sae["k"]))
@@ -119,4 +117,4 @@ def commit(context: JobContext, record: RunRecord, shape: SaeShape, status: str)
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.run import JobContext, log, main
@@ -35,7 +34,7 @@ def run(context: JobContext) -> None:
                 recommend_given(_given_lists(context), histories, folder, settings.top_n, settings.context_items),
             )
             return
-        representations = context.spark.read.parquet(_own_set(context).require())
+        representations = context.spark.read.parquet(RepresentationSet.of_context(context, "last").require())
     rows = recommend(
         histories,
         folder,
@@ -49,9 +48,7 @@ def run(context: JobContext) -> None:
 
 
 def _replace(context: JobContext, rows: DataFrame) -> None:
-    users = context.warehouse.replace(
-        tables.RECOMMENDATIONS, rows.withColumn("model_version", F.lit(context.model_version))
-    )
+    users = context.warehouse.replace(tables.RECOMMENDATIONS, rows)
     log.info("recommend_items: %s users, up to %s items each", f"{users:,}", context.settings.recommendations.top_n)
 
 
@@ -63,15 +60,11 @@ def _given_lists(context: JobContext) -> DataFrame:
     validated = validate_lists(lists)
     if validated.accepted.isEmpty():
         raise InputError(f"{name} has no usable recommendations", "Give it (user_id, item_ids[, scores])")
-    folder = _own_set(context).rejected("recommendations")
+    folder = RepresentationSet.of_context(context, "last").rejected("recommendations")
     if refused := write_rejected(validated, folder):
         log.warning("recommend_items: %s rows of %s refused, reasons in %s", f"{refused:,}", name, folder)
     return validated.accepted
 
 
-def _own_set(context: JobContext) -> RepresentationSet:
-    return RepresentationSet.of(context.settings, context.recommender_name, context.model_version, "last", context.dt)
-
-
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

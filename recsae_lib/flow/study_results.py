@@ -88,8 +88,7 @@ def comparison_rows(spark: SparkSession, results: Iterable[AuditResult]) -> Data
         for result in results
         for (unit_kind, metric), value in sorted(result.metrics.items())
     ]
-    columns = [field for field in tables.COMPARISONS.schema.fields if field.name != "dt"]
-    return spark.createDataFrame(rows, tables.T.StructType(columns))
+    return spark.createDataFrame(rows, tables.COMPARISONS.row_schema)
 
 
 def as_markdown(results: Sequence[AuditResult]) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import types as T
 
 from recsae_lib.config import InterpretationSettings
 from recsae_lib.interpretation.request_evidence import gather_request_evidence
@@ -25,7 +24,7 @@ from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.prompts import Prompt, version_of
 from recsae_lib.platform.llm.request_files import JsonObject, write_requests
 from recsae_lib.platform.llm.requests import build_request, describe_evidence, evidence_of, latent_of
-from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS, Table
+from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS
 
 
 def write_interpretation_requests(
@@ -90,11 +89,11 @@ def read_labels(
             labels.append((latent_id, answer.label, answer.description, list(answer.features), *origin))
         else:
             rejects.append((latent_id, request_id, answer.reason, answer.answer))
-    labelled = spark.createDataFrame(labels, _schema(CONCEPT_LABELS)).join(live_latents, "latent_id", "left_semi")
+    labelled = spark.createDataFrame(labels, CONCEPT_LABELS.row_schema).join(live_latents, "latent_id", "left_semi")
     by_terms = interpret_with_terms(live_latents, concept_terms, settings).join(labelled, "latent_id", "left_anti")
     return (
-        labelled.unionByName(by_terms).select(*_schema(CONCEPT_LABELS).names),
-        spark.createDataFrame(rejects, _schema(CONCEPT_REJECTS)),
+        labelled.unionByName(by_terms).select(*CONCEPT_LABELS.row_schema.names),
+        spark.createDataFrame(rejects, CONCEPT_REJECTS.row_schema),
     )
 
 
@@ -103,7 +102,3 @@ def _build_requests(rows: Iterator[Row], settings: InterpretationSettings, promp
         if row["terms"] or row["linked_items"]:
             shown = describe_evidence(row["terms"] or [], row["linked_items"] or [], row["near_miss_items"] or [])
             yield build_request(row["latent_id"], shown, prompt, settings.openai)
-
-
-def _schema(table: Table) -> T.StructType:
-    return T.StructType([field for field in table.schema.fields if field.name not in ("dt", "sae_version")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -68,14 +69,12 @@ def spark_against_bare(work: Path) -> list[Figure]:
     overrides = {"spark.sql.catalog.recsae.warehouse": str((work / "warehouse").absolute())}
     spark = open_session("bench", Path("conf/spark/local.conf"), overrides)
     scopes: dict[Scope, str] = {"data": "bench", "model": "bench", "audit": "bench"}
-    warehouse = Warehouse(spark, "recsae", scopes, date(2026, 11, 20))
+    warehouse = Warehouse(spark, "recsae", scopes, date(2026, 11, 20), SimpleNamespace(model_version=1, sae_version=1))
     encode = encode_batches(ship_folder(spark, work / "sae"))
 
     def ours() -> None:
         parts = parts_of(str(representations), spark.sparkContext.defaultParallelism)
-        encoded = warehouse.replace_by_files(
-            tables.LATENT_ACTIVATIONS, parts, lambda part: encode(read_part(part)), {"sae_version": 1}
-        )
+        encoded = warehouse.replace_by_files(tables.LATENT_ACTIVATIONS, parts, lambda part: encode(read_part(part)))
         assert encoded == ROWS
 
     plain = encode_batches(work / "sae")

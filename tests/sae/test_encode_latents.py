@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae
 
 ROWS, DIMENSION = 300, 6
+VERSIONS = SimpleNamespace(model_version=1, sae_version=3)
 X = np.random.default_rng(2).standard_normal((ROWS, DIMENSION)).astype(np.float32)
 
 
@@ -40,12 +42,10 @@ def encode(spark: SparkSession, folder: Path, users: list[str | None], x: np.nda
     for number in range(3):
         pq.write_table(table.slice(number * 100, 100), folder / "rows" / f"part-{number}.parquet")
     name = f"encode_{abs(hash(folder))}"
-    warehouse = Warehouse(spark, "recsae", {"data": name, "model": name, "audit": name}, date(2026, 11, 23))
+    warehouse = Warehouse(spark, "recsae", {"data": name, "model": name, "audit": name}, date(2026, 11, 23), VERSIONS)
     encoded = encode_batches(ship_folder(spark, folder / "sae"))
     parts = parts_of(str(folder / "rows"), 1)
-    return warehouse, warehouse.replace_by_files(
-        LATENT_ACTIVATIONS, parts, lambda part: encoded(read_part(part)), {"sae_version": 3}
-    )
+    return warehouse, warehouse.replace_by_files(LATENT_ACTIVATIONS, parts, lambda part: encoded(read_part(part)))
 
 
 def test_table_holds_what_the_model_computes(spark: SparkSession, sae: SparseAutoencoder, tmp_path: Path) -> None:

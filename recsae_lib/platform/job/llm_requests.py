@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from recsae_lib.platform.job.run import JobContext, log
 from recsae_lib.platform.llm.ledger import Ledger
@@ -63,18 +62,16 @@ def collected_requests(context: JobContext, table: Table) -> Iterator[Ledger]:
 
 def write_records(context: JobContext, table: Table, ledger: Ledger | None) -> None:
     """Write what the ledger knows of the requests of its file; without a ledger (nobody is asked) there are none."""
-    rows = read_records(context.spark, table, ledger)
-    context.warehouse.replace(table, rows.withColumn("sae_version", F.lit(context.sae_version)))
+    context.warehouse.replace(table, read_records(context.spark, table, ledger))
 
 
 def read_records(spark: SparkSession, table: Table, ledger: Ledger | None) -> DataFrame:
     """The rows of a table of requests, without dt and sae_version."""
-    declared = spark.createDataFrame([], table.schema).drop("dt", "sae_version").schema
     rows = [
         (latent_of(request), request["custom_id"], *vars(record).values())
         for request, record in (() if ledger is None else ledger.records())
     ]
-    return spark.createDataFrame(rows, declared)
+    return spark.createDataFrame(rows, table.row_schema)
 
 
 @contextmanager

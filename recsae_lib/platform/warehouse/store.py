@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Protocol
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,9 +16,21 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.commits import Answer, change, create
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
 from recsae_lib.platform.warehouse.schemas import conform, refuse_discrepancies
-from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, TABLES, Table
+from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, TABLES, Table
 
 AUDIT_PROPERTY = "recsae-audit"  # of a snapshot's summary: which audit wrote it
+
+
+class Versions(Protocol):
+    """The versions that an audit works with, as registered; each is looked up when it is first asked for."""
+
+    @property
+    def model_version(self) -> int:
+        """Version of the recommender."""
+
+    @property
+    def sae_version(self) -> int:
+        """Version of the sparse autoencoder."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +43,14 @@ class Warehouse:
     catalog : where the tables live; an identifier by the settings' pattern.
     namespaces : namespace of the tables of each scope (`Settings.namespaces`).
     dt : date of the audit; its writes go to the branch ``audit-<dt>`` of each table.
+    versions : what the audit works with; None where all rows that are written bring their versions.
     """
 
     spark: SparkSession
     catalog: str
     namespaces: Mapping[Scope, str]
     dt: date
+    versions: Versions | None = None
 
     @property
     def branch(self) -> str:
@@ -101,32 +115,32 @@ class Warehouse:
     def replace(self, table: Table, rows: DataFrame) -> int:
         """Replace this audit's part of a table on its branch and return the number of rows that it has now.
 
-        `rows` come without ``dt``. The write is one commit: readers see all of it or nothing.
+        `rows` come without `STAMPS`: date and versions are filled in, the versions where the rows bring none. The write
+        is one commit: readers see all of it or nothing.
 
         Raises
         ------
         InputError : the rows do not fit the declaration.
         """
-        fitting = conform(table, self._dated(table, rows))
+        fitting = conform(table, self._stamped(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
         self.change(table, lambda: self._overwrite(table, self.branch, fitting))
         # What this commit added is the whole part, and Iceberg has counted it.
         return int(self._iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
 
-    def replace_by_files(
-        self, table: Table, parts: Sequence[Part], batches_of: BatchesOf[Part], constants: Mapping[str, object]
-    ) -> int:
+    def replace_by_files(self, table: Table, parts: Sequence[Part], batches_of: BatchesOf[Part]) -> int:
         """Like `replace`, of rows that Python workers make and write themselves, one file for each part.
 
         Parameters
         ----------
-        parts, batches_of, constants : see `write_data_files`; ``dt`` is added.
+        parts, batches_of : see `write_data_files`; `STAMPS` are filled in.
         """
         self.ensure(table)
         self._ensure_branch(table)
         iceberg, partition = self._iceberg(table), f"dt={self.dt.isoformat()}"
-        files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, {**constants, "dt": self.dt})
+        stamps = self._stamps(table, ())
+        files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, stamps)
         self.change(table, lambda: commit_data_files(self.spark, self._iceberg(table), self.branch, partition, files))
         return sum(file.rows for file in files)
 
@@ -135,7 +149,7 @@ class Warehouse:
         ``audits``, whose row is the commit point, and ratings, which come when the audit has long been published.
         """
         self.ensure(table)
-        fitting = conform(table, self._dated(table, rows))
+        fitting = conform(table, self._stamped(table, rows))
         self.change(table, lambda: self._overwrite(table, "main", fitting))
 
     def ensure(self, table: Table) -> None:
@@ -221,8 +235,16 @@ class Warehouse:
         refuse_discrepancies(table, rows.schema, "The columns in the warehouse")
         return rows.where(self._part(table)).select(*table.schema.names)
 
-    def _dated(self, table: Table, rows: DataFrame) -> DataFrame:
-        return rows.withColumn("dt", F.lit(self.dt)) if table.partitioned_by_date else rows
+    def _stamped(self, table: Table, rows: DataFrame) -> DataFrame:
+        return rows.withColumns({name: F.lit(value) for name, value in self._stamps(table, rows.columns).items()})
+
+    def _stamps(self, table: Table, given: Sequence[str]) -> dict[str, object]:
+        """Values of the columns that the rows of a table do not bring themselves; the date is always ours."""
+        stamps: dict[str, object] = {"dt": self.dt} if table.partitioned_by_date else {}
+        for name in STAMPS[1:]:
+            if self.versions is not None and name in table.schema.names and name not in given:
+                stamps[name] = getattr(self.versions, name)
+        return stamps
 
     def _part(self, table: Table) -> Column:
         return F.col("dt") == F.lit(self.dt) if table.partitioned_by_date else F.lit(True)

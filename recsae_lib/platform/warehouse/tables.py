@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
 from recsae_lib.config import Scope
+
+STAMPS = ("dt", "model_version", "sae_version")  # columns that the warehouse fills in
 
 STRING, INT, LONG, FLOAT, DOUBLE = T.StringType(), T.IntegerType(), T.LongType(), T.FloatType(), T.DoubleType()
 BOOLEAN, DATE, TIMESTAMP = T.BooleanType(), T.DateType(), T.TimestampType()
@@ -51,6 +54,15 @@ class Table:
     def partitioned_by_date(self) -> bool:
         """Whether the table is partitioned by ``dt`` (all derived tables are)."""
         return "dt" in self.schema.names
+
+    @property
+    def row_schema(self) -> T.StructType:
+        """The columns of the rows that a job makes: all but those that the warehouse fills in."""
+        return T.StructType([field for field in self.schema.fields if field.name not in STAMPS])
+
+    def empty(self, spark: SparkSession) -> DataFrame:
+        """No rows, with the columns of `row_schema`."""
+        return spark.createDataFrame([], self.row_schema)
 
 
 DT = column("dt", DATE, "Date of the audit that wrote the row")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -63,10 +64,11 @@ def batches(values: list[float]) -> Iterator[pa.RecordBatch]:
 
 def test_audits_are_written_published_read_as_of_and_maintained(spark: SparkSession, catalog: str) -> None:
     scopes: Any = dict.fromkeys(("data", "model", "audit"), "shop")
-    nights = [Warehouse(spark, catalog, scopes, DT + timedelta(days=number)) for number in range(3)]
+    versions = SimpleNamespace(model_version=1, sae_version=1)
+    nights = [Warehouse(spark, catalog, scopes, DT + timedelta(days=number), versions) for number in range(3)]
     for number, night in enumerate(nights[:2]):
         night.replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", number / 4)], SCHEMA))
-    nights[2].replace_by_files(AUDIT_METRICS, [[0.5], [0.75]], batches, {"sae_version": 1})
+    nights[2].replace_by_files(AUDIT_METRICS, [[0.5], [0.75]], batches)
 
     def published() -> list[float]:
         rows = spark.table(nights[0].full_name(AUDIT_METRICS)).collect()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -17,12 +18,13 @@ from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, LATENT_ACTIVATIONS, RECOMMENDATIONS
 
 MONDAY, TUESDAY = date(2026, 11, 23), date(2026, 11, 24)
+VERSIONS = SimpleNamespace(model_version=1, sae_version=7)
 
 
 @pytest.fixture
 def monday(spark: SparkSession, request: pytest.FixtureRequest) -> Warehouse:
     name = f"files_{abs(hash(request.node.name))}"
-    return Warehouse(spark, "recsae", {"data": name, "model": name, "audit": name}, MONDAY)
+    return Warehouse(spark, "recsae", {"data": name, "model": name, "audit": name}, MONDAY, VERSIONS)
 
 
 def metrics(values: list[float | None]) -> Iterator[pa.RecordBatch]:
@@ -37,29 +39,30 @@ def values(warehouse: Warehouse) -> list[float | None]:
 
 def test_each_part_becomes_a_file_and_a_second_run_replaces_all_of_them(spark: SparkSession, monday: Warehouse) -> None:
     parts: list[list[float | None]] = [[1.0, None], [], [2.0]]
-    assert monday.replace_by_files(AUDIT_METRICS, parts, metrics, {"sae_version": 7}) == 3
+    assert monday.replace_by_files(AUDIT_METRICS, parts, metrics) == 3
     assert values(monday) == [None, 1.0, 2.0]
     rows = monday.read(AUDIT_METRICS)
     assert {(row.dt, row.sae_version, row.unit_kind) for row in rows.collect()} == {(MONDAY, 7, "sae")}
     assert rows.select(F.input_file_name()).distinct().count() == 2
     assert not spark.table(monday.full_name(AUDIT_METRICS)).collect()  # nothing on main
-    assert monday.replace_by_files(AUDIT_METRICS, [[3.0]], metrics, {"sae_version": 7}) == 1
+    assert monday.replace_by_files(AUDIT_METRICS, [[3.0]], metrics) == 1
     assert values(monday) == [3.0]
-    assert monday.replace_by_files(AUDIT_METRICS, [], metrics, {"sae_version": 7}) == 0
+    assert monday.replace_by_files(AUDIT_METRICS, [], metrics) == 0
     assert values(monday) == []
 
 
 def test_other_dates_stay_and_both_ways_of_writing_replace_each_other(spark: SparkSession, monday: Warehouse) -> None:
-    tuesday = Warehouse(spark, "recsae", monday.namespaces, TUESDAY)
-    schema = "sae_version int, unit_kind string, metric string, value double"
-    monday.replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", 0.5)], schema))
-    tuesday.replace_by_files(AUDIT_METRICS, [[1.5]], metrics, {"sae_version": 1})
+    tuesday = Warehouse(spark, "recsae", monday.namespaces, TUESDAY, VERSIONS)
+    monday.replace(AUDIT_METRICS, spark.createDataFrame([("sae", "fvu", 0.5)], AUDIT_METRICS.row_schema))
+    tuesday.replace_by_files(AUDIT_METRICS, [[1.5]], metrics)
     for warehouse in (monday, tuesday):
         warehouse.publish(AUDIT_METRICS)
         warehouse.drop_branch(AUDIT_METRICS)
-    monday.replace_by_files(AUDIT_METRICS, [[2.5]], metrics, {"sae_version": 1})
+    monday.replace_by_files(AUDIT_METRICS, [[2.5]], metrics)
     assert (values(monday), values(tuesday)) == ([2.5], [1.5])
-    tuesday.replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", 3.5)], schema))
+    given = "sae_version int, unit_kind string, metric string, value double"  # versions that the rows bring stay
+    tuesday.replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", 3.5)], given))
+    assert [row.sae_version for row in tuesday.read(AUDIT_METRICS).collect()] == [1]
     assert (values(monday), values(tuesday)) == ([2.5], [3.5])
 
 
@@ -75,7 +78,7 @@ def test_lists_are_read_back_and_files_carry_bounds_for_planning(spark: SparkSes
         )
         yield whole.slice(1)  # offsets that do not start at 0
 
-    monday.replace_by_files(RECOMMENDATIONS, [1, 2], lists, {"model_version": 1})
+    monday.replace_by_files(RECOMMENDATIONS, [1, 2], lists)
     rows = sorted((row.user_id, row.item_ids, row.scores) for row in monday.read(RECOMMENDATIONS).collect())
     assert rows == [("u1", ["i", "j"], [0.5, -0.25]), ("u2", ["i", "j"], [0.5, -0.25]), ("z", [], []), ("z", [], [])]
     files = spark.sql(
@@ -86,7 +89,7 @@ def test_lists_are_read_back_and_files_carry_bounds_for_planning(spark: SparkSes
 
 
 def test_failing_task_leaves_what_was_there(monday: Warehouse) -> None:
-    monday.replace_by_files(AUDIT_METRICS, [[1.0]], metrics, {"sae_version": 1})
+    monday.replace_by_files(AUDIT_METRICS, [[1.0]], metrics)
 
     def failing(part: int) -> Iterator[pa.RecordBatch]:
         yield from metrics([float(part)])
@@ -94,7 +97,7 @@ def test_failing_task_leaves_what_was_there(monday: Warehouse) -> None:
             raise InputError("Half of it is missing", "Bring it")
 
     with pytest.raises(Exception, match="InputError: Half of it is missing"):
-        monday.replace_by_files(AUDIT_METRICS, [0, 1], failing, {"sae_version": 1})
+        monday.replace_by_files(AUDIT_METRICS, [0, 1], failing)
     assert values(monday) == [1.0]
 
 
@@ -124,7 +127,7 @@ def test_null_inside_a_list_is_refused(monday: Warehouse) -> None:
         yield pa.RecordBatch.from_pydict({"user_id": ["u"], "latent_ids": ids, "activations": activations})
 
     with pytest.raises(Exception, match="InputError: Column latent_ids of table latent_activations would hold a null"):
-        monday.replace_by_files(LATENT_ACTIVATIONS, [0], holed, {"sae_version": 1})
+        monday.replace_by_files(LATENT_ACTIVATIONS, [0], holed)
 
 
 def test_every_attempt_writes_a_file_of_its_own(spark: SparkSession, monday: Warehouse, tmp_path: Path) -> None:
@@ -132,6 +135,6 @@ def test_every_attempt_writes_a_file_of_its_own(spark: SparkSession, monday: War
         yield from metrics([float(TaskContext.get().taskAttemptId())])  # type: ignore[union-attr]
 
     for _ in range(2):
-        monday.replace_by_files(AUDIT_METRICS, [0], with_attempt, {"sae_version": 1})
+        monday.replace_by_files(AUDIT_METRICS, [0], with_attempt)
         (row,) = monday.read(AUDIT_METRICS).select("value", F.input_file_name().alias("file")).collect()
         assert row.file.endswith(f"-00000-{int(row.value)}.parquet")
