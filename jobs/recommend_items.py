@@ -11,7 +11,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import main
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.foreign.external import External
 from recsae_lib.recommenders.foreign.tables import judge_lists, lay_down_rejected, read_own_rows

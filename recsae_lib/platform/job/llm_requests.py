@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsae_lib.platform.job.run import JobContext, log
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.requests import latent_of
 from recsae_lib.platform.warehouse.tables import Table
