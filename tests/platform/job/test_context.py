@@ -21,6 +21,6 @@ def test_contexts_made_from_one_share_session_registry_and_versions() -> None:
     assert (other.job, other.namespaces["audit"], other.step) == ("verify_concepts", "shop", None)
     site = context.at_site("blocks.0")
     assert (site.namespaces["audit"], site.step) == ("ml_100k__blocks_0", "submit")
-    assert site.spark_overrides == spark
+    assert site.spark_overrides == {"spark.ui.enabled": "false"}
     assert site.for_job("publish_audit").versions == context.versions == {}  # another job resolves its own
     assert JobContext("verify_concepts", Settings(), DT).shared.registry is None
