@@ -21,8 +21,10 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.llm.request_files import read_requests
 from recsae_lib.platform.warehouse import tables

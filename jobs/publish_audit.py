@@ -20,8 +20,10 @@ from datetime import datetime, timezone
 
 from recsae_lib.concepts.publication import build_concepts
 from recsae_lib.errors import CheckError, InputError
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG

@@ -21,7 +21,9 @@ from pathlib import Path
 import torch
 
 from recsae_lib.platform.compute.device import resolve_device
-from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import main
 from recsae_lib.platform.tracking.registry import TrainingRun
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.evaluation import measure_test

@@ -22,8 +22,10 @@ from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.levels import activation_levels, level_edges
 from recsae_lib.concepts.linking import linked_items, strongest_first
 from recsae_lib.concepts.neighbours import neighbours_of
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.verification.estimate import estimate_cases, estimate_judging

@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.cli import main as cli
 from recsae_lib.config import load_settings
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.tracking.registry import Registry
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import TABLES, Table

@@ -22,9 +22,10 @@ from pyspark.sql import SparkSession
 
 from recsae_jobs import publish_audit
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, execute
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape

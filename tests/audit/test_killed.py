@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from recsae_lib.config import load_settings
+from recsae_lib.platform.job.arguments import BASE_SETTINGS
 from recsae_lib.platform.job.jobs import AUDIT_JOBS, job_named
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import BASE_SETTINGS, execute
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from tests.kills import kill_within
 from tests.workspace import DT, Workspace, different_tables

@@ -12,8 +12,10 @@ import fsspec
 import pytest
 from pyspark.sql import functions as F
 
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.failures import guarded
 from recsae_lib.platform.job.jobs import job_named
-from recsae_lib.platform.job.run import JobContext, execute, guarded
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from tests.object_storage import object_storage
 from tests.workspace import DT, REPOSITORY, Workspace, alike

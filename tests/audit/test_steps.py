@@ -13,8 +13,10 @@ from pyspark.sql import DataFrame
 
 from recsae_jobs.publish_audit import require_all_judges
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext, Step
+from recsae_lib.platform.job.failures import guarded
 from recsae_lib.platform.job.jobs import job_named
-from recsae_lib.platform.job.run import JobContext, Step, execute, guarded
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from tests.object_storage import object_storage
 from tests.openai_server import OpenaiServer

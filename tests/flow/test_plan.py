@@ -10,7 +10,7 @@ import pytest
 from recsae_lib.config import load_settings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.flow.audit import Retrain, plan_audit
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.spark.submission import submit_options
 from tests.workspace import REPOSITORY
 
@@ -35,7 +35,7 @@ class Registered:
 
 def plan(registry: Registered, *overrides: str, retrain: Retrain = "nothing") -> dict[str, Any]:
     context = JobContext("plan", load_settings(None, {"namespace": "shop"}, list(overrides)), DT)
-    context._shared["registry"] = registry
+    context.shared.registry = registry
     return plan_audit(context, retrain)
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
 
-from recsae_lib.platform.job.run import JobContext, log
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.requests import latent_of
 from recsae_lib.platform.warehouse.tables import Table
