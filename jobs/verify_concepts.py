@@ -3,8 +3,8 @@
 spark-submit --properties-file conf/spark/local.conf jobs/verify_concepts.py --dt 2026-11-20
 recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
 
-With verification.judges [terms, llm] a language model judges the same cases beside the term scorer, by the transport of
-interpretation.transport. Every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
+With verification.judges [terms, llm] a language model judges the same cases beside the term scorer, by the transport
+that llm.transport names. Every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
 once, on whatever date, is not asked again. An answer that does not name every case once lands in verification_rejects.
 `--step submit` writes what the term scorer says and sends the requests, `--step collect` fetches the answers and adds
 what the language model says, with exit code 5 while some are still being worked on; give both the same settings. With
@@ -71,7 +71,7 @@ def judge_by_terms(context: JobContext) -> None:
             strongest_first(linked, settings.evidence),
             items,
             settings.verification,
-            settings.interpretation.openai,
+            settings.llm,
             load_prompt(Path(settings.verification.judge_prompt)),
             settings.seed,
         )
@@ -148,7 +148,7 @@ def estimate(context: JobContext) -> None:
             settings.verification,
             load_prompt(Path(settings.verification.judge_prompt)),
         )
-        lines += [*asked.lines(settings.interpretation.openai), "what has been answered before is not asked again"]
+        lines += [*asked.lines(settings.llm), "what has been answered before is not asked again"]
     else:
         lines.append("judge terms asks nobody; --set 'verification.judges=[terms, llm]' estimates a language model")
     print("\n".join(f"verify_concepts: {line}" for line in lines))

@@ -30,8 +30,8 @@ class VerificationSettings(Section):
     )
     judges: tuple[Judge, ...] = Field(
         ("terms",),
-        description="Who judges the cases: terms (the term scorer, always there), and llm beside it, a language model "
-        "on the server of interpretation.openai, whose scores the concepts then carry.",
+        description="Who judges the cases: terms (the term scorer, always there), and llm beside it, the language "
+        "model of section llm, whose scores the concepts then carry.",
     )
     judge_prompt: str = Field("conf/prompts/judge.md", description="Prompt file of judge llm.")
     judge_temperature: Annotated[float, Field(ge=0.0, le=2.0)] = Field(

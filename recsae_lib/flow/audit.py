@@ -87,7 +87,7 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
         "settings": [] if version == settings.sae.version else [f"sae.version={version}"],
         "namespaces": [site.namespaces["audit"] for site in sites],
         "reports": [str(site.reports_folder()) for site in sites],
-        "interpret_concepts_asks": settings.interpretation.interpreter == "openai",
+        "interpret_concepts_asks": settings.interpretation.interpreter == "llm",
         "verify_concepts_asks": "llm" in settings.verification.judges,
     }
 

@@ -123,9 +123,9 @@ def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
     line = refusal(
         audited.context(
             "interpret_concepts",
-            "interpretation.interpreter=openai",
+            "interpretation.interpreter=llm",
             f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
-            f"interpretation.openai.base_url={refusing_server}",
+            f"llm.base_url={refusing_server}",
         )
     )
     assert "HTTP 401" in line

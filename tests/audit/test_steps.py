@@ -81,10 +81,10 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
     shares_disk: bool,
 ) -> None:
     settings = [
-        "interpretation.interpreter=openai",
-        "interpretation.transport=batch",
+        "interpretation.interpreter=llm",
+        "llm.transport=batch",
         f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
-        f"interpretation.openai.base_url={batches.url}",
+        f"llm.base_url={batches.url}",
         *([] if shares_disk else [f"paths.llm={bucket}/llm"]),
     ]
     # Requests and ledger of their own: other tests of this audited leave theirs.
@@ -116,7 +116,7 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
         assert len(batches.batches) == 1
         labels, rejects = warehouse.read(tables.CONCEPT_LABELS), warehouse.read(tables.CONCEPT_REJECTS)
         kinds = list(batches.kinds.values())
-        assert labels.where("interpreter = 'openai'").count() == kinds.count("concept")
+        assert labels.where("interpreter = 'llm'").count() == kinds.count("concept")
         assert rejects.count() == requests - kinds.count("concept")
         totals: Any = warehouse.read(tables.INTERPRETATION_REQUESTS).groupBy().sum().first()
         assert totals["sum(prompt_tokens)"] == batches.prompt_tokens
@@ -137,9 +137,9 @@ def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothin
         "verify_concepts",
         f"paths.var={tmp_path}",
         "verification.judges=[terms, llm]",
-        "interpretation.transport=batch",
+        "llm.transport=batch",
         f"verification.judge_prompt={REPOSITORY}/conf/prompts/judge.md",
-        f"interpretation.openai.base_url={batches.url}",
+        f"llm.base_url={batches.url}",
     )
     warehouse = context.warehouse
     published = {table.name: rows_of(warehouse.read_published(table)) for table in BY_TERMS}

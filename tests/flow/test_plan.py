@@ -108,7 +108,7 @@ def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:
     ("setting", "asks"),
     [
         ("interpretation.interpreter=terms", (False, False)),
-        ("interpretation.interpreter=openai", (True, False)),
+        ("interpretation.interpreter=llm", (True, False)),
         ("verification.judges=[terms, llm]", (False, True)),
     ],
 )

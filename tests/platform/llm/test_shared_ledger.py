@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from recsae_lib.config import InterpretationSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError, UnfinishedError
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.request_files import write_requests
@@ -66,11 +66,11 @@ class Machine:
             yield
 
     @contextmanager
-    def opened(self, settings: InterpretationSettings, run: str, fetches_requests: bool = False) -> Iterator[Ledger]:
-        with self.lent(fetches_requests), Ledger.open(self.ledger, run, self.requests, settings.openai) as ledger:
+    def opened(self, settings: LlmSettings, run: str, fetches_requests: bool = False) -> Iterator[Ledger]:
+        with self.lent(fetches_requests), Ledger.open(self.ledger, run, self.requests, settings) as ledger:
             yield ledger
 
-    def submit(self, settings: InterpretationSettings, run: str) -> None:
+    def submit(self, settings: LlmSettings, run: str) -> None:
         body = {"messages": [{"role": "user", "content": "x" * 60}], "max_tokens": 5}
         self.requests.parent.mkdir(parents=True, exist_ok=True)
         write_requests(self.requests, ({"custom_id": name, "body": body} for name in IDS))
@@ -98,8 +98,7 @@ def test_what_one_submits_another_collects_and_a_third_does_not_ask_again(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = OpenaiServer(seed=1, faults=0.0)
     # Two requests may wait at the server: what is left is sent by who collects.
-    openai = {"base_url": server.url, "batch_enqueued_tokens": 40, "batch_poll_seconds": 0.01}
-    settings = InterpretationSettings.model_validate({"transport": "batch", "openai": openai})
+    settings = LlmSettings(transport="batch", base_url=server.url, batch_enqueued_tokens=40, batch_poll_seconds=0.01)
     first, second, third = machines
     first.submit(settings, "2026-11-20 job")
     assert len(server.batches) == 1
