@@ -172,8 +172,7 @@ def _all_dates(warehouse: Warehouse, table: tables.Table) -> list[Any]:
 
 
 def _replace(warehouse: Warehouse, table: tables.Table, rows: Iterable[tuple[Any, ...]]) -> None:
-    columns = [field for field in table.schema.fields if field.name != "dt"]
-    warehouse.append_published(table, warehouse.spark.createDataFrame(list(rows), tables.T.StructType(columns)))
+    warehouse.replace_published(table, warehouse.spark.createDataFrame(list(rows), table.versioned_row_schema))
 
 
 def _kept(warehouse: Warehouse, table: tables.Table) -> list[tuple[Any, ...]]:

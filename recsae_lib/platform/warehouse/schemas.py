@@ -41,7 +41,7 @@ def refuse_discrepancies(table: Table, found: T.StructType, what: str) -> None:
     if lines := discrepancies(table.schema, found):
         raise InputError(
             f"{what} do not fit table {table.name}: {'; '.join(lines)}",
-            f"Compare with the declaration in recsae_lib/warehouse/tables.py; {table.owner} owns the table",
+            f"Compare with its declaration in recsae_lib/platform/warehouse/tables; {table.writer} writes the table",
         )
 
 

@@ -16,7 +16,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.commits import Answer, change, create
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
 from recsae_lib.platform.warehouse.schemas import conform, refuse_discrepancies
-from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, TABLES, Table
+from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, Table
 
 AUDIT_PROPERTY = "recsae-audit"  # of a snapshot's summary: which audit wrote it
 
@@ -87,9 +87,7 @@ class Warehouse:
         """
         references = self.references(table)
         if not references:
-            raise InputError(
-                f"Table {self.full_name(table)} does not exist or was never written", f"Run the job {table.owner} first"
-            )
+            raise InputError(f"Table {self.full_name(table)} does not exist or was never written", table.remedy)
         return self._read(table, self.branch if self.branch in references else "main")
 
     def read_filled(self, table: Table) -> DataFrame:
@@ -104,7 +102,7 @@ class Warehouse:
             part = f" for dt={self.dt}" if table.partitioned_by_date else ""
             raise InputError(
                 f"Table {self.full_name(table)} has no rows{part}",
-                f"Run {table.owner} for this date, or give another --dt",
+                f"{table.remedy} for this date, or give another --dt",
             )
         return rows
 
@@ -144,9 +142,9 @@ class Warehouse:
         self.change(table, lambda: commit_data_files(self.spark, self._iceberg(table), self.branch, partition, files))
         return sum(file.rows for file in files)
 
-    def append_published(self, table: Table, rows: DataFrame) -> None:
-        """Replace this date's part of a table directly on main: for tables outside of the audit's branch, such as
-        ``audits``, whose row is the commit point, and ratings, which come when the audit has long been published.
+    def replace_published(self, table: Table, rows: DataFrame) -> None:
+        """Replace this date's part of a table on main: for tables that are published directly, such as ``audits``,
+        whose row is the commit point, and ratings, which come when the audit has long been published.
         """
         self.ensure(table)
         fitting = conform(table, self._stamped(table, rows))
@@ -285,11 +283,6 @@ class Warehouse:
     def _with_tag(self, changes: Any, references: Mapping[str, int], snapshot_id: int) -> Any:
         tag = f"published-{self.dt.isoformat()}"
         return (changes.replaceTag if tag in references else changes.createTag)(tag, snapshot_id)
-
-
-def audit_tables() -> list[Table]:
-    """Tables that an audit writes on its branch: all but ``audits``."""
-    return [table for table in TABLES.values() if table.name != "audits"]
 
 
 def _quoted(text: str) -> str:
