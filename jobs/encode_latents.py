@@ -18,9 +18,7 @@ from recsae_lib.sae.encoding import encode_batches
 def run(context: JobContext) -> None:
     """Read the representations of this date, encode in Arrow batches, replace the partition."""
     folder = context.registry.fetch(context.sae_name, context.sae_version)
-    last = RepresentationSet.of(
-        context.settings, context.recommender_name, context.model_version, "last", context.dt, context.site
-    )
+    last = RepresentationSet.of_context(context, "last")
     encode = encode_batches(ship_folder(context.spark, folder))
     users = context.warehouse.replace_by_files(
         tables.LATENT_ACTIVATIONS,
@@ -31,4 +29,4 @@ def run(context: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -35,7 +35,7 @@ from recsae_lib.sae.store import load_sae
 from recsae_lib.verification.agreement import judge_agreement
 from recsae_lib.verification.sample_size import cases_of_each_kind
 from recsae_lib.verification.scores import expected_by_chance
-from recsae_lib.verification.shuffled_labels import dealt_terms
+from recsae_lib.verification.shuffled_labels import shuffled_terms
 from recsae_lib.verification.units import Units, judge_baseline, release
 
 Metrics = dict[tuple[UnitKind, str], float | None]
@@ -46,9 +46,7 @@ def run(context: JobContext) -> None:
     """Measure all kinds of units side by side; write concept_coverage, then audit_metrics."""
     warehouse, settings = context.warehouse, context.settings
     items = warehouse.read_filled(tables.ITEMS).cache()
-    last = RepresentationSet.of(
-        settings, context.recommender_name, context.model_version, "last", context.dt, context.site
-    )
+    last = RepresentationSet.of_context(context, "last")
     representations = context.spark.read.parquet(last.require()).select("user_id", "representation")
     embeddings = context.spark.read.parquet(last.item_embeddings())
 
@@ -115,7 +113,7 @@ def all_units(context: JobContext, representations: DataFrame, items: DataFrame)
         return Units(UnitKind.SAE, activations, latent_items, terms, scores)
 
     def with_terms_of_others() -> Units:
-        return Units(UnitKind.SHUFFLED, activations, latent_items, dealt_terms(terms, shuffled), shuffled)
+        return Units(UnitKind.SHUFFLED, activations, latent_items, shuffled_terms(terms, shuffled), shuffled)
 
     def untrained() -> Units:
         encoded = representations.mapInArrow(encode_batches(ship_folder(spark, initial)), ENCODED_COLUMNS)
@@ -212,4 +210,4 @@ def data_metrics(context: JobContext) -> Metrics:
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.levels import activation_levels, level_edges
-from recsae_lib.concepts.linking import linked_items, most_telling_first
+from recsae_lib.concepts.linking import linked_items, strongest_first
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
 from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
@@ -30,9 +30,7 @@ from recsae_lib.verification.estimate import estimate_cases, estimate_judging
 from recsae_lib.verification.judging import verify_units
 from recsae_lib.verification.llm_judge import read_judged_cases, write_judge_requests
 from recsae_lib.verification.scores import score_concepts, score_shuffled
-from recsae_lib.verification.shuffled_labels import deal_labels, dealt_terms
-
-HAS_STEPS = True
+from recsae_lib.verification.shuffled_labels import shuffle_labels, shuffled_terms
 
 
 def run(context: JobContext) -> None:
@@ -52,12 +50,14 @@ def judge_by_terms(context: JobContext) -> None:
     linked = linked_items(warehouse.read_filled(tables.RECOMMENDATIONS), settings.evidence)
     items, terms = warehouse.read_filled(tables.ITEMS), warehouse.read(tables.CONCEPT_TERMS)
     neighbours = neighbours_of(warehouse.read(tables.LATENT_ITEMS), settings.verification.neighbours)
-    donors = deal_labels(terms, settings.seed)
-    verdicts = verify_units(activations, linked, items, terms, neighbours, settings, dealt_terms(terms, donors))
-    by_dealt = verdicts.cases.withColumn("judged", F.col("judged_by_dealt"))
-    shuffled = score_shuffled(by_dealt, verdicts.scores, donors, settings.verification)
+    shuffled_labels = shuffle_labels(terms, settings.seed)
+    verdicts = verify_units(
+        activations, linked, items, terms, neighbours, settings, shuffled_terms(terms, shuffled_labels)
+    )
+    by_shuffled = verdicts.cases.withColumn("judged", F.col("judged_by_shuffled"))
+    shuffled = score_shuffled(by_shuffled, verdicts.scores, shuffled_labels, settings.verification)
     no_rejects = tables.VERIFICATION_REJECTS.empty(context.spark)
-    context.warehouse.replace(tables.VERIFICATION_CASES, verdicts.cases.drop("judged_by_dealt"))
+    context.warehouse.replace(tables.VERIFICATION_CASES, verdicts.cases.drop("judged_by_shuffled"))
     context.warehouse.replace(tables.CONCEPT_SCORES, verdicts.scores.withColumns(origin(None, None)))
     context.warehouse.replace(tables.SHUFFLED_SCORES, shuffled)
     context.warehouse.replace(tables.VERIFICATION_REJECTS, no_rejects)
@@ -66,7 +66,7 @@ def judge_by_terms(context: JobContext) -> None:
             requests_path(context),
             verdicts.cases.select("latent_id", "user_id", "kind", "fires"),
             warehouse.read(tables.CONCEPT_LABELS),
-            most_telling_first(linked, settings.evidence),
+            strongest_first(linked, settings.evidence),
             items,
             settings.verification,
             settings.interpretation.openai,
@@ -141,7 +141,7 @@ def estimate(context: JobContext) -> None:
         asked = estimate_judging(
             cases,
             verify.select("user_id"),
-            most_telling_first(linked, settings.evidence),
+            strongest_first(linked, settings.evidence),
             warehouse.read_filled(tables.ITEMS),
             settings.verification,
             load_prompt(Path(settings.verification.judge_prompt)),
@@ -153,4 +153,4 @@ def estimate(context: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, run, estimate, has_steps=HAS_STEPS)
+    main(__file__)

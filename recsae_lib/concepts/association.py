@@ -47,7 +47,7 @@ def best_feature_auc(
     with fewer than 10 users on either side are left out: chance would make the largest AUC theirs.
 
     The largest AUC over many features is above 1/2 by chance. The null is therefore the largest AUC over features
-    after the activations were dealt out anew among the users, 99 times: the p-value holds for the features of a latent
+    after the activations were shuffled among the users, 99 times: the p-value holds for the features of a latent
     together (the maxT procedure of Westfall and Young 1993). A latent gets a best feature only where its AUC is above
     1/2 and above all 99 (p = 0.01; ours). That is a test for one latent, not for all together: `NAMED_BY_CHANCE` times
     the latents is the number that gets one by chance.

@@ -44,10 +44,10 @@ def concept_coverage(
         shuffled_feature_coverage = Σ_f (1 − binom(U − m_f, |C|) / binom(U, |C|)) / |F|
             U = number of units, m_f = how many of them have f as a significant term
 
-    The shuffled figure is the mean of feature_coverage over all ways to deal the term sets of the units out among the
-    units, in closed form instead of by drawing some of them (ours). The units expected by chance are those of
-    `units_by_chance` with the p-value that the units had to undercut for their q-value: a coin has to pass both limits
-    as well, and the figure stays below `significance` times the larger of 1 and the units with such a q-value.
+    The shuffled figure is the mean of feature_coverage over all ways to shuffle the term sets among the units, in
+    closed form instead of by drawing some of them (ours). The units expected by chance are those of `units_by_chance`
+    with the p-value that the units had to undercut for their q-value: a coin has to pass both limits as well, and the
+    figure stays below `significance` times the larger of 1 and the units with such a q-value.
 
     A unit is linked to the items that `latent_items` keeps of it, those of its largest evidence. Item coverage is thus
     the share of items in the first rows of some counted unit, and no more than |C| · `evidence.items_per_latent` items

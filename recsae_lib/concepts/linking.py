@@ -23,8 +23,8 @@ def linked_items(recommendations: DataFrame, settings: EvidenceSettings) -> Data
     return recommendations.select("user_id", F.col(column).alias("item_ids"))
 
 
-def most_telling_first(linked: DataFrame, settings: EvidenceSettings) -> DataFrame:
-    """Order the linked items of each user so that a reader of the first few knows most: best, or latest, first.
+def strongest_first(linked: DataFrame, settings: EvidenceSettings) -> DataFrame:
+    """Order the linked items of each user by what they say of the user: best, or latest, first.
 
     Parameters
     ----------

@@ -259,8 +259,8 @@ def log_odds(counts: LatentCounts, total: LatentCounts, prior_strength: float) -
     (T,) z_score.
     """
     share = counts.observed_in_all / total.observed_in_all
-    telling = share < 1
-    prior = prior_strength * np.where(telling, share, 0.5)
+    distinctive = share < 1
+    prior = prior_strength * np.where(distinctive, share, 0.5)
     other_prior = prior_strength - prior
     others, of_others = counts.observed_in_all - counts.observed, total.observed_in_all - total.observed
     sides = [
@@ -269,7 +269,7 @@ def log_odds(counts: LatentCounts, total: LatentCounts, prior_strength: float) -
     ]
     ratio = np.log(sides[0][0] / sides[0][1]) - np.log(sides[1][0] / sides[1][1])
     variance = sum(1 / having + 1 / lacking for having, lacking in sides)
-    return np.where(telling, ratio / np.sqrt(variance), 0.0)
+    return np.where(distinctive, ratio / np.sqrt(variance), 0.0)
 
 
 def p_values(counts: LatentCounts, total: LatentCounts, minimum_items: int) -> np.ndarray:
@@ -286,7 +286,7 @@ def p_values(counts: LatentCounts, total: LatentCounts, minimum_items: int) -> n
     that stands in two items would seem to be a discovery.
 
     1 − Φ(z_lt) does not serve. The prior makes it too strict for frequent features when a latent has few items, and
-    the normal approximation makes it far too lenient for rare words: where 100 of 20,000 items were dealt at random to
+    the normal approximation makes it far too lenient for rare words: where 100 of 20,000 items were drawn at random for
     each of 500 latents, 92 to 100 % of the latents had false discoveries at q < 0.05 by it, and under 2 % by this.
 
     Parameters

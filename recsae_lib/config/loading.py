@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from recsae_lib.config.recommender import PRESETS
+from recsae_lib.config.recommenders import PRESETS
 from recsae_lib.config.section import Section
 from recsae_lib.config.settings import Settings
 from recsae_lib.errors import InputError
@@ -39,7 +39,7 @@ def load_settings(
         return Settings.model_validate(merged)
     except ValidationError as error:
         raise InputError(
-            f"Settings refused: {explain_faults(error)}", "`recsae config` lists every setting with its bounds"
+            f"Settings refused: {explain_faults(error)}", "`recsae config` lists every setting with its description"
         ) from None
 
 

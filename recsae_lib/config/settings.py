@@ -7,19 +7,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from recsae_lib.config.autoencoder import RepresentationSettings, SaeSettings
-from recsae_lib.config.concepts import (
-    CoverageSettings,
-    EvidenceSettings,
-    InterpretationSettings,
-    RecommendationSettings,
-    TermSettings,
-    VerificationSettings,
-)
-from recsae_lib.config.dataset import DatasetSettings
-from recsae_lib.config.operation import CheckSettings, DriftSettings, MaintenanceSettings, PathSettings, SparkSettings
-from recsae_lib.config.recommender import RecommenderSettings
+from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermSettings
+from recsae_lib.config.datasets import DatasetSettings
+from recsae_lib.config.drift import DriftSettings
+from recsae_lib.config.interpretation import InterpretationSettings
+from recsae_lib.config.recommenders import RecommendationSettings, RecommenderSettings
+from recsae_lib.config.representations import RepresentationSettings
+from recsae_lib.config.sae import SaeSettings
 from recsae_lib.config.section import DEFAULT_SITE, Device, Scope, Section, slug
+from recsae_lib.config.spark import SparkSettings
+from recsae_lib.config.storage import PathSettings
+from recsae_lib.config.verification import VerificationSettings
+from recsae_lib.config.warehouse import CheckSettings, MaintenanceSettings
 
 
 class Settings(Section):

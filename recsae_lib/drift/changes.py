@@ -70,7 +70,7 @@ def describe_changes(
     present: AuditedLatents,
     settings: DriftSettings,
 ) -> DataFrame:
-    """Lay both sides of every followed latent side by side and say what changed (METHOD.md section 9).
+    """Put both sides of every followed latent side by side and say what changed (METHOD.md section 9).
 
     ::
 

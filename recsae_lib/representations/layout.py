@@ -8,8 +8,8 @@ from typing import Literal
 
 import fsspec
 
-from recsae_lib.config import DEFAULT_SITE, Settings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.run import JobContext
 
 RowKind = Literal["last", "training", "dev", "test"]
 COMPLETE_MARKER = "_SUCCESS"
@@ -37,11 +37,10 @@ class RepresentationSet:
     dt: date
 
     @classmethod
-    def of(
-        cls, settings: Settings, model: str, version: int, rows: RowKind, dt: date, site: str = DEFAULT_SITE
-    ) -> RepresentationSet:
-        """Name the set of one probing site in the bulk folder of the settings."""
-        return cls(settings.paths.bulk, model, version, site, rows, dt)
+    def of_context(cls, context: JobContext, rows: RowKind, site: str | None = None) -> RepresentationSet:
+        """Return the set that a job reads or writes: of its recommender, date and (unless another is named) site."""
+        bulk, version = context.settings.paths.bulk, context.model_version
+        return cls(bulk, context.recommender_name, version, site or context.site, rows, context.dt)
 
     def __post_init__(self) -> None:
         if "/" in self.site:

@@ -95,6 +95,16 @@ class RepresentationLoader:
         parts = (order[begin : begin + self.batch_size] for begin in range(0, len(order), self.batch_size))
         return (torch.from_numpy(rows.take(part, axis=0)) for part in parts)
 
+    def parameters(self) -> dict[str, object]:
+        """Return what a training logs of its rows: their place, number and digest, d, and the rows a batch."""
+        return {
+            "batch_size": self.batch_size,
+            "dimension": self.dimension,
+            "data_folder": self.folder,
+            "data_rows": self.total_rows,
+            "data_digest": self.digest(),
+        }
+
     def digest(self) -> str:
         """Identify the rows of the folder, of all processes and whatever their order: SHA-256 (first 16 hex digits) of
         their number and of the sum of a 64-bit hash of each.

@@ -47,7 +47,7 @@ def write_sets(
     """Replace several sets by what `rows` hold for each, each row group a random sample of the rows.
 
     The rows are computed once, into a draft beside the first target, from which each set reads its own column. Its
-    size decides the number of row groups. The draft is dealt out to as many files, one row group each: parquet-mr sees
+    size decides the number of row groups. The draft is spread over as many files, one row group each: parquet-mr sees
     to the size of a row group only every so many rows and would leave a short one at the end of each file. The finished
     files are moved into place, and a marker is put beside them last, without which `RepresentationSet.require` refuses
     the folder. A writer that was killed leaves a hidden staging folder, which the next one for the same targets
@@ -91,7 +91,7 @@ def write_sets(
         of_set = drafted.select(*shared, F.col(f"`{column}`").alias(name))
         finished = hadoop.Path(staging, f"finished-{number}")
         # A file is one row group as long as it stays below the block size.
-        _deal(of_set, count, max(row_groups, 1)).write.options(
+        _spread(of_set, count, max(row_groups, 1)).write.options(
             **FILE_OPTIONS, **{"parquet.block.size": str(int(2 * group_bytes))}
         ).parquet(finished.toString())
         written[column] = WrittenSet(count, file_system.getContentSummary(finished).getLength(), row_groups)
@@ -118,12 +118,12 @@ def _move(file_system: Any, hadoop: Any, finished: Any, folder: Any) -> None:
     file_system.create(marker, True).close()
 
 
-def _deal(rows: DataFrame, count: int, hands: int) -> DataFrame:
-    """Deal rows out to `hands` partitions of equal size.
+def _spread(rows: DataFrame, count: int, partitions: int) -> DataFrame:
+    """Spread rows evenly over partitions.
 
-    Each task of Spark's repartition sorts its rows by hash and deals them round robin, so a partition may get one more
+    Each task of Spark's repartition sorts its rows by hash and sends them round robin, so a partition may get one more
     row of a task than another: with `ROWS_OF_A_TASK_IN_A_GROUP` rows or more a task, that is a tenth at most.
     """
-    tasks = max(count // (ROWS_OF_A_TASK_IN_A_GROUP * hands), 1)
+    tasks = max(count // (ROWS_OF_A_TASK_IN_A_GROUP * partitions), 1)
     # Spark makes one of two repartitions that follow each other: a filter that lets all rows pass keeps them apart.
-    return rows.coalesce(tasks).where(F.spark_partition_id() >= 0).repartition(hands)
+    return rows.coalesce(tasks).where(F.spark_partition_id() >= 0).repartition(partitions)

@@ -41,6 +41,17 @@ class SaeMetrics:
     rows: int
     densities: np.ndarray
 
+    def by_name(self) -> dict[str, float]:
+        """The figures under the names that METHOD.md and the tables give them."""
+        return {
+            "fvu": self.fvu,
+            "l0": self.l0,
+            "dead_fraction": self.dead_fraction,
+            "mean_cosine": self.mean_cosine,
+            "shrinkage": self.shrinkage,
+            "training_rows": self.rows,
+        }
+
 
 @torch.no_grad()
 def evaluate_sae(sae: SparseAutoencoder, batches: Iterable[torch.Tensor]) -> SaeMetrics:

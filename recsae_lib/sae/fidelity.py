@@ -33,6 +33,15 @@ class Fidelity:
         """Share of each metric that reconstruction keeps, where there is any to keep: 1 − relative loss."""
         return {name: self.reconstructed[name] / value for name, value in self.original.items() if value > 0}
 
+    def by_name(self) -> dict[str, float]:
+        """All figures in one: ``original_…``, ``reconstructed_…``, ``…_kept`` and ``overlap@10``."""
+        return {
+            **{f"original_{name}": value for name, value in self.original.items()},
+            **{f"reconstructed_{name}": value for name, value in self.reconstructed.items()},
+            **{f"{name}_kept": value for name, value in self.kept().items()},
+            f"overlap@{LIST_LENGTH}": self.overlap,
+        }
+
 
 @torch.no_grad()
 def measure_fidelity(sae: SparseAutoencoder, recommender: Recommender, held_out: Iterable[HeldOutUsers]) -> Fidelity:
@@ -68,7 +77,7 @@ def measure_fidelity(sae: SparseAutoencoder, recommender: Recommender, held_out:
         places += int((lists[0] >= 0).sum())
     if not original:
         raise InputError(
-            "No user is held out, so that nothing tells what reconstruction keeps",
+            "No user is held out, so that nothing shows what reconstruction keeps",
             "Give the recommender users with three interactions or more",
         )
     overlap = same / places if places else 1.0

@@ -25,7 +25,7 @@ class Verdicts:
 
     Parameters
     ----------
-    cases : (latent_id, user_id, kind, fires, judged, judged_by_dealt, judge); kept by Spark until `release`.
+    cases : (latent_id, user_id, kind, fires, judged, judged_by_shuffled, judge); kept by Spark until `release`.
     scores : one row a live latent, `SCORE_COLUMNS`.
     """
 
@@ -44,7 +44,7 @@ def verify_units(
     concept_terms: DataFrame,
     neighbours: DataFrame,
     settings: Settings,
-    dealt: DataFrame | None = None,
+    shuffled: DataFrame | None = None,
 ) -> Verdicts:
     """Judge every live unit by the term scorer on users of the verify half (METHOD.md section 6).
 
@@ -58,7 +58,7 @@ def verify_units(
     items : (item_id, title, text, features).
     concept_terms : terms of the units, built on the construct half.
     neighbours : (latent_id, neighbour_id, rank).
-    dealt : terms of another unit under the id of each, to be tried on the same cases; none where not given.
+    shuffled : terms of another unit under the id of each, to be tried on the same cases; none where not given.
     """
     verification, salt = settings.verification, settings.evidence.salt
     users = activations.withColumn("construct", in_construct_half(F.col("user_id"), salt))
@@ -72,7 +72,7 @@ def verify_units(
         settings.seed,
     )
     terms = item_term_arrays(items, settings.terms)
-    # Read several times, for the table of cases, the scores and the other judge, and dear.
-    judged = keep(judge_by_terms(cases, linked, terms, concept_terms, dealt).withColumn("judge", F.lit("terms")))
+    # Read several times, for the table of cases, the scores and the other judge, and expensive.
+    judged = keep(judge_by_terms(cases, linked, terms, concept_terms, shuffled).withColumn("judge", F.lit("terms")))
     association = best_feature_auc(activations, linked, items, verification, salt, settings.seed)
     return Verdicts(judged, score_concepts(judged, "terms", edges.select("latent_id"), association, verification))

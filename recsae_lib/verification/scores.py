@@ -61,20 +61,20 @@ def score_concepts(
 
 
 def score_shuffled(
-    judged: DataFrame, live_latents: DataFrame, donors: DataFrame, settings: VerificationSettings
+    judged: DataFrame, live_latents: DataFrame, shuffled: DataFrame, settings: VerificationSettings
 ) -> DataFrame:
     """Score the latents as `score_concepts` does, where the terms of another latent judged their cases.
 
     Parameters
     ----------
     judged : (latent_id, fires BOOLEAN, judged BOOLEAN), judged by the terms of another latent.
-    donors : (latent_id, label_of), whose terms they were; a latent without any is absent.
+    shuffled : (latent_id, label_of), whose terms they were; a latent without any is absent.
 
     Returns
     -------
     DataFrame : (latent_id, label_of) and the other columns of `VERDICT_COLUMNS`; one row for each live latent.
     """
-    rows = _verdicts(judged, "terms", live_latents, settings).merge(donors.toPandas(), on="latent_id", how="left")
+    rows = _verdicts(judged, "terms", live_latents, settings).merge(shuffled.toPandas(), on="latent_id", how="left")
     return _frame(judged.sparkSession, rows.astype({"label_of": "Int32"}), f"{VERDICT_COLUMNS}, label_of int")
 
 

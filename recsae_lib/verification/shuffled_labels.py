@@ -8,13 +8,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 
-def deal_labels(concept_terms: DataFrame, seed: int) -> DataFrame:
+def shuffle_labels(concept_terms: DataFrame, seed: int) -> DataFrame:
     """Give each latent that has terms the terms of another one, each to one (METHOD.md section 6; ours).
 
-    The latents stand in a ring in seeded order, and each takes the terms of the next: nobody keeps his own. Whatever
-    judge, cases and thresholds make of labels that say nothing about their latents, shows in the scores that these
-    get. Two latents about the same thing may get each other's terms, which are then right: the share of shuffled
-    labels that pass is also a measure of how little the labels tell latents apart.
+    The latents stand in a ring in seeded order, and each takes the terms of the next: none keeps its own. Whatever
+    judge, cases and thresholds make of labels that say nothing about their latents, shows in the scores of these. Two
+    latents about the same thing may get each other's terms, which are then right: the share of shuffled labels that
+    pass is also a measure of how little the labels tell latents apart.
 
     The ids of the latents, M integers, are collected.
 
@@ -35,13 +35,13 @@ def deal_labels(concept_terms: DataFrame, seed: int) -> DataFrame:
     return spark.createDataFrame(rows, columns) if len(ring) > 1 else spark.createDataFrame([], columns)
 
 
-def dealt_terms(concept_terms: DataFrame, donors: DataFrame) -> DataFrame:
-    """Put the terms of `label_of` down as those of `latent_id`.
+def shuffled_terms(concept_terms: DataFrame, shuffled: DataFrame) -> DataFrame:
+    """Give the terms of `label_of` the id `latent_id`.
 
     Parameters
     ----------
     concept_terms : (latent_id, …).
-    donors : (latent_id, label_of), see `deal_labels`.
+    shuffled : (latent_id, label_of), see `shuffle_labels`.
 
     Returns
     -------
@@ -49,6 +49,6 @@ def dealt_terms(concept_terms: DataFrame, donors: DataFrame) -> DataFrame:
     """
     return (
         concept_terms.withColumnRenamed("latent_id", "label_of")
-        .join(F.broadcast(donors.where("label_of is not null").select("latent_id", "label_of")), "label_of", "inner")
+        .join(F.broadcast(shuffled.where("label_of is not null").select("latent_id", "label_of")), "label_of", "inner")
         .select(*concept_terms.columns)
     )

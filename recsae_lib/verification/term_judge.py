@@ -15,7 +15,7 @@ from recsae_lib.concepts.latent_runs import latent_runs
 # Sums are taken over whole multiples of this part of the latent's largest weight: their order cannot change a bit.
 WEIGHT_STEPS = 2.0**36
 
-_JUDGED = "latent_id int, user_id string, kind string, fires boolean, judged boolean, judged_by_dealt boolean"
+_JUDGED = "latent_id int, user_id string, kind string, fires boolean, judged boolean, judged_by_shuffled boolean"
 
 
 def judge_by_terms(
@@ -23,7 +23,7 @@ def judge_by_terms(
     linked: DataFrame,
     item_terms: DataFrame,
     concept_terms: DataFrame,
-    dealt_terms: DataFrame | None = None,
+    shuffled_terms: DataFrame | None = None,
 ) -> DataFrame:
     """Judge held-out cases by terms, with thresholds chosen on the construct half (METHOD.md section 6; ours).
 
@@ -57,13 +57,13 @@ def judge_by_terms(
     linked : (user_id STRING, item_ids ARRAY<STRING>), one row a user.
     item_terms : (item_id, terms ARRAY<STRUCT<term, kind, occurrences>>), one row an item.
     concept_terms : (latent_id, term, kind, tf, lift).
-    dealt_terms : as concept_terms, but of another latent; none where not given.
+    shuffled_terms : as concept_terms, but of another latent; none where not given.
 
     Returns
     -------
     DataFrame
-        (latent_id INT, user_id STRING, kind STRING, fires BOOLEAN, judged BOOLEAN, judged_by_dealt BOOLEAN), one row a
-        verify case; the last by the dealt terms, false where there are none.
+        (latent_id INT, user_id STRING, kind STRING, fires BOOLEAN, judged BOOLEAN, judged_by_shuffled BOOLEAN), one row
+        a verify case; the last by the shuffled terms, false where there are none.
     """
     terms = item_terms.select(
         "item_id",
@@ -72,18 +72,18 @@ def judge_by_terms(
     )
     of_case = ["construct", "user_id", "kind", "fires"]
     linked_items = F.greatest(F.size("item_ids"), F.lit(1)).alias("linked_items")
-    # Left joins all the way: the cases, which are dear to draw, are read once.
+    # Left joins all the way: the cases, which are expensive to draw, are read once.
     case_items = (
         cases.join(linked.select("user_id", F.array_distinct("item_ids").alias("item_ids")), "user_id", "left")
         .select("latent_id", *of_case, linked_items, F.explode_outer("item_ids").alias("item_id"))
         .join(terms, "item_id", "left")
         .select("latent_id", *of_case, "linked_items", "terms", "numbers")
     )
-    weights = _weights(concept_terms, dealt=False)
-    if dealt_terms is not None:
-        weights = weights.unionByName(_weights(dealt_terms, dealt=True))
+    weights = _weights(concept_terms, shuffled=False)
+    if shuffled_terms is not None:
+        weights = weights.unionByName(_weights(shuffled_terms, shuffled=True))
     weights = weights.select(
-        "latent_id", "dealt", F.array(F.xxhash64("kind", "term")).alias("terms"), F.array("weight").alias("numbers")
+        "latent_id", "shuffled", F.array(F.xxhash64("kind", "term")).alias("terms"), F.array("weight").alias("numbers")
     )
     return (
         weights.unionByName(case_items, allowMissingColumns=True)
@@ -93,17 +93,17 @@ def judge_by_terms(
     )
 
 
-def _weights(concept_terms: DataFrame, dealt: bool) -> DataFrame:
+def _weights(concept_terms: DataFrame, shuffled: bool) -> DataFrame:
     # The logarithm of 0 is null in Spark: a term without evidence weighs nothing.
     weight = F.coalesce(F.col("tf") * F.log("lift"), F.lit(0.0))
-    return concept_terms.select("latent_id", F.lit(dealt).alias("dealt"), "kind", "term", weight.alias("weight"))
+    return concept_terms.select("latent_id", F.lit(shuffled).alias("shuffled"), "kind", "term", weight.alias("weight"))
 
 
 def judge_cases(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Judge the verify cases of one latent after the other.
 
-    Batches come sorted by latent, with columns latent_id, dealt, construct, user_id, kind, fires, linked_items, terms
-    (list of hashes) and numbers. A row without user_id is a term of the latent, or a dealt one, its weight in
+    Batches come sorted by latent, with columns latent_id, shuffled, construct, user_id, kind, fires, linked_items,
+    terms (list of hashes) and numbers. A row without user_id is a term of the latent, or a shuffled one, its weight in
     `numbers`; any other is one linked item of a case, its terms with their occurrences in `numbers`.
     """
     for _, rows in latent_runs(batches):
@@ -116,8 +116,8 @@ def judge_cases(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         linked_items = cases["linked_items"].to_numpy()
         construct, fires = (cases[name].to_numpy().astype(bool) for name in ("construct", "fires"))
         for column, weights in (
-            ("judged", of_latent.filter(pc.invert(of_latent["dealt"]))),
-            ("judged_by_dealt", of_latent.filter(of_latent["dealt"])),
+            ("judged", of_latent.filter(pc.invert(of_latent["shuffled"]))),
+            ("judged_by_shuffled", of_latent.filter(of_latent["shuffled"])),
         ):
             _, latent_terms, term_weights = _flat(weights)
             scores = case_scores(users[item_of_term], terms, occurrences, linked_items, latent_terms, term_weights)

@@ -113,8 +113,8 @@ def test_the_p_value_counts_the_permutations_that_reach_the_auc() -> None:
     random, reached, largest = np.random.default_rng(5), np.zeros(2), np.zeros(2)
     z = np.array([[user.get(latent, 0.0) for latent in (0, 1)] for user in fired])
     for _ in range(PERMUTATIONS):
-        dealt = typical.toarray()[random.permutation(24)]
-        by_chance = [max(0.5, *(roc_auc_score(dealt[:, f], z[:, latent]) for f in (0, 1))) for latent in (0, 1)]
+        shuffled = typical.toarray()[random.permutation(24)]
+        by_chance = [max(0.5, *(roc_auc_score(shuffled[:, f], z[:, latent]) for f in (0, 1))) for latent in (0, 1)]
         reached += np.array(by_chance) >= [1.0, 0.5]
         largest = np.maximum(largest, by_chance)
     assert (best.tolist(), auc.tolist()) == ([0, -1], [1.0, 0.5])

@@ -1,4 +1,4 @@
-"""Coverage against sets counted one by one; shuffled labels against every way to deal them out."""
+"""Coverage against sets counted one by one; shuffled labels against every way to shuffle them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_what_units_reach_at_each_confidence(spark: SparkSession) -> None:
         (1.0, pytest.approx(1 / 3), pytest.approx(2 / 5), pytest.approx(1 / 5)),
     ]
     assert [row["units"] for row in rows] == [2, 1, 1]
-    # Two of four dealt sets: space and war in one set each, horror in two; one of four.
+    # Two of four shuffled sets: space and war in one set each, horror in two; one of four.
     assert [row["shuffled_feature_coverage"] for row in rows] == [
         pytest.approx((1 / 2 + 1 / 2 + 5 / 6) / 3),
         pytest.approx((1 / 4 + 1 / 4 + 1 / 2) / 3),
@@ -139,13 +139,13 @@ def test_any_world_agrees_with_sets(spark: SparkSession, world: tuple) -> None:
         def share(of: set[str], sets: list[list[str]]) -> float:
             return len(of & {name for names in sets for name in names}) / max(len(of), 1)
 
-        dealt = [share(features, list(sets)[: len(counted)]) for sets in permutations(u[3] for u in units.values())]
+        shuffled = [share(features, list(sets)[: len(counted)]) for sets in permutations(u[3] for u in units.values())]
         assert row.asDict() == {
             "min_confidence": row["min_confidence"],
             "feature_coverage": pytest.approx(share(features, [u[3] for u in counted])),
             "item_coverage": pytest.approx(share(set(items), [u[4] for u in counted])),
             "user_coverage": pytest.approx(share(set(users), [u[5] for u in counted])),
-            "shuffled_feature_coverage": pytest.approx(np.mean(dealt)),
+            "shuffled_feature_coverage": pytest.approx(np.mean(shuffled)),
             "units": len(counted),
             "units_expected_by_chance": row["units_expected_by_chance"],
         }

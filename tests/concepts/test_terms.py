@@ -1,4 +1,4 @@
-"""Concept terms against a plain computation, on a planted truth, and on links that were dealt at random."""
+"""Concept terms against a plain computation, on a planted truth, and on links that were drawn at random."""
 
 from __future__ import annotations
 

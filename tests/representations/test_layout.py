@@ -7,6 +7,7 @@ import pytest
 
 from recsae_lib.config import Settings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.run import JobContext
 from recsae_lib.representations.layout import RepresentationSet
 
 FRIDAY = date(2026, 11, 20)
@@ -28,11 +29,13 @@ def test_item_embeddings_belong_to_the_model_version_whatever_the_rows() -> None
     assert in_bulk("var/bulk").item_embeddings() == expected
 
 
-def test_a_set_is_named_after_the_settings_and_its_site() -> None:
-    settings = Settings.model_validate({"paths": {"bulk": "bulk"}})
-    named = RepresentationSet.of(settings, "recommender-shop", 3, "dev", FRIDAY, "blocks.1")
+def test_a_job_names_the_set_of_its_site_or_another() -> None:
+    settings = Settings.model_validate({"namespace": "shop", "paths": {"bulk": "bulk"}})
+    context = JobContext("train_sae", settings, FRIDAY, "blocks.1")
+    vars(context)["model_version"] = 3  # what the registry would say
+    named = RepresentationSet.of_context(context, "dev")
     assert named == RepresentationSet("bulk", "recommender-shop", 3, "blocks.1", "dev", FRIDAY)
-    assert RepresentationSet.of(settings, "recommender-shop", 3, "dev", FRIDAY).site == "last"
+    assert RepresentationSet.of_context(context, "dev", "last").site == "last"
 
 
 def test_a_site_leads_into_no_other_folder() -> None:

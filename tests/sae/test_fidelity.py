@@ -94,3 +94,12 @@ def test_nobody_held_out_and_another_dimension_are_refused() -> None:
     smaller = SparseAutoencoder.initialise(torch.randn(9, 4), 8, 2, seed=1)
     with pytest.raises(InputError, match="have 6 dimensions, the SAE takes 4"):
         measure_fidelity(smaller, recommender, blocks)
+
+
+def test_all_figures_of_fidelity_have_a_name() -> None:
+    assert Fidelity({"hr@5": 0.5}, {"hr@5": 0.25}, 0.4).by_name() == {
+        "original_hr@5": 0.5,
+        "reconstructed_hr@5": 0.25,
+        "hr@5_kept": 0.5,
+        "overlap@10": 0.4,
+    }

@@ -24,7 +24,7 @@ from recsae_lib.platform.llm.transports import submit
 from recsae_lib.verification.judging import verify_units
 from recsae_lib.verification.llm_judge import read_judged_cases, write_judge_requests
 from recsae_lib.verification.scores import score_concepts, score_shuffled
-from recsae_lib.verification.shuffled_labels import deal_labels, dealt_terms
+from recsae_lib.verification.shuffled_labels import shuffle_labels, shuffled_terms
 
 pytestmark = pytest.mark.integration
 
@@ -81,7 +81,7 @@ def oracle(request: Any) -> str:
 
 def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     world, verification = World(spark), SETTINGS.verification
-    donors = deal_labels(world.terms, SETTINGS.seed).cache()
+    labels_of_others = shuffle_labels(world.terms, SETTINGS.seed).cache()
     verdicts = verify_units(
         world.activations,
         world.linked,
@@ -89,9 +89,9 @@ def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server:
         world.terms,
         world.neighbours,
         SETTINGS,
-        dealt_terms(world.terms, donors),
+        shuffled_terms(world.terms, labels_of_others),
     )
-    by_dealt = verdicts.cases.withColumn("judged", F.col("judged_by_dealt"))
+    by_shuffled = verdicts.cases.withColumn("judged", F.col("judged_by_shuffled"))
     server.reply = lambda request: server.says(oracle(request))
 
     def by_llm(labels: DataFrame) -> pd.DataFrame:
@@ -112,8 +112,8 @@ def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server:
         assert (right["confidence"] >= 0.9).mean() >= 0.95
         assert right["interpretable"].mean() >= 0.95
     for shuffled in (
-        score_shuffled(by_dealt, verdicts.scores, donors, verification).toPandas(),
-        by_llm(dealt_terms(world.labels, donors)),
+        score_shuffled(by_shuffled, verdicts.scores, labels_of_others, verification).toPandas(),
+        by_llm(shuffled_terms(world.labels, labels_of_others)),
     ):
         assert len(shuffled) == len(FEATURES)
         assert (shuffled["cases"] == 20).mean() > 0.9

@@ -1,4 +1,4 @@
-"""From activations to scores: planted concepts are found interpretable, and activations dealt out anew are not."""
+"""From activations to scores: planted concepts are found interpretable, and shuffled activations are not."""
 
 from __future__ import annotations
 
@@ -90,7 +90,10 @@ def test_planted_concepts_are_interpretable(planted: Verdicts) -> None:
     assert sum(named[latent] == FEATURES[latent] for latent in named) > 0.9 * len(FEATURES)
     assert min(row["best_feature_auc"] for row in scores.values() if row["best_feature"]) > 0.6
     from_the_job = ("dt", "sae_version", "llm_model", "prompt_version")
-    for frame, table in ((planted.scores, CONCEPT_SCORES), (planted.cases.drop("judged_by_dealt"), VERIFICATION_CASES)):
+    for frame, table in (
+        (planted.scores, CONCEPT_SCORES),
+        (planted.cases.drop("judged_by_shuffled"), VERIFICATION_CASES),
+    ):
         declared = {field.name: field.dataType for field in table.schema if field.name not in from_the_job}
         assert {field.name: field.dataType for field in frame.schema} == declared
 
@@ -102,7 +105,7 @@ def test_only_the_verify_half_judges(planted: Verdicts) -> None:
     assert {row["kind"] for row in cases} == {"positive", "random", "hard"}
 
 
-def test_activations_dealt_out_anew_are_not_interpretable(world: World) -> None:
+def test_shuffled_activations_are_not_interpretable(world: World) -> None:
     scores = world.verify(np.random.default_rng(1).permutation(USERS)).scores.collect()
     assert len(scores) == len(FEATURES)
     assert np.mean([row["interpretable"] for row in scores]) <= 0.05

@@ -133,8 +133,8 @@ def test_shuffled_labels_are_scored_alike_and_name_whose_they_were(spark: SparkS
     counts = {1: (5, 5, 5, 5), 2: (8, 2, 8, 2), 3: (0, 4, 4, 0)}
     judged = spark.createDataFrame([row for item in counts.items() for row in judged_rows(*item)], JUDGED)
     live = spark.createDataFrame([(latent,) for latent in (1, 2, 3, 4)], "latent_id int")
-    donors = spark.createDataFrame([(1, 2), (2, 1)], "latent_id int, label_of int")
-    shuffled = score_shuffled(judged, live, donors, SETTINGS)
+    labels = spark.createDataFrame([(1, 2), (2, 1)], "latent_id int, label_of int")
+    shuffled = score_shuffled(judged, live, labels, SETTINGS)
     declared = {field.name: field.dataType for field in SHUFFLED_SCORES.schema if field.name not in FROM_THE_JOB}
     assert {field.name: field.dataType for field in shuffled.schema} == declared
     rows, own = rows_of(shuffled), rows_of(score(spark, counts, live=[1, 2, 3, 4]))

@@ -113,8 +113,8 @@ def test_judgement_follows_the_threshold_of_the_construct_half(spark: SparkSessi
     }
     cases = positives_and_negatives(spark, True, construct).union(positives_and_negatives(spark, False, verify))
     judged = judge_by_terms(cases, *frames(spark))
-    assert not judged.where("judged_by_dealt").count()  # nothing was dealt
-    judged = judged.drop("judged_by_dealt")
+    assert not judged.where("judged_by_shuffled").count()  # there were none
+    judged = judged.drop("judged_by_shuffled")
     # Latent 1: threshold .2875, between carl's .05 (an insignificant term counts; the word horror is not the feature)
     # and anna's .525. Latent 2: no construct cases. Latent 3: no terms. Latent 4: threshold .25, between gina's .9 / 3
     # (an item that stands twice counts once, one without terms counts as linked) and ivan's .2; hans has .3, kurt .2.
@@ -137,7 +137,7 @@ def test_judgement_follows_the_threshold_of_the_construct_half(spark: SparkSessi
     }
 
 
-def test_dealt_terms_are_tried_on_the_same_cases_with_a_threshold_of_their_own(spark: SparkSession) -> None:
+def test_shuffled_terms_have_a_threshold_of_their_own(spark: SparkSession) -> None:
     construct = {1: (["anna"], ["carl"]), 4: (["carl"], ["ivan"])}
     verify = {1: (["bert"], ["dora"]), 4: (["emil"], ["hans"])}
     cases = positives_and_negatives(spark, True, construct).union(positives_and_negatives(spark, False, verify))
@@ -151,7 +151,7 @@ def test_dealt_terms_are_tried_on_the_same_cases_with_a_threshold_of_their_own(s
     both = judge_by_terms(cases, linked, item_terms, terms, swapped)
     assert said(both, "judged") == said(judge_by_terms(cases, linked, item_terms, terms), "judged")
     # Nobody of latent 1 has an item about war. Of latent 4 carl has drama and ivan has not; hans has none, emil has.
-    assert said(both, "judged_by_dealt") == {
+    assert said(both, "judged_by_shuffled") == {
         (1, "bert"): False,
         (1, "dora"): False,
         (4, "emil"): True,

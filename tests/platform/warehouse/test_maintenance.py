@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import maintain_tables
+from recsae_jobs import maintain_tables
 from recsae_lib.platform.warehouse.maintenance import Retention, expired_references, maintain_table, state_of
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, AUDITS

@@ -1,0 +1,215 @@
+"""The MLflow runs of a training of SAEs: parameters, epochs, versions with their lineage, and the table of a sweep."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsae_lib.platform.job.record import code_version
+from recsae_lib.platform.job.run import JobContext, log
+from recsae_lib.platform.tracking.registry import TrainingRun
+from recsae_lib.sae.evaluation import SaeMetrics
+from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.plots import density_plot, loss_plot, sweep_plot
+from recsae_lib.sae.store import load_sae, save_sae, weights_digest
+from recsae_lib.sae.training.loop import EpochReport, OnEpoch, SaeChoice, TrainedSae
+from recsae_lib.sae.training.sweep import SweepResult
+
+SECONDS_BETWEEN_LINES = 5.0  # of progress on the terminal
+KEPT = "ndcg@10_kept"  # the measure of fidelity that epochs, versions and sweeps are compared by
+
+
+@dataclass(frozen=True)
+class SaeRuns:
+    """The runs of one training.
+
+    Parameters
+    ----------
+    whole : run of the training.
+    each : run of each SAE: `whole` where there is one, else a run nested in it.
+    choices : the SAEs, in the order of `each`.
+    """
+
+    whole: TrainingRun
+    each: tuple[TrainingRun, ...]
+    choices: tuple[SaeChoice, ...]
+
+    def log_epochs(self, kept_of: Callable[[SparseAutoencoder], float | None]) -> OnEpoch:
+        """Return what logs an epoch of one SAE: always to MLflow, every few seconds to the terminal.
+
+        Parameters
+        ----------
+        kept_of : measures the share of dev NDCG@10 that an SAE keeps; None where nobody is held out.
+        """
+        last_line = time.monotonic()
+
+        def log_epoch(number: int, report: EpochReport, sae: SparseAutoencoder | None) -> None:
+            nonlocal last_line
+            kept = None if sae is None else kept_of(sae)
+            self.each[number].log_metrics(epoch_metrics(report, kept), step=report.epoch)
+            epochs = self.choices[number].settings.epochs
+            if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES or report.epoch in (1, epochs):
+                last_line = time.monotonic()
+                name = f"{choice_name(self.choices[number])}: " if len(self.choices) > 1 else ""
+                log.info("train_sae: %s%s", name, epoch_line(report, epochs, kept))
+
+        return log_epoch
+
+    def log_sweep(self, results: Sequence[SweepResult], versions: Sequence[int], best: int) -> None:
+        """Log what several SAEs came to, side by side, and which version is the best; nothing of one SAE alone.
+
+        Parameters
+        ----------
+        best : place of the best one.
+        """
+        if len(self.choices) > 1:
+            rows = [{"version": version, **result.row()} for version, result in zip(versions, results, strict=True)]
+            self.whole.log_table("sweep", rows)
+            self.whole.log_figure("fvu_by_k", sweep_plot(results))
+            self.whole.set_tags({"best_version": str(versions[best])})
+
+
+@contextmanager
+def open_sae_runs(
+    context: JobContext, choices: Sequence[SaeChoice], parameters: Mapping[str, object]
+) -> Iterator[SaeRuns]:
+    """Open the run of the training and, of several SAEs, a run for each; they end as `Registry.training_run` says."""
+    with context.registry.training_run(context.sae_name, context.tags, parameters) as whole, ExitStack() as nested:
+        each = [whole]
+        if len(choices) > 1:
+            each = [nested.enter_context(whole.nested(choice_name(one), choice_parameters(one))) for one in choices]
+        yield SaeRuns(whole, tuple(each), tuple(choices))
+
+
+def training_parameters(
+    context: JobContext, rows: Mapping[str, object], device: str, processes: int
+) -> dict[str, object]:
+    """Return all that decides the weights: settings, what is known of the training rows, device and recommender.
+
+    Parameters
+    ----------
+    rows : see `RepresentationLoader.parameters`; its batch size stands where the settings leave it open.
+    """
+    return {
+        **context.settings.sae.model_dump(mode="json"),
+        **rows,
+        "seed": context.settings.seed,
+        "device": device,
+        "processes": processes,
+        "recommender": f"{context.recommender_name} {context.model_version}",
+    }
+
+
+def training_identity(parameters: Mapping[str, object]) -> str:
+    """SHA-256 of parameters and code: a checkpoint of another training is not gone on from."""
+    return hashlib.sha256(f"{parameters} {code_version()}".encode()).hexdigest()
+
+
+def warm_start(context: JobContext) -> tuple[int | None, SparseAutoencoder | None]:
+    """Return version and weights of the champion to go on from; two times None for random weights."""
+    if context.settings.sae.start != "champion":
+        return None, None
+    name, version = context.sae_name, context.registry.champion(context.sae_name)
+    if version is None:
+        log.info("train_sae: %s has no champion yet: the weights start at random", name)
+        return None, None
+    read = context.registry.tags(name, version).get("model_version")
+    if read != str(context.model_version):
+        log.warning(
+            "train_sae: the champion, version %s, reads recommender version %s, not %s: latents keep their meaning "
+            "only if that recommender was trained on from the other",
+            version,
+            read,
+            context.model_version,
+        )
+    return version, load_sae(context.registry.fetch(name, version))
+
+
+def lineage(data_digest: object, parent: int | None) -> dict[str, str]:
+    """Tags that say what a version comes from: code, training rows, and the version that it went on from, if any."""
+    tags = {"code_version": code_version(), "data_digest": str(data_digest)}
+    return tags if parent is None else {**tags, "parent_version": str(parent)}
+
+
+def register_trained(
+    context: JobContext,
+    run: TrainingRun,
+    choice: SaeChoice,
+    trained: TrainedSae,
+    reconstruction: SaeMetrics,
+    fidelity: Mapping[str, float],
+    example: np.ndarray,
+    origin: Mapping[str, str],
+) -> int:
+    """Log what one SAE came to, register it together with its untrained self, and return its version.
+
+    Parameters
+    ----------
+    reconstruction : on the training rows.
+    fidelity : on the test users; empty where nobody is held out.
+    example : (n, d) some representations, kept beside the model.
+    origin : see `lineage`.
+    """
+    run.log_metrics({**reconstruction.by_name(), **fidelity})
+    run.log_figure("density", density_plot(reconstruction.densities, reconstruction.rows))
+    run.log_figure("loss", loss_plot(trained.reports))
+    description = {"model_version": context.model_version, "dt": context.dt.isoformat()}
+    folder = context.work_folder() / "sae"
+    save_sae(trained.sae, folder, description)
+    save_sae(trained.initial, folder / "initial", {**description, "initial": True})
+    tags = {
+        **{name: str(value) for name, value in description.items()},
+        "num_latents": str(trained.sae.num_latents),
+        "dimension": str(trained.sae.dimension),
+        "k": str(trained.sae.k),
+        "variant": choice.settings.variant,
+        **origin,
+    }
+    version = context.registry.register_sae(run, context.sae_name, folder, weights_digest(folder), example, tags)
+    log.info("train_sae: version %s: %s", version, outcome_line(reconstruction, fidelity.get(KEPT)))
+    return version
+
+
+def choice_name(choice: SaeChoice) -> str:
+    """Name of one of several SAEs."""
+    settings = choice.settings
+    return f"{settings.variant}, k = {settings.k}, s = {settings.expansion_factor}, seed {choice.seed}"
+
+
+def choice_parameters(choice: SaeChoice) -> dict[str, object]:
+    """Parameters of the nested run of one of several SAEs."""
+    return {**choice.settings.model_dump(mode="json"), "seed": choice.seed}
+
+
+def epoch_metrics(report: EpochReport, kept: float | None) -> dict[str, float]:
+    """Metrics of one pass, under names that no metric of the whole training has."""
+    metrics = {"fvu": report.fvu, "auxk": report.auxk, "l0": report.l0, "dead_fraction": report.dead_fraction}
+    if kept is not None:
+        metrics[f"dev_{KEPT}"] = kept
+    return {f"epoch_{name}": value for name, value in metrics.items()}
+
+
+def epoch_line(report: EpochReport, epochs: int, kept: float | None) -> str:
+    """One pass as people read it."""
+    return (
+        f"epoch {report.epoch} of {epochs}: FVU {report.fvu:.4f}, L0 {report.l0:.2f}, "
+        f"dead latents {100 * report.dead_fraction:.1f} %, dev NDCG@10 kept {_percent(kept)}, "
+        f"{report.rows / report.seconds:,.0f} rows/s"
+    )
+
+
+def outcome_line(reconstruction: SaeMetrics, kept: float | None) -> str:
+    """What one SAE came to, as people read it."""
+    return (
+        f"FVU {reconstruction.fvu:.4f}, L0 {reconstruction.l0:.2f}, "
+        f"dead latents {100 * reconstruction.dead_fraction:.1f} %, NDCG@10 kept {_percent(kept)}"
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{share:.1%}"

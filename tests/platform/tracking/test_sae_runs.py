@@ -1,0 +1,199 @@
+"""What a training of SAEs leaves in MLflow: on a registry of its own, with SAEs that were never trained."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recsae_lib.config import SaeSettings, Settings
+from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.tracking.sae_runs import (
+    SaeRuns,
+    epoch_line,
+    epoch_metrics,
+    lineage,
+    open_sae_runs,
+    outcome_line,
+    register_trained,
+    training_identity,
+    training_parameters,
+    warm_start,
+)
+from recsae_lib.sae.evaluation import SaeMetrics
+from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.store import load_sae
+from recsae_lib.sae.training.loop import EpochReport, SaeChoice, TrainedSae
+from recsae_lib.sae.training.sweep import SweepResult
+from tests.workspace import write_mlflow_database
+
+REPORT = EpochReport(epoch=2, fvu=0.25, auxk=0.5, l0=3.96, dead_fraction=0.125, rows=3000, seconds=2.0)
+MEASURED = SaeMetrics(0.25, 3.5, 7, 0.125, 0.875, 0.75, 1000, np.array([0.5] * 7 + [0.0]))
+CHOICES = (SaeChoice(SaeSettings(k=1, epochs=3), seed=5), SaeChoice(SaeSettings(k=2, epochs=3), seed=6))
+NAME = "recsae-shop"
+
+
+@dataclass
+class FakeRun:
+    """Keeps what is logged."""
+
+    logged: list[tuple[dict[str, float], int]] = field(default_factory=list)
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        self.logged.append((metrics, step))
+
+
+def sae(seed: int = 1) -> SparseAutoencoder:
+    x = torch.from_numpy(np.random.default_rng(seed).standard_normal((32, 4)).astype(np.float32))
+    return SparseAutoencoder.initialise(x, 8, 2, seed)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> JobContext:
+    write_mlflow_database(tmp_path / "mlflow.db")
+    paths = {
+        "var": str(tmp_path / "var"),
+        "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
+        "artifacts": str(tmp_path / "artifacts"),
+    }
+    settings = Settings.model_validate({"namespace": "shop", "paths": paths, "seed": 9})
+    context = JobContext("train_sae", settings, date(2026, 11, 20))
+    vars(context)["model_version"] = 3  # what the registry would say of the recommender
+    return context
+
+
+def register(context: JobContext, trained: SparseAutoencoder) -> int:
+    origin = {"data_digest": "abc"}
+    with open_sae_runs(context, CHOICES[:1], {}) as runs:
+        ended = TrainedSae(trained, sae(seed=99), (REPORT,))
+        example = np.zeros((3, 4), np.float32)
+        return register_trained(
+            context, runs.whole, CHOICES[0], ended, MEASURED, {"ndcg@10_kept": 0.5}, example, origin
+        )
+
+
+def test_an_epoch_and_an_outcome_as_people_read_them() -> None:
+    assert epoch_line(REPORT, 30, 0.9) == (
+        "epoch 2 of 30: FVU 0.2500, L0 3.96, dead latents 12.5 %, dev NDCG@10 kept 90.0%, 1,500 rows/s"
+    )
+    assert "kept not measured" in epoch_line(REPORT, 30, None)
+    assert outcome_line(MEASURED, None) == "FVU 0.2500, L0 3.50, dead latents 12.5 %, NDCG@10 kept not measured"
+
+
+def test_metrics_of_an_epoch_have_names_of_their_own() -> None:
+    passed = {"epoch_fvu": 0.25, "epoch_auxk": 0.5, "epoch_l0": 3.96, "epoch_dead_fraction": 0.125}
+    assert epoch_metrics(REPORT, None) == passed
+    assert epoch_metrics(REPORT, 0.9) == {**passed, "epoch_dev_ndcg@10_kept": 0.9}
+
+
+def test_lineage_names_a_parent_where_there_is_one() -> None:
+    assert sorted(lineage("abc", None)) == ["code_version", "data_digest"]
+    assert lineage("abc", 4).items() >= {"data_digest": "abc", "parent_version": "4"}.items()
+
+
+def test_other_parameters_are_another_training() -> None:
+    first, second = (training_identity({"seed": seed}) for seed in (1, 2))
+    assert first != second
+    assert first == training_identity({"seed": 1})
+
+
+def test_the_batch_size_in_use_is_logged(context: JobContext) -> None:
+    parameters = training_parameters(context, {"batch_size": 64, "data_digest": "abc"}, "cpu", 2)
+    assert context.settings.sae.batch_size is None
+    expected = {"batch_size": 64, "data_digest": "abc", "device": "cpu", "processes": 2, "seed": 9, "k": 8}
+    assert parameters.items() >= {**expected, "recommender": "recommender-shop 3"}.items()
+
+
+def test_each_epoch_is_logged_and_first_and_last_are_shown(caplog: pytest.LogCaptureFixture) -> None:
+    runs: Any = (FakeRun(), FakeRun())
+    measured = []
+
+    def kept_of(of_epoch: SparseAutoencoder) -> float:
+        measured.append(of_epoch)
+        return 0.75
+
+    log_epoch = SaeRuns(runs[0], runs, CHOICES).log_epochs(kept_of)
+    one = sae()
+    with caplog.at_level(logging.INFO, "recsae"):
+        for epoch in (1, 2, 3):
+            report = EpochReport(epoch, 1 / epoch, 0.0, 1.0, 0.0, 100, 1.0)
+            log_epoch(1, report, None if epoch == 1 else one)  # of a pass before a restart there is no SAE
+    assert [(step, metrics.get("epoch_dev_ndcg@10_kept")) for metrics, step in runs[1].logged] == [
+        (1, None),
+        (2, 0.75),
+        (3, 0.75),
+    ]
+    assert (runs[0].logged, measured) == ([], [one, one])
+    assert [message.partition(": FVU")[0] for message in caplog.messages] == [
+        "train_sae: top_k, k = 2, s = 16, seed 6: epoch 1 of 3",
+        "train_sae: top_k, k = 2, s = 16, seed 6: epoch 3 of 3",
+    ]
+
+
+def test_one_sae_has_the_run_several_have_nested_ones(context: JobContext) -> None:
+    with open_sae_runs(context, CHOICES[:1], {}) as alone:
+        assert alone.each == (alone.whole,)
+        alone.log_sweep([SweepResult(CHOICES[0], 0.5, 0.0, 1.0, None)], [7], 0)
+    with open_sae_runs(context, CHOICES, {"seed": 9}) as runs:
+        results = [SweepResult(choice, 0.5, 0.0, 1.0, None) for choice in CHOICES]
+        runs.log_sweep(results, [7, 8], best=1)
+    client = context.registry.client
+    whole, *each = (client.get_run(run.run_id).data for run in (runs.whole, *runs.each))
+    assert [one.tags["mlflow.parentRunId"] for one in each] == [runs.whole.run_id] * 2
+    assert [(one.params["k"], one.params["seed"]) for one in each] == [("1", "5"), ("2", "6")]
+    assert whole.tags["best_version"] == "8"
+    assert "best_version" not in client.get_run(alone.whole.run_id).data.tags
+    assert [file.path for file in client.list_artifacts(runs.whole.run_id, "tables")] == ["tables/sweep.json"]
+
+
+def test_a_version_has_weights_metrics_and_origin(context: JobContext) -> None:
+    trained = sae()
+    version = register(context, trained)
+    tags, metrics = context.registry.tags(NAME, version), context.registry.metrics(NAME, version)
+    assert {name: tags[name] for name in ("model_version", "dt", "num_latents", "dimension", "k", "variant")} == {
+        "model_version": "3",
+        "dt": "2026-11-20",
+        "num_latents": "8",
+        "dimension": "4",
+        "k": "2",
+        "variant": "top_k",
+    }
+    assert tags["data_digest"] == "abc"
+    assert metrics == {
+        "fvu": 0.25,
+        "l0": 3.5,
+        "dead_fraction": 0.125,
+        "mean_cosine": 0.875,
+        "shrinkage": 0.75,
+        "training_rows": 1000.0,
+        "ndcg_at_10_kept": 0.5,
+    }
+    folder = context.registry.fetch(NAME, version)
+    assert torch.equal(load_sae(folder).W_dec, trained.W_dec)
+    assert torch.equal(load_sae(folder / "initial").W_dec, sae(seed=99).W_dec)
+
+
+def test_a_warm_start_goes_on_from_the_champion(context: JobContext, caplog: pytest.LogCaptureFixture) -> None:
+    assert warm_start(context) == (None, None)
+    settings = context.settings.model_copy(
+        update={"sae": context.settings.sae.model_copy(update={"start": "champion"})}
+    )
+    warm = JobContext("train_sae", settings, context.dt)
+    vars(warm)["model_version"] = 3
+    with caplog.at_level(logging.INFO, "recsae"):
+        assert warm_start(warm) == (None, None)
+        context.registry.promote(NAME, register(context, sae()))
+        version, start = warm_start(warm)
+        assert start is not None
+        assert (version, torch.equal(start.W_dec, sae().W_dec)) == (1, True)
+        assert [record.levelname for record in caplog.records if record.levelname == "WARNING"] == []
+        vars(warm)["model_version"] = 4
+        warm_start(warm)
+    assert "has no champion yet" in caplog.messages[0]
+    assert "reads recommender version 3, not 4" in caplog.messages[-1]
