@@ -127,9 +127,8 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     ------
     InputError : nothing is published, or there is no such latent.
     """
-    warehouse = context.warehouse
-    dt = exact_dt or newest_published(warehouse)
-    warehouse = Warehouse(warehouse.spark, warehouse.catalog, warehouse.namespaces, dt)
+    dt = exact_dt or newest_published(context.warehouse)
+    warehouse = context.warehouse.at(dt)
     concepts = warehouse.read_published(tables.CONCEPTS)
     if latent is not None:
         concepts = concepts.where(F.col("latent_id") == latent)

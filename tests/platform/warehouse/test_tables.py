@@ -47,15 +47,15 @@ def test_rows_come_without_what_the_warehouse_fills_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "remedy"),
+    ("table", "words"),
     [
-        (tables.CONCEPT_TERMS, "Run the job compute_concept_terms first"),
-        (tables.COMPARISONS, "Run `recsae compare` first"),
-        (tables.CONCEPT_RATINGS, "Run `recsae ratings` first"),
+        (tables.CONCEPT_TERMS, "the job compute_concept_terms"),
+        (tables.COMPARISONS, "`recsae compare`"),
+        (tables.CONCEPT_RATINGS, "`recsae ratings`"),
     ],
 )
-def test_what_is_missing_names_what_writes_it(table: Table, remedy: str) -> None:
-    assert table.remedy == remedy
+def test_jobs_and_commands_are_named_as_people_run_them(table: Table, words: str) -> None:
+    assert table.writer_in_words == words
 
 
 def test_a_kind_of_unit_is_its_value_wherever_it_is_written() -> None:

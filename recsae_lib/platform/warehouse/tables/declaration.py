@@ -70,9 +70,9 @@ class Table:
         return self._without(("dt",))
 
     @property
-    def remedy(self) -> str:
-        """What to do where the table is missing: run what writes it."""
-        return f"Run `{self.writer}` first" if " " in self.writer else f"Run the job {self.writer} first"
+    def writer_in_words(self) -> str:
+        """What a person can run to have the table written."""
+        return f"`{self.writer}`" if self.writer.startswith("recsae ") else f"the job {self.writer}"
 
     def empty(self, spark: SparkSession) -> DataFrame:
         """No rows, with the columns of `row_schema`."""
