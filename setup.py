@@ -32,6 +32,7 @@ setup(
         "jsonschema>=4.20",
         "krippendorff>=0.8",
         "rich>=13.0",
+        "tenacity>=8.2",
     ],
     extras_require={
         # A Java and the Iceberg runtime for machines that bring neither; a cluster has its own.

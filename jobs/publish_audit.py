@@ -30,7 +30,6 @@ from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import CheckResult, SaeShape, run_checks
 from recsae_lib.platform.warehouse.published import published_audits
-from recsae_lib.platform.warehouse.store import audit_tables
 
 
 @for_each_site
@@ -56,8 +55,8 @@ def run(context: JobContext) -> None:
             f"The audit of {context.dt} is not published: {'; '.join(result.line() for result in failed)}. "
             f"Its tables stay on the branch {warehouse.branch}; main keeps the last good audit."
         )
-    side_by_side(warehouse.publish, audit_tables())
-    side_by_side(warehouse.drop_branch, audit_tables())
+    side_by_side(warehouse.publish, tables.AUDIT_TABLES)
+    side_by_side(warehouse.drop_branch, tables.AUDIT_TABLES)
     promote(context)
     commit(context, record, shape, "published")
     log.info("publish_audit: published with SAE version %s", context.sae_version)
@@ -106,9 +105,8 @@ def commit(context: JobContext, record: RunRecord, shape: SaeShape, status: str)
         record.config_digest,
         record.code_version,
     )
-    columns = [field for field in tables.AUDITS.schema.fields if field.name != "dt"]
-    rows = context.spark.createDataFrame([row], tables.T.StructType(columns))
-    context.warehouse.append_published(tables.AUDITS, rows)
+    rows = context.spark.createDataFrame([row], tables.AUDITS.versioned_row_schema)
+    context.warehouse.replace_published(tables.AUDITS, rows)
     tags = {"audit_status": status, "audit_dt": context.dt.isoformat()}
     if status == "published":
         tags[PUBLISHED_TAG] = context.dt.isoformat()

@@ -113,7 +113,7 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     markdown = as_markdown(results)
     if results:
         warehouse = Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
-        warehouse.append_published(COMPARISONS, comparison_rows(context.spark, results))
+        warehouse.replace_published(COMPARISONS, comparison_rows(context.spark, results))
     file = write_report(context.settings.paths, study.name, context.dt, "comparison.md", markdown.encode())
     log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), file)
     if refused:

@@ -29,7 +29,6 @@ from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape
-from recsae_lib.platform.warehouse.store import audit_tables
 from tests.planted import FEATURES, add_planted_feature, change_planted
 from tests.workspace import PLANTED_SETTINGS, Workspace, open_workspace
 
@@ -73,7 +72,7 @@ class World:
     def publish(self, dt: date) -> None:
         """Bring the night to main and its SAE to champion: publish_audit without concepts and checks."""
         context = self.context("publish_audit", dt)
-        for table in audit_tables():
+        for table in tables.AUDIT_TABLES:
             context.warehouse.publish(table)
             context.warehouse.drop_branch(table)
         publish_audit.promote(context)

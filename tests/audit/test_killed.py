@@ -19,14 +19,16 @@ pytestmark = pytest.mark.integration
 KILLED = ("train_sae", "verify_concepts")
 
 SUMMARY = (
-    *("NDCG@10", "FVU", "dead latents", "NDCG@10 kept", "expected by chance", "with shuffled labels", "coverage"),
+    *("NDCG@10", "FVU", "dead latents", "NDCG@10 kept", "expected by chance", "SAE, shuffled labels", "coverage"),
     "Look next",
 )
 
 
 def main_of(workspace: Workspace) -> dict[str, int]:
     """The snapshot of every table that its readers see."""
-    return {name: workspace.warehouse().references(table)["main"] for name, table in tables.TABLES.items()}
+    return {
+        table.name: workspace.warehouse().references(table)["main"] for table in (*tables.AUDIT_TABLES, tables.AUDITS)
+    }
 
 
 def test_jobs_that_are_killed_half_way_and_done_again_come_to_the_same_tables(

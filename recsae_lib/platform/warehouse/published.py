@@ -20,8 +20,6 @@ class PublishedAudit:
 
 def published_audits(warehouse: Warehouse) -> list[PublishedAudit]:
     """Return all published audits of the namespace, newest first: a row a night."""
-    if not warehouse.exists(tables.AUDITS):
-        return []
-    rows = warehouse.spark.table(warehouse.full_name(tables.AUDITS)).where("status = 'published'")
+    rows = warehouse.read_all(tables.AUDITS).where("status = 'published'")
     found = rows.select("dt", "model_version", "sae_version").collect()
     return sorted((PublishedAudit(*row) for row in found), key=lambda audit: audit.dt, reverse=True)
