@@ -5,8 +5,8 @@ from __future__ import annotations
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, conf
 from pendulum import datetime
 
-from common import DEFAULT_ARGS, PARAMS, TAGS, audit
-from retraining import Retraining, drifted
+from recsae_dags.common import DEFAULT_ARGS, PARAMS, TAGS, audit
+from recsae_dags.retraining import Retraining, drifted
 
 # [recsae] nightly_schedule in Airflow's configuration; empty for none. In UTC; each run is for the day before.
 SCHEDULE = conf.get("recsae", "nightly_schedule", fallback="0 2 * * *")

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.session import find_java_home
+from recsae_lib.platform.spark.java import find_java_home
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse

@@ -11,7 +11,7 @@ from recsae_lib.config import load_settings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.flow.audit import Retrain, plan_audit
 from recsae_lib.platform.job.run import JobContext
-from recsae_lib.platform.spark.session import submit_options
+from recsae_lib.platform.spark.submission import submit_options
 from tests.workspace import REPOSITORY
 
 DT = date(2026, 11, 20)
@@ -86,6 +86,14 @@ def test_every_site_must_have_the_version() -> None:
     assert trainings(both) == (False, False, ["sae.version=champion"])
     assert both["namespaces"] == ["shop", "shop__blocks_0"]
     assert both["reports"] == ["var/reports/shop/2026-11-20", "var/reports/shop__blocks_0/2026-11-20"]
+
+
+def test_a_plan_names_the_jobs_in_order_and_those_with_steps() -> None:
+    jobs = plan(Registered({}))["jobs"]
+    assert len(jobs) == 12
+    assert jobs[0] == {"name": "ingest_dataset", "steps": False}
+    assert jobs[-1] == {"name": "publish_audit", "steps": False}
+    assert [job["name"] for job in jobs if job["steps"]] == ["interpret_concepts", "verify_concepts"]
 
 
 def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dates import resolve_dt
+from recsae_dags.dates import resolve_dt
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -33,6 +35,19 @@ def edges(dag: DAG) -> dict[str, set[str]]:
 def test_every_file_is_read_without_an_error(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert set(bag.dags) == {"nightly_audit", "retrain_sae", "concepts_reader"}
+
+
+def test_plugins_with_common_names_do_not_shadow_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Airflow puts the folder of the plugins on the path before that of the DAGs.
+    for shared in (DAGS / "recsae_dags").glob("[a-z]*.py"):
+        (tmp_path / shared.name).write_text("raise ImportError('a plugin of the site')", encoding="utf-8")
+        monkeypatch.delitem(sys.modules, shared.stem, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.startswith("recsae_dags")]:
+        monkeypatch.delitem(sys.modules, name)
+    bag = DagBag(str(DAGS))
+    assert bag.import_errors == {}
+    assert len(bag.dags) == 3
 
 
 def test_each_file_is_read_within_a_second(bag: DagBag) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from failures import failure_message, refused_by, tell_failure
+from recsae_dags.failures import failure_message, refused_by, tell_failure
 from tests.airflow.in_airflow.stand_in import StandIn
 
 CHECKS = [

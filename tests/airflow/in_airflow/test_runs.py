@@ -38,6 +38,7 @@ PLAN = {
     "interpret_concepts_asks": True,
     "verify_concepts_asks": False,
 }
+REAL = "jobs/ingest_dataset.py"
 SECONDS = 600  # that a run may take on a machine with other work
 
 
@@ -110,10 +111,10 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     lay_out_data(suite.home)
     told = subprocess.run([SUITE / "recsae", "spark"], cwd=suite.home, stdout=subprocess.PIPE, text=True, check=True)
     connection = {**json.loads(told.stdout), "home": str(suite.home), "python": suite.python}
-    suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN, real="jobs/ingest_dataset.py")
+    suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN, real=REAL)
     folder, port = suite.home / "var" / "airflow", local_airflow.free_port()
-    local_airflow.PASSWORDS = folder / "passwords.json"
-    with (suite.folder / "serve.log").open("w") as log:
+    with (suite.folder / "serve.log").open("w") as log, pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(local_airflow, "PASSWORDS", folder / "passwords.json")
         process = subprocess.Popen(
             [sys.executable, str(DAGS / "local_airflow.py"), "serve", "--python", suite.python, "--port", str(port)],
             cwd=suite.home,
@@ -261,7 +262,7 @@ def test_a_refused_audit_fails_at_once_tells_its_checks_and_emits_nothing(local:
     try:
         run = local.trigger(dt=GOOD_DATE)
     finally:
-        local.suite.order(**orders)
+        local.suite.order(**orders, real=REAL)
     assert run["state"] == "failed"
     publish = local.tasks(run)["publish_audit"]
     assert (publish["state"], publish["try_number"]) == ("failed", 1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from suite import AnswersSensor, SparkJob, SuiteSparkHook, failure_of, require_turn
+from recsae_dags.suite import AnswersSensor, SparkJob, SuiteSparkHook, failure_of, require_turn
 from tests.airflow.in_airflow.stand_in import StandIn
 
 ARGUMENTS = ["--conf", "conf/local.yaml", "--dt", "2026-11-20"]

@@ -183,16 +183,14 @@ def test_files_of_batches_come_and_go_and_large_ones_go_in_parts(machines: list[
 
 
 def test_storage_that_fails_at_the_end_leaves_it_here_and_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    machines: list[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)  # of the same buckets, and can stop
     storage.start()
     _, port = storage.get_host_and_port()
-    variables = {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "MAX_ATTEMPTS": "1", "DEFAULT_REGION": "us-east-1"}
-    for name, value in {**variables, "ACCESS_KEY_ID": "any", "SECRET_ACCESS_KEY": "any"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    boto3.client("s3").create_bucket(Bucket="lost")
-    first, second = (Machine(tmp_path / name, "s3://lost/llm") for name in "ab")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    first, second, _ = machines
 
     def lose_storage() -> None:
         with first.lent():
@@ -202,12 +200,10 @@ def test_storage_that_fails_at_the_end_leaves_it_here_and_is_named(
     with pytest.raises(PassingError, match="cannot be fetched or brought back") as failed:
         lose_storage()
     assert "start the job again on this machine" in failed.value.remedy
-    storage = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    storage.start()
+    monkeypatch.undo()
     with pytest.raises(InputError, match="is on "), second.lent():
         pass
     with first.lent():
         assert first.ledger.read_text() == "landed"
     with second.lent():
         assert second.ledger.read_text() == "landed"
-    storage.stop()

@@ -26,7 +26,6 @@ GIVEN_UP = 75  # not 1, with which Python ends at an error of its own
 # Every client reads the certificates of all authorities, which takes longer than a whole step; plain HTTP needs none.
 _ONE_AUTHORITY = Path(tempfile.gettempdir()) / f"recsae_tests_authority_{os.getpid()}.pem"
 _ONE_AUTHORITY.write_text(certifi.contents().partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n")
-os.environ["SSL_CERT_FILE"] = str(_ONE_AUTHORITY)
 atexit.register(_ONE_AUTHORITY.unlink, missing_ok=True)
 
 # The first client of a process imports its transport, which takes longer still; processes that are forked have it then.
@@ -56,7 +55,7 @@ def run_step(
     step: str, wait: bool, folder: Path, run: str, settings: dict[str, Any], commits_left: int | None, before: bool
 ) -> None:
     """Exit with 0 (done), 2 (bad input), 5 (not finished), `GIVEN_UP` (a server) or `KILLED`."""
-    os.environ["NO_PROXY"] = "127.0.0.1"
+    os.environ.update(NO_PROXY="127.0.0.1", SSL_CERT_FILE=str(_ONE_AUTHORITY))
     llm_server.FIRST_PAUSE_SECONDS = 0.01
     MortalLedger.commits_left, MortalLedger.before = commits_left, before
     interpretation = InterpretationSettings(**settings)

@@ -9,9 +9,9 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, Context, Param, PokeReturnValue, TriggerRule, Variable, XComArg, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from dates import resolve_dt
-from failures import failed_checks, tell_failure
-from suite import TURN, AnswersSensor, SparkJob, Suite, SuiteCommand
+from recsae_dags.dates import resolve_dt
+from recsae_dags.failures import failed_checks, tell_failure
+from recsae_dags.suite import TURN, AnswersSensor, SparkJob, Suite, SuiteCommand
 
 SPARK_POOL, TRAINING_POOL, TURN_POOL = "recsae_spark", "recsae_training", "recsae_turn"
 TRAINING_QUEUE = "recsae_training"
