@@ -168,7 +168,8 @@ class SuiteSparkHook(SparkSubmitHook):
         # Not by env_vars: on YARN and Kubernetes the provider writes those on the command line, the key with them.
         options = {"cwd": self.suite.home, "env": environment, "start_new_session": True}
         try:
-            return super().submit(application, **options, **kwargs)
+            driver: str | None = super().submit(application, **options, **kwargs)
+            return driver
         except AirflowException as failure:
             process = self._submit_sp
             if process is None or not process.returncode:

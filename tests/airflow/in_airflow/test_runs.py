@@ -19,11 +19,12 @@ from datetime import datetime, timezone
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
+from requests import HTTPError
 
 import local_airflow
+import local_run
 from tests.airflow.in_airflow.stand_in import DAGS, REPOSITORY, SUITE, StandIn
 
 KEY = "sk-never-to-be-seen"
@@ -45,7 +46,7 @@ SECONDS = 600  # that a run may take on a machine with other work
 class Local:
     """A local Airflow that is under way."""
 
-    airflow: local_airflow.Airflow
+    airflow: local_run.Airflow
     suite: StandIn
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -112,7 +113,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     connection = {**json.loads(told.stdout), "home": str(suite.home), "python": suite.python}
     suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN, real="jobs/ingest_dataset.py")
     folder, port = suite.home / "var" / "airflow", local_airflow.free_port()
-    local_airflow.PASSWORDS = folder / "passwords.json"
+    local_run.PASSWORDS = folder / local_run.PASSWORDS.name
     with (suite.folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, str(DAGS / "local_airflow.py"), "serve", "--python", suite.python, "--port", str(port)],
@@ -125,7 +126,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
             written = suite.folder / "serve.log"
             until(lambda: written.read_text("utf-8"), lambda text: "is ready" in text or process.poll() is not None)
             assert process.poll() is None, written.read_text("utf-8")
-            yield Local(local_airflow.Airflow(port), suite)
+            yield Local(local_run.Airflow(port), suite)
         finally:
             process.terminate()
             process.wait(120)
@@ -156,7 +157,7 @@ def night(local: Local) -> Night:
     settings = {"dt": GOOD_DATE, "conf": None, "set": ["seed=7"]}
     try:
         with redirect_stdout(StringIO()) as told:
-            assert local_airflow.one_night(local.airflow, settings, ends_with_it=True) == 0, told.getvalue()
+            assert local_run.run_night(local.airflow, settings, ends_with_it=True) == 0, told.getvalue()
     finally:
         (report / "checks.json").unlink()
     (run,) = (run for run in local.runs("nightly_audit", "manual") if run["state"] == "success")
@@ -297,7 +298,7 @@ def test_the_runs_of_a_backfill_are_for_their_own_dates_and_take_turns(local: Lo
         try:
             return local.call("POST", "backfills", backfill)
         except HTTPError as error:  # Airflow: creation "is not supported on SQLite under concurrent access"
-            if error.code not in (409, 500, 503):
+            if error.response.status_code not in (409, 500, 503):
                 raise
         # One that met the scheduler's lock half-way is there without its runs, and forbids another.
         for left in local.call("GET", "backfills?dag_id=nightly_audit&active=true")["backfills"]:
