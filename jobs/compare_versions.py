@@ -138,4 +138,4 @@ def similar_pairs(
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -32,4 +32,4 @@ def run(context: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

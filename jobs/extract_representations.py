@@ -127,4 +127,4 @@ def _set_of(context: JobContext, rows: RowKind, site: str) -> RepresentationSet:
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -29,7 +29,6 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import Table
 from recsae_lib.verification.estimate import estimate_requests
 
-HAS_STEPS = True
 ANSWER_CHARACTERS = 400  # of a usual answer: a label, two sentences, some features
 
 
@@ -105,4 +104,4 @@ def estimate(context: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, run, estimate, has_steps=HAS_STEPS)
+    main(__file__)

@@ -214,4 +214,4 @@ def data_metrics(context: JobContext) -> Metrics:
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

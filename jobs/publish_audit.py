@@ -119,4 +119,4 @@ def commit(context: JobContext, record: RunRecord, shape: SaeShape, status: str)
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -74,4 +74,4 @@ def _own_set(context: JobContext) -> RepresentationSet:
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

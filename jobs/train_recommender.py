@@ -175,4 +175,4 @@ def _bulk_folder(context: JobContext) -> str:
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

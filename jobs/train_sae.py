@@ -254,4 +254,4 @@ def _teller(
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -33,8 +33,6 @@ from recsae_lib.verification.llm_judge import read_judged_cases, write_judge_req
 from recsae_lib.verification.scores import score_concepts, score_shuffled
 from recsae_lib.verification.shuffled_labels import deal_labels, dealt_terms
 
-HAS_STEPS = True
-
 
 def run(context: JobContext) -> None:
     """Judge by every judge; the requests of all sites are sent before any is waited for."""
@@ -157,4 +155,4 @@ def estimate(context: JobContext) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, run, estimate, has_steps=HAS_STEPS)
+    main(__file__)

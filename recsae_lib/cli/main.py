@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib
 import json
 import re
 import sys
@@ -16,7 +15,8 @@ from typing import Any
 from recsae_lib import __version__
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
-from recsae_lib.flow.audit import JOBS, OTHER_JOBS, RETRAIN, plan_audit
+from recsae_lib.flow.audit import RETRAIN, plan_audit
+from recsae_lib.platform.job.jobs import JOBS, job_named
 from recsae_lib.platform.job.run import (
     JobContext,
     add_common_arguments,
@@ -51,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     audit.epilog = "An interrupted audit of the same date goes on where it stopped. Without --dt: today (UTC)."
 
     run = _command(commands, "run", "run one job", _run, dt_required=True)
-    run.add_argument("job", choices=JOBS + OTHER_JOBS, metavar="JOB", help=", ".join(JOBS + OTHER_JOBS))
+    names = [job.name for job in JOBS]
+    run.add_argument("job", choices=names, metavar="JOB", help=", ".join(names))
     add_estimate_argument(run)
     add_step_argument(run)
 
@@ -193,14 +194,14 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    job = importlib.import_module(f"jobs.{arguments.job}")
-    if arguments.estimate and not hasattr(job, "estimate"):
-        raise InputError(f"{arguments.job} asks no language model", "Run it without --estimate")
-    if arguments.step is not None and not getattr(job, "HAS_STEPS", False):
-        raise InputError(f"{arguments.job} has no steps", "Leave --step out")
-    context = _context(arguments, arguments.job)
+    job = job_named(arguments.job)
+    if arguments.estimate and not job.estimates:
+        raise InputError(f"{job.name} asks no language model", "Run it without --estimate")
+    if arguments.step is not None and not job.steps:
+        raise InputError(f"{job.name} has no steps", "Leave --step out")
+    context, module = _context(arguments, job.name), job.load()
     context.step = arguments.step
-    execute(context, job.estimate if arguments.estimate else job.run)
+    execute(context, module.estimate if arguments.estimate else module.run)
 
 
 def _plan(arguments: argparse.Namespace) -> None:
@@ -287,10 +288,10 @@ def _status(arguments: argparse.Namespace) -> None:
         slowest = max(night.jobs.values(), key=lambda record: record.seconds)
         sae = [record.sae_version for record in night.jobs.values() if record.sae_version is not None]
         slow = f"{slowest.job} {slowest.seconds:,.0f} s"
-        rows.append([night.dt, night.state(JOBS), max(sae, default=None), f"{night.seconds:,.0f} s", slow])
+        rows.append([night.dt, night.state(), max(sae, default=None), f"{night.seconds:,.0f} s", slow])
     _print_table(["night", "state", "SAE", "work", "longest"], iter(rows))
     for night in nights:
-        if cause := night.cause(JOBS):
+        if cause := night.cause():
             print(f"{night.dt}: {cause}")
 
 

@@ -12,6 +12,7 @@ from recsae_lib.config import Section, Settings, explain_faults, load_settings, 
 from recsae_lib.errors import CheckError, InputError
 from recsae_lib.flow.audit import run_audit
 from recsae_lib.flow.study_results import AuditResult, as_markdown, comparison_rows, read_result
+from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import JobContext, execute, log
 from recsae_lib.platform.storage.reports import write_report
@@ -122,9 +123,7 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
 
 
 def _ingest(context: JobContext) -> str:
-    from jobs import ingest_dataset
-
-    execute(context, ingest_dataset.run)
+    execute(context, job_named(context.job).load().run)
     return context.warehouse.data_digest()
 
 

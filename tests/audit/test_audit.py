@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from jobs import interpret_concepts, measure_coverage, verify_concepts
+from recsae_jobs import interpret_concepts, measure_coverage, verify_concepts
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ import yaml
 from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
-from jobs import publish_audit
+from recsae_jobs import publish_audit
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import JobContext, execute
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
@@ -61,7 +61,7 @@ class World:
 
     def run(self, dt: date, *jobs: str, overrides: tuple[str, ...] = ()) -> None:
         for job in jobs:
-            execute(self.context(job, dt, *overrides), import_module(f"jobs.{job}").run)
+            execute(self.context(job, dt, *overrides), job_named(job).load().run)
 
     def audit(self, dt: date) -> None:
         """Lay down the representations of the data as it is, and run the night up to the comparison."""

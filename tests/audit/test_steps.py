@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame
 
-from jobs.publish_audit import require_all_judges
+from recsae_jobs.publish_audit import require_all_judges
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.run import JobContext, Step, execute, guarded
 from recsae_lib.platform.warehouse import tables
 from tests.object_storage import object_storage
@@ -56,7 +56,7 @@ def bucket() -> Iterator[str]:
 
 def run(context: JobContext, step: Step | None) -> int:
     context.step = step
-    return guarded(lambda: execute(context, import_module(f"jobs.{context.job}").run))
+    return guarded(lambda: execute(context, job_named(context.job).load().run))
 
 
 def rows_of(frame: DataFrame) -> list[tuple[Any, ...]]:

@@ -88,6 +88,14 @@ def test_every_site_must_have_the_version() -> None:
     assert both["reports"] == ["var/reports/shop/2026-11-20", "var/reports/shop__blocks_0/2026-11-20"]
 
 
+def test_a_plan_names_the_jobs_in_order_and_those_with_steps() -> None:
+    jobs = plan(Registered({}))["jobs"]
+    assert len(jobs) == 12
+    assert jobs[0] == {"name": "ingest_dataset", "steps": False}
+    assert jobs[-1] == {"name": "publish_audit", "steps": False}
+    assert [job["name"] for job in jobs if job["steps"]] == ["interpret_concepts", "verify_concepts"]
+
+
 def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:
     registry = Registered({**RECOMMENDER, "recsae-shop": {"candidate": 5, "champion": 5, 4: 4}}, {4: 2, 5: 2})
     assert trainings(plan(registry, retrain="sae")) == (False, True, [])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyspark.sql import SparkSession
 
-from jobs import train_recommender
+from recsae_jobs import train_recommender
 from recsae_lib.config import Settings
 from recsae_lib.platform.job.run import JobContext
 from recsae_lib.platform.warehouse import tables

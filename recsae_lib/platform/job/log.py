@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timezone
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Literal
+
+from recsae_lib.platform.job.jobs import AUDIT_JOBS
 
 Outcome = Literal["running", "done", "failed", "bad input", "check failed", "stopped", "unfinished"]
 JOB_RECORD = "job_record"  # attribute of the log record that tells of a job's end
@@ -126,21 +128,22 @@ class Night:
         """Wall time of those runs together."""
         return sum(record.seconds for record in self.jobs.values())
 
-    def state(self, flow: Sequence[str]) -> str:
-        """Say ``published``, or which job of the flow it has come to and how that ended."""
-        for job in flow:
-            if job not in self.jobs:
-                return f"not begun: {job}"
-            record = self.jobs[job]
+    def state(self) -> str:
+        """Say ``published``, or which job of an audit it has come to and how that ended."""
+        for job in AUDIT_JOBS:
+            record = self.jobs.get(job.name)
+            if record is None:
+                return f"not begun: {job.name}"
             if record.outcome == "running":
-                return f"running, or killed, since {local_time(record.started_at)}: {job}"
+                return f"running, or killed, since {local_time(record.started_at)}: {job.name}"
             if record.outcome != "done":
-                return f"{record.outcome}: {job}"
+                return f"{record.outcome}: {job.name}"
         return "published"
 
-    def cause(self, flow: Sequence[str]) -> str:
+    def cause(self) -> str:
         """Why the first job that did not end well did not; empty where all did."""
-        return next((self.jobs[job].cause for job in flow if job in self.jobs and self.jobs[job].cause), "")
+        found = (self.jobs[job.name].cause for job in AUDIT_JOBS if job.name in self.jobs)
+        return next((cause for cause in found if cause), "")
 
 
 def log_path(var: Path, namespace: str) -> Path:

@@ -1,7 +1,7 @@
 """What every job shares: arguments, settings, session, versions, logging, exit codes.
 
-A job file defines ``run(context)`` and ends with ``main(__file__, run)``; the same file runs under spark-submit and
-by ``recsae run``.
+A job file defines ``run(context)`` and ends with ``main(__file__)``; the same file runs under spark-submit and by
+``recsae run``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings, load_settings
 from recsae_lib.errors import CheckError, InputError, PassingError, StoppedError, UnfinishedError, lost_connection
+from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.log import JOB_RECORD, JobRecord, JsonLines, Outcome, Traffic, newest_stage
 from recsae_lib.platform.storage.locks import hold_job, hold_night
 from recsae_lib.platform.storage.reports import reports_folder
@@ -294,36 +295,23 @@ def for_each_site(run: Callable[[JobContext], None]) -> Callable[[JobContext], N
     return run_sites
 
 
-def main(
-    file: str,
-    run: Callable[[JobContext], None],
-    estimate: Callable[[JobContext], None] | None = None,
-    has_steps: bool = False,
-) -> None:
-    """Entry of a job file: parse arguments, run, and exit with the code that `guarded` gives.
-
-    Parameters
-    ----------
-    file : the job file.
-    run : does the work.
-    estimate : prints what the job would ask and cost; what ``--estimate`` calls instead, of a job that has it.
-    has_steps : whether the job takes ``--step``.
-    """
-    module = sys.modules["__main__"]
+def main(file: str) -> None:
+    """Entry of a job file: parse arguments, call its ``run`` or ``estimate``, and exit with the code of `guarded`."""
+    job, module = job_named(Path(file).stem), sys.modules["__main__"]
     parser = argparse.ArgumentParser(
         prog=Path(file).name, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_common_arguments(parser)
-    if estimate is not None:
+    if job.estimates:
         add_estimate_argument(parser)
-    if has_steps:
+    if job.steps:
         add_step_argument(parser)
     arguments = parser.parse_args()
-    action = estimate if estimate is not None and arguments.estimate else run
-    step = arguments.step if has_steps else None
+    action = module.estimate if job.estimates and arguments.estimate else module.run
+    step = arguments.step if job.steps else None
 
     def run_job() -> float:
-        return execute(JobContext(Path(file).stem, settings_of(arguments), arguments.dt, step=step), action)
+        return execute(JobContext(job.name, settings_of(arguments), arguments.dt, step=step), action)
 
     sys.exit(guarded(run_job, arguments.traceback, arguments.log_format))
 

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
-from jobs import maintain_tables
+from recsae_jobs import maintain_tables
 from recsae_lib.platform.warehouse.maintenance import Retention, expired_references, maintain_table, state_of
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, AUDITS
