@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -98,6 +99,7 @@ def submit_options(properties: Path, class_archives: Path | None = None) -> dict
         "master": read_property(properties, "spark.master") or "local[*]",
         "home": str(Path.cwd()),
         "python": sys.executable,
+        "jobs": str(files("recsae_jobs")),
         "properties-file": str(properties),
         "properties": overrides,
         "jars": ",".join(iceberg_jars()),

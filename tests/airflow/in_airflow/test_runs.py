@@ -31,6 +31,7 @@ KEY = "sk-never-to-be-seen"
 GOOD_DATE = "2026-11-03"
 CHECK = {"table": "audit_metrics", "name": "FVU", "severity": "fail", "violations": 1, "detail": "0.2", "passed": False}
 PLAN = {
+    "jobs": [{"name": "ingest_dataset", "steps": False}, {"name": "interpret_concepts", "steps": True}],
     "train_recommender": False,
     "train_sae": True,
     "settings": [],
@@ -110,7 +111,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     suite = StandIn(tmp_path_factory.mktemp("suite"))
     lay_out_data(suite.home)
     told = subprocess.run([SUITE / "recsae", "spark"], cwd=suite.home, stdout=subprocess.PIPE, text=True, check=True)
-    connection = {**json.loads(told.stdout), "home": str(suite.home), "python": suite.python}
+    connection = {**json.loads(told.stdout), "home": str(suite.home), "python": suite.python, "jobs": "jobs"}
     suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN, real="jobs/ingest_dataset.py")
     folder, port = suite.home / "var" / "airflow", local_airflow.free_port()
     local_run.PASSWORDS = folder / local_run.PASSWORDS.name
