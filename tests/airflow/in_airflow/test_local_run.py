@@ -44,7 +44,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[local_run.Airflow]:
         server.shutdown()
 
 
-def test_a_question_is_asked_again_where_the_data_base_was_locked(airflow: local_run.Airflow) -> None:
+def test_a_question_is_asked_again_where_the_database_was_locked(airflow: local_run.Airflow) -> None:
     Locked.codes = [500, 503, 500, 503]
     assert airflow.call("GET", "dags/nightly_audit") == {"state": "success"}
     assert Locked.asked == 5

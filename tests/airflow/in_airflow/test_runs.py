@@ -166,7 +166,7 @@ def night(local: Local) -> Night:
     return Night(run, retraining, told.getvalue())
 
 
-def test_a_scheduled_run_is_for_the_day_on_which_its_interval_begins(local: Local) -> None:
+def test_a_scheduled_run_is_for_the_begin_of_its_interval(local: Local) -> None:
     (run,) = local.ended("nightly_audit", "scheduled")
     assert local.dt(run) == run["data_interval_start"][:10]
     assert local.dt(run) < run["run_after"][:10]
@@ -182,16 +182,14 @@ def test_bad_input_fails_at_once_and_says_why(local: Local) -> None:
     assert f"nightly_audit: ingest_dataset failed for dt={local.dt(run)}" in log
 
 
-def test_a_run_by_hand_is_for_its_logical_date_else_for_its_day(local: Local) -> None:
+def test_a_run_by_hand_is_for_its_logical_date_else_today(local: Local) -> None:
     assert local.dt(local.trigger("2026-10-05T12:00:00Z")) == "2026-10-05"
     before = datetime.now(timezone.utc).date().isoformat()
     without = local.dt(local.trigger())
     assert before <= without <= datetime.now(timezone.utc).date().isoformat()
 
 
-def test_a_run_by_hand_for_a_date_publishes_and_the_asset_starts_the_reader_for_that_date(
-    local: Local, night: Night
-) -> None:
+def test_the_published_asset_starts_the_reader_for_its_date(local: Local, night: Night) -> None:
     run = night.run
     states = {name: task["state"] for name, task in local.tasks(run).items()}
     assert {states.pop("train_recommender"), states.pop("verify_concepts_collect")} == {"skipped"}  # as planned
@@ -237,7 +235,7 @@ def test_a_real_job_of_the_night_has_written_its_tables(local: Local, night: Nig
         assert snapshot["summary"]["added-records"] == str(rows)
 
 
-def test_the_key_is_in_no_log_and_no_field_and_only_with_the_jobs_that_ask(local: Local, night: Night) -> None:
+def test_the_key_is_in_no_log_and_only_with_jobs_that_ask(local: Local, night: Night) -> None:
     for task in local.tasks(night.run).values():
         assert KEY not in str(task)
     for log in local.suite.home.glob("var/airflow/**/*.log"):
@@ -253,7 +251,7 @@ def test_the_key_is_in_no_log_and_no_field_and_only_with_the_jobs_that_ask(local
     assert all(KEY not in str(call["words"]) for call in local.suite.calls())
 
 
-def test_a_refused_audit_fails_at_once_tells_its_checks_and_emits_nothing(local: Local) -> None:
+def test_a_refused_audit_fails_at_once_and_emits_nothing(local: Local) -> None:
     before = local.call("GET", "assets/events")["total_entries"]
     report = local.suite.home / "var" / "reports" / "shop"
     report.mkdir(parents=True)
@@ -274,9 +272,7 @@ def test_a_refused_audit_fails_at_once_tells_its_checks_and_emits_nothing(local:
     assert local.call("GET", "assets/events")["total_entries"] == before
 
 
-def test_concepts_that_drifted_start_a_retraining_for_the_same_date_which_a_night_waits_for(
-    local: Local, night: Night
-) -> None:
+def test_drift_starts_a_retraining_that_the_night_waits_for(local: Local, night: Night) -> None:
     assert local.tasks(night.run)["retrain_sae"]["state"] == "success"
     assert night.told.index("nightly_audit: success") < night.told.index("retrain_sae: success")
     assert night.retraining["state"] == "success"
@@ -285,7 +281,7 @@ def test_concepts_that_drifted_start_a_retraining_for_the_same_date_which_a_nigh
     assert night.run["end_date"] < local.tasks(night.retraining)["ingest_dataset"]["start_date"]
 
 
-def test_the_runs_of_a_backfill_are_for_their_own_dates_and_take_turns(local: Local) -> None:
+def test_runs_of_a_backfill_have_their_own_dates_and_take_turns(local: Local) -> None:
     backfill = {
         "dag_id": "nightly_audit",
         "from_date": "2026-09-01T00:00:00Z",

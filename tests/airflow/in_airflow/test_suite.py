@@ -91,7 +91,7 @@ def test_an_installed_suite_has_its_jobs_elsewhere(
     assert [file in call["words"] for call in stand_in.calls()] == [True, True]
 
 
-def test_the_key_of_the_language_model_reaches_only_the_environment_of_jobs_that_ask(
+def test_the_key_reaches_only_the_environment_of_jobs_that_ask(
     stand_in: StandIn,
     turn: Callable[[Any], None],
     monkeypatch: pytest.MonkeyPatch,
