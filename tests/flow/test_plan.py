@@ -128,6 +128,7 @@ def test_spark_submit_is_told_master_java_and_a_warehouse_that_holds_in_every_fo
     options = submit_options(properties)
     assert options["master"] == "local[2]"
     assert options["properties"] == {"spark.sql.catalog.recsae.warehouse": f"{REPOSITORY}/var/warehouse"}
+    assert options["jobs"] == f"{REPOSITORY}/jobs"
     assert options["jars"].endswith(".jar")
     assert options["environment"]["JAVA_HOME"]
     with pytest.raises(InputError, match=r"nowhere\.conf"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,6 +48,7 @@ def submit_options(properties: Path, class_archives: Path | None = None) -> dict
         "master": read_property(properties, "spark.master") or "local[*]",
         "home": str(Path.cwd()),
         "python": sys.executable,
+        "jobs": str(files("recsae_jobs")),
         "properties-file": str(properties),
         "properties": overrides,
         "jars": ",".join(iceberg_jars()),
