@@ -58,7 +58,7 @@ def write_requests_of(context: JobContext, path: Path) -> None:
         neighbours_of(latent_items, context.settings.verification.neighbours),
         settings,
         context.settings.llm,
-        load_prompt(Path(settings.prompt)),
+        load_prompt(settings.prompt_file),
     )
 
 

@@ -13,8 +13,6 @@ what the language model says, with exit code 5 while some are still being worked
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
@@ -72,7 +70,7 @@ def judge_by_terms(context: JobContext) -> None:
             items,
             settings.verification,
             settings.llm,
-            load_prompt(Path(settings.verification.judge_prompt)),
+            load_prompt(settings.verification.judge_prompt_file),
             settings.seed,
         )
     verdicts.release()
@@ -146,7 +144,7 @@ def estimate(context: JobContext) -> None:
             strongest_first(linked, settings.evidence),
             warehouse.read_filled(tables.ITEMS),
             settings.verification,
-            load_prompt(Path(settings.verification.judge_prompt)),
+            load_prompt(settings.verification.judge_prompt_file),
         )
         lines += [*asked.lines(settings.llm), "what has been answered before is not asked again"]
     else:

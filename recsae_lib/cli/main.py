@@ -14,13 +14,13 @@ from typing import Any
 
 from recsae_lib import __version__
 from recsae_lib.config import DEFAULT_SITE
+from recsae_lib.config.shipped import shipped
 from recsae_lib.errors import InputError
 from recsae_lib.flow.audit import RETRAIN, plan_audit
 from recsae_lib.platform.job.arguments import (
     add_common_arguments,
     add_estimate_argument,
     add_step_argument,
-    base_settings,
     context_of,
     parse_date,
     settings_of,
@@ -184,8 +184,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     if arguments.conf is None:
         raise InputError("recsae compare needs a study", "Give it with --conf; conf/study.yaml is an example")
-    base = base_settings()
-    study, audits = load_study(arguments.conf, base, arguments.overrides)
+    study, audits = load_study(arguments.conf, shipped("base.yaml"), arguments.overrides)
     dt = arguments.dt or datetime.now(timezone.utc).date()
     print(run_study(JobContext("compare", audits[0].settings, dt), study, audits))
 
@@ -228,7 +227,7 @@ def _sql_server(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.sql_server import serve_tables
 
     settings = settings_of(arguments)
-    serve_tables(Path(settings.spark.properties), settings.catalog, arguments.host, arguments.port)
+    serve_tables(settings.spark.properties_file, settings.catalog, arguments.host, arguments.port)
 
 
 def _parameters(given: list[str]) -> dict[str, str]:
@@ -376,14 +375,16 @@ def _jars(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.session import iceberg_jars
 
     if not (jars := iceberg_jars()):
-        raise InputError("The embedded Iceberg jar is not installed", "pip install 'recsae[embedded]'")
+        raise InputError(
+            "The embedded Iceberg jar is not installed", "pip install snowpark-connect-deps-iceberg==1.0.2"
+        )
     print(",".join(jars))
 
 
 def _spark(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.submission import submit_options
 
-    properties = Path(settings_of(arguments).spark.properties)
+    properties = settings_of(arguments).spark.properties_file
     print(json.dumps(submit_options(properties, arguments.class_archives)))
 
 

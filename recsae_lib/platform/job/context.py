@@ -65,7 +65,7 @@ class JobContext:
         from recsae_lib.platform.spark.session import open_session
 
         if self.shared.spark is None:
-            properties = Path(self.settings.spark.properties)
+            properties = self.settings.spark.properties_file
             self.shared.spark = open_session(self.job, properties, self.spark_overrides)
         return self.shared.spark
 
