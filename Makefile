@@ -15,8 +15,9 @@ PYTHON ?= $(shell for candidate in python3.11 python3.10 python3 python; do \
 	then command -v $$candidate; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Two processes of one thread each: on two cores, threads of several would wait for each other. Whole audits go first.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+# Two processes of one thread each: on two cores, threads of several would wait for each other. Whole audits go first
+# (tests/conftest.py); beyond that the order is random, and the seed that repeats it is printed first.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 AIRFLOW_INSTALLED := .venv-airflow/.installed
 LOCAL_AIRFLOW = .venv-airflow/bin/python airflow_dags/local_airflow.py
 PORT ?= 8080
@@ -36,7 +37,7 @@ nightly: $(INSTALLED) $(AIRFLOW_INSTALLED) ## one audit through Airflow's schedu
 sql-server: $(INSTALLED) ## the tables for SQL clients, until Ctrl-C: jdbc:hive2://127.0.0.1:PORT/NAMESPACE (CONF=FILE, PORT=10000)
 	$(BIN)/recsae sql-server --conf $(CONF) $(if $(filter command line,$(origin PORT)),--port $(PORT))
 
-test: lint $(AIRFLOW_INSTALLED) ## lint, then every test
+test: lint $(AIRFLOW_INSTALLED) ## lint, then every test, in a random order (SEED=123 repeats one)
 	$(PYTEST)
 
 test-unit: $(INSTALLED) ## the tests that run no whole job and start no process

@@ -1,4 +1,4 @@
-"""Package: library `recsae_lib`, jobs, console script `recsae`."""
+"""Package: library `recsae_lib`, jobs as `recsae_jobs`, console script `recsae`."""
 
 from setuptools import find_packages, setup
 
@@ -7,7 +7,8 @@ setup(
     version="0.1.0",
     description="What a recommender has learned, as tables: sparse autoencoders on user representations",
     python_requires=">=3.10,<3.12",
-    packages=find_packages(include=["recsae_lib", "recsae_lib.*", "jobs"]),
+    packages=[*find_packages(include=["recsae_lib", "recsae_lib.*"]), "recsae_jobs"],
+    package_dir={"recsae_jobs": "jobs"},
     package_data={"recsae_lib": ["METHOD.md", "py.typed"], "recsae_lib.ratings": ["page.html"]},
     install_requires=[
         "pyspark>=3.5,<4.1",
@@ -31,6 +32,7 @@ setup(
         "jsonschema>=4.20",
         "krippendorff>=0.8",
         "rich>=13.0",
+        "tenacity>=8.2",
     ],
     extras_require={
         # A Java and the Iceberg runtime for machines that bring neither; a cluster has its own.

@@ -7,8 +7,8 @@ from typing import Any
 from airflow.sdk import DAG, task
 from pendulum import datetime
 
-from common import CONCEPTS, DEFAULT_ARGS, PARAMS, TAGS, night_of
-from suite import SuiteCommand
+from recsae_dags.common import CONCEPTS, DEFAULT_ARGS, PARAMS, TAGS, night_of
+from recsae_dags.suite import SuiteCommand
 
 DOC = """
 ### concepts_reader

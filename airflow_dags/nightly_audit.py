@@ -5,8 +5,8 @@ from __future__ import annotations
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, conf
 from pendulum import datetime
 
-from common import DEFAULT_ARGS, PARAMS, TAGS, audit
-from retraining import Retraining, drifted
+from recsae_dags.common import DEFAULT_ARGS, PARAMS, TAGS, audit
+from recsae_dags.retraining import Retraining, drifted
 
 # [recsae] nightly_schedule in Airflow's configuration; empty for none. In UTC; each run is for the day before.
 SCHEDULE = conf.get("recsae", "nightly_schedule", fallback="0 2 * * *")
@@ -24,7 +24,7 @@ then and whenever the recommender has a new version.
 - **Failures**: bad input (exit code 2) and a failed check (3) fail at once; all else is tried again, later each time.
   A failed check leaves the last good audit published; the audit stays on the branch `audit-<dt>`. What was done before
   a failure need not be done again: clear the failed task.
-- **Language model**: with `interpretation.transport: batch` nothing waits on a worker: `interpret_concepts_collect`
+- **Language model**: with `llm.transport: batch` nothing waits on a worker: `interpret_concepts_collect`
   and `verify_concepts_collect` look every few minutes.
 - **Drift**: where fewer latents than `checks.retrain_stable_share` are stable, `drifted` lets the task `retrain_sae`
   start the DAG of that name for the same date, which begins when this run has ended.

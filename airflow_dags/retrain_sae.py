@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 from pendulum import datetime
 
-from common import DEFAULT_ARGS, PARAMS, TAGS, audit
+from recsae_dags.common import DEFAULT_ARGS, PARAMS, TAGS, audit
 
 DOC = """
 ### retrain_sae

@@ -16,12 +16,14 @@ from pyspark import StorageLevel
 
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.spark.frames import free, keep
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.foreign.external import External
-from recsae_lib.recommenders.foreign.tables import judge_vectors, lay_down_rejected, read_own_rows
+from recsae_lib.recommenders.foreign.tables import read_own_rows, validate_vectors, write_rejected
 from recsae_lib.recommenders.inputs import model_inputs
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.extract import count_unknown, extract, site_column, sites_of
@@ -80,8 +82,8 @@ def _land_own(context: JobContext) -> None:
     model = load_recommender(folder)
     name = context.settings.recommender.external.representations or ""
     rows = read_own_rows(context.spark, name, {"user_id": "id", "representation": "vector"})
-    judged = judge_vectors(rows.persist(StorageLevel.DISK_ONLY), "user_id", "representation")
-    first = judged.good.first()
+    validated = validate_vectors(rows.persist(StorageLevel.DISK_ONLY), "user_id", "representation")
+    first = validated.accepted.first()
     if first is None:
         raise InputError(
             f"{name} has no usable representation", "Give it (user_id, representation), arrays of finite floats"
@@ -92,14 +94,14 @@ def _land_own(context: JobContext) -> None:
             "Give both of the same model: recommender.external",
         )
     last, training = (RepresentationSet.of_context(context, kind, DEFAULT_SITE) for kind in ("last", "training"))
-    written = write_representations(judged.good, last, settings.row_group_mib, settings.minimum_row_groups)
+    written = write_representations(validated.accepted, last, settings.row_group_mib, settings.minimum_row_groups)
     write_representations(
-        context.spark.read.schema(judged.good.schema).parquet(last.path),
+        context.spark.read.schema(validated.accepted.schema).parquet(last.path),
         training,
         settings.row_group_mib,
         settings.minimum_row_groups,
     )
-    if refused := lay_down_rejected(judged, last.rejected("representations")):
+    if refused := write_rejected(validated, last.rejected("representations")):
         log.warning(
             "extract_representations: %s rows of %s refused, reasons in %s",
             f"{refused:,}",
@@ -121,4 +123,4 @@ def _write_item_embeddings(context: JobContext, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -19,14 +19,15 @@ from datetime import datetime
 
 from recsae_lib.concepts.publication import build_concepts
 from recsae_lib.errors import CheckError
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.tracking.publication import AuditStatus, keep_checks, promote_sae, sae_shape, tag_outcome
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape, run_checks
 from recsae_lib.platform.warehouse.published import published_audits, write_audit
-from recsae_lib.platform.warehouse.store import audit_tables
 from recsae_lib.verification.judging import require_all_judges
 
 
@@ -49,8 +50,8 @@ def run(context: JobContext) -> None:
             f"The audit of {context.dt} is not published: {'; '.join(result.line() for result in failed)}. "
             f"Its tables stay on the branch {warehouse.branch}; main keeps the last good audit."
         )
-    side_by_side(warehouse.publish, audit_tables())
-    side_by_side(warehouse.drop_branch, audit_tables())
+    side_by_side(warehouse.publish, tables.AUDIT_TABLES)
+    side_by_side(warehouse.drop_branch, tables.AUDIT_TABLES)
     promote_sae(context, [audit.dt for audit in published_audits(warehouse)])
     commit(context, record, shape, "published")
     log.info("publish_audit: published with SAE version %s", context.sae_version)
@@ -65,4 +66,4 @@ def commit(context: JobContext, record: RunRecord, shape: SaeShape, status: Audi
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -10,10 +10,12 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import main
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.foreign.external import External
-from recsae_lib.recommenders.foreign.tables import judge_lists, lay_down_rejected, read_own_rows
+from recsae_lib.recommenders.foreign.tables import read_own_rows, validate_lists, write_rejected
 from recsae_lib.recommenders.inputs import model_inputs
 from recsae_lib.recommenders.recommend import recommend, recommend_given
 from recsae_lib.recommenders.store import load_recommender
@@ -53,18 +55,18 @@ def _replace(context: JobContext, rows: DataFrame) -> None:
 
 
 def _given_lists(context: JobContext) -> DataFrame:
-    """Recommendations of the settings' own table; what cannot be used is laid down with its reason."""
+    """Recommendations of the settings' own table; what cannot be used is written with its reason."""
     name = context.settings.recommender.external.recommendations or ""
     columns = {"user_id": "id", "item_ids": "ids", "scores": "numbers"}
     lists = read_own_rows(context.spark, name, columns, optional=("scores",)).persist(StorageLevel.DISK_ONLY)
-    judged = judge_lists(lists)
-    if judged.good.isEmpty():
+    validated = validate_lists(lists)
+    if validated.accepted.isEmpty():
         raise InputError(f"{name} has no usable recommendations", "Give it (user_id, item_ids[, scores])")
     folder = RepresentationSet.of_context(context, "last").rejected("recommendations")
-    if refused := lay_down_rejected(judged, folder):
+    if refused := write_rejected(validated, folder):
         log.warning("recommend_items: %s rows of %s refused, reasons in %s", f"{refused:,}", name, folder)
-    return judged.good
+    return validated.accepted
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

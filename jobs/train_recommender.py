@@ -20,7 +20,9 @@ from pathlib import Path
 import torch
 
 from recsae_lib.platform.compute.device import resolve_device
-from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import main
 from recsae_lib.platform.tracking.recommender_runs import log_epochs, measure_model, open_run, register_model
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.fit import fit
@@ -77,4 +79,4 @@ def take_external(context: JobContext, folder: Path, shared_folder: str) -> None
 
 
 if __name__ == "__main__":
-    main(__file__, run)
+    main(__file__)

@@ -3,8 +3,8 @@
 spark-submit --properties-file conf/spark/local.conf jobs/verify_concepts.py --dt 2026-11-20
 recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
 
-With verification.judges [terms, llm] a language model judges the same cases beside the term scorer, by the transport of
-interpretation.transport. Every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
+With verification.judges [terms, llm] a language model judges the same cases beside the term scorer, by the transport
+that llm.transport names. Every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
 once, on whatever date, is not asked again. An answer that does not name every case once lands in verification_rejects.
 `--step submit` writes what the term scorer says and sends the requests, `--step collect` fetches the answers and adds
 what the language model says, with exit code 5 while some are still being worked on; give both the same settings. With
@@ -22,8 +22,10 @@ from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.levels import activation_levels, level_edges
 from recsae_lib.concepts.linking import linked_items, strongest_first
 from recsae_lib.concepts.neighbours import neighbours_of
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.verification.estimate import estimate_cases, estimate_judging
@@ -31,8 +33,6 @@ from recsae_lib.verification.judging import verify_units
 from recsae_lib.verification.llm_judge import read_judged_cases, write_judge_requests
 from recsae_lib.verification.scores import score_concepts, score_shuffled
 from recsae_lib.verification.shuffled_labels import shuffle_labels, shuffled_terms
-
-HAS_STEPS = True
 
 
 def run(context: JobContext) -> None:
@@ -71,7 +71,7 @@ def judge_by_terms(context: JobContext) -> None:
             strongest_first(linked, settings.evidence),
             items,
             settings.verification,
-            settings.interpretation.openai,
+            settings.llm,
             load_prompt(Path(settings.verification.judge_prompt)),
             settings.seed,
         )
@@ -148,11 +148,11 @@ def estimate(context: JobContext) -> None:
             settings.verification,
             load_prompt(Path(settings.verification.judge_prompt)),
         )
-        lines += [*asked.lines(settings.interpretation.openai), "what has been answered before is not asked again"]
+        lines += [*asked.lines(settings.llm), "what has been answered before is not asked again"]
     else:
         lines.append("judge terms asks nobody; --set 'verification.judges=[terms, llm]' estimates a language model")
     print("\n".join(f"verify_concepts: {line}" for line in lines))
 
 
 if __name__ == "__main__":
-    main(__file__, run, estimate, has_steps=HAS_STEPS)
+    main(__file__)

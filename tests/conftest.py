@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 from recsae_lib.platform.spark.session import open_session
 from tests.catalogs import JDBC_DRIVERS
 from tests.chat_server import LoopbackServer
+from tests.isolation import isolation
 from tests.workspace import REPOSITORY, TINY_QUERIES
 
 # Of tests/audit; the others look at the one audit of `audited`.
@@ -26,9 +27,20 @@ class ByFile(LoadScopeScheduling):
         return "audited" if file.startswith("tests/audit/") and not file.endswith(OWN_AUDITS) else file
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the files that take longest begin first, so that no process is left alone with one; the rest is random."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/airflow/", "tests/audit/")))
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """Have xdist use it."""
     return ByFile(config, log)
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with isolation():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib
 import json
 import re
 import sys
@@ -16,18 +15,20 @@ from typing import Any
 from recsae_lib import __version__
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
-from recsae_lib.flow.audit import JOBS, OTHER_JOBS, RETRAIN, plan_audit
-from recsae_lib.platform.job.run import (
-    JobContext,
+from recsae_lib.flow.audit import RETRAIN, plan_audit
+from recsae_lib.platform.job.arguments import (
     add_common_arguments,
     add_estimate_argument,
     add_step_argument,
     base_settings,
-    execute,
-    guarded,
+    context_of,
     parse_date,
     settings_of,
 )
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.failures import guarded
+from recsae_lib.platform.job.jobs import JOBS, job_named
+from recsae_lib.platform.job.run import execute
 
 TABLE_ROWS = 1000  # rows that `recsae sql` prints as a table; csv and json stream without a limit
 
@@ -51,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     audit.epilog = "An interrupted audit of the same date goes on where it stopped. Without --dt: today (UTC)."
 
     run = _command(commands, "run", "run one job", _run, dt_required=True)
-    run.add_argument("job", choices=JOBS + OTHER_JOBS, metavar="JOB", help=", ".join(JOBS + OTHER_JOBS))
+    names = [job.name for job in JOBS]
+    run.add_argument("job", choices=names, metavar="JOB", help=", ".join(names))
     add_estimate_argument(run)
     add_step_argument(run)
 
@@ -167,15 +169,11 @@ def _command(commands: Any, name: str, summary: str, action: Any, dt_required: b
     return parser
 
 
-def _context(arguments: argparse.Namespace, job: str) -> JobContext:
-    return JobContext(job, settings_of(arguments), arguments.dt or datetime.now(timezone.utc).date())
-
-
 def _audit(arguments: argparse.Namespace) -> None:
     from recsae_lib.cli.summary import print_summary
     from recsae_lib.flow.audit import run_audit
 
-    context = _context(arguments, "audit")
+    context = context_of(arguments, "audit")
     record = run_audit(context)
     for site in context.settings.representations.sites:
         print_summary(context.at_site(site), record)
@@ -193,18 +191,18 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    job = importlib.import_module(f"jobs.{arguments.job}")
-    if arguments.estimate and not hasattr(job, "estimate"):
-        raise InputError(f"{arguments.job} asks no language model", "Run it without --estimate")
-    if arguments.step is not None and not getattr(job, "HAS_STEPS", False):
-        raise InputError(f"{arguments.job} has no steps", "Leave --step out")
-    context = _context(arguments, arguments.job)
+    job = job_named(arguments.job)
+    if arguments.estimate and not job.estimates:
+        raise InputError(f"{job.name} asks no language model", "Run it without --estimate")
+    if arguments.step is not None and not job.steps:
+        raise InputError(f"{job.name} has no steps", "Leave --step out")
+    context, module = context_of(arguments, job.name), job.load()
     context.step = arguments.step
-    execute(context, job.estimate if arguments.estimate else job.run)
+    execute(context, module.estimate if arguments.estimate else module.run)
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    print(json.dumps(plan_audit(_context(arguments, "plan"), arguments.retrain)))
+    print(json.dumps(plan_audit(context_of(arguments, "plan"), arguments.retrain)))
 
 
 def _sql(arguments: argparse.Namespace) -> None:
@@ -213,7 +211,7 @@ def _sql(arguments: argparse.Namespace) -> None:
     if (arguments.query is None) == (arguments.file is None):
         raise InputError("recsae sql takes a query or --file", "Give one of the two")
     query = arguments.query if arguments.file is None else arguments.file.read_text(encoding="utf-8")
-    warehouse = _context(arguments, "sql").at_site(arguments.site).warehouse
+    warehouse = context_of(arguments, "sql").at_site(arguments.site).warehouse
     rows = run_query(warehouse, query, _parameters(arguments.parameter), arguments.as_of)
     if arguments.format == "csv":
         writer = csv.writer(sys.stdout)
@@ -243,7 +241,10 @@ def _concepts(arguments: argparse.Namespace) -> None:
     from recsae_lib.cli.summary import print_concepts
 
     print_concepts(
-        _context(arguments, "concepts").at_site(arguments.site), arguments.top, arguments.latent, exact_dt=arguments.dt
+        context_of(arguments, "concepts").at_site(arguments.site),
+        arguments.top,
+        arguments.latent,
+        exact_dt=arguments.dt,
     )
 
 
@@ -252,20 +253,20 @@ def _export_ratings(arguments: argparse.Namespace) -> None:
 
     if arguments.concepts < 1:
         raise InputError(f"--concepts is {arguments.concepts}", "Give the number of concepts to rate, 1 or more")
-    context = _context(arguments, "ratings").at_site(arguments.site)
+    context = context_of(arguments, "ratings").at_site(arguments.site)
     export_ratings(context, arguments.concepts, exact_dt=arguments.dt)
 
 
 def _import_ratings(arguments: argparse.Namespace) -> None:
     from recsae_lib.ratings.exchange import import_ratings
 
-    import_ratings(_context(arguments, "ratings").at_site(arguments.site), arguments.files, exact_dt=arguments.dt)
+    import_ratings(context_of(arguments, "ratings").at_site(arguments.site), arguments.files, exact_dt=arguments.dt)
 
 
 def _report_ratings(arguments: argparse.Namespace) -> None:
     from recsae_lib.ratings.exchange import report_ratings
 
-    report_ratings(_context(arguments, "ratings").at_site(arguments.site), exact_dt=arguments.dt)
+    report_ratings(context_of(arguments, "ratings").at_site(arguments.site), exact_dt=arguments.dt)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -287,15 +288,15 @@ def _status(arguments: argparse.Namespace) -> None:
         slowest = max(night.jobs.values(), key=lambda record: record.seconds)
         sae = [record.sae_version for record in night.jobs.values() if record.sae_version is not None]
         slow = f"{slowest.job} {slowest.seconds:,.0f} s"
-        rows.append([night.dt, night.state(JOBS), max(sae, default=None), f"{night.seconds:,.0f} s", slow])
+        rows.append([night.dt, night.state(), max(sae, default=None), f"{night.seconds:,.0f} s", slow])
     _print_table(["night", "state", "SAE", "work", "longest"], iter(rows))
     for night in nights:
-        if cause := night.cause(JOBS):
+        if cause := night.cause():
             print(f"{night.dt}: {cause}")
 
 
 def _versions(arguments: argparse.Namespace) -> None:
-    context = _context(arguments, "versions")
+    context = context_of(arguments, "versions")
     names = ("fvu", "l0", "dead_fraction", "ndcg_at_10_kept")
     rows = [
         [
@@ -318,7 +319,7 @@ def _versions(arguments: argparse.Namespace) -> None:
 def _promote(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 
-    context = _context(arguments, "promote").at_site(arguments.site)
+    context = context_of(arguments, "promote").at_site(arguments.site)
     registry, name = context.registry, context.sae_name
     version = registry.resolve(name, int(arguments.version) if arguments.version.isdecimal() else arguments.version)
     if PUBLISHED_TAG not in registry.tags(name, version) and not arguments.force:
@@ -338,7 +339,7 @@ def _sites(arguments: argparse.Namespace) -> None:
     from recsae_lib.recommenders.probing import SHAPES, inspect_sites
     from recsae_lib.recommenders.store import load_recommender
 
-    context = _context(arguments, "sites")
+    context = context_of(arguments, "sites")
     recommender = context.settings.recommender
     if recommender.kind == "external":
         raise InputError("Representations of your own have one site, last", "Leave representations.sites unset")
@@ -380,7 +381,7 @@ def _jars(arguments: argparse.Namespace) -> None:
 
 
 def _spark(arguments: argparse.Namespace) -> None:
-    from recsae_lib.platform.spark.session import submit_options
+    from recsae_lib.platform.spark.submission import submit_options
 
     properties = Path(settings_of(arguments).spark.properties)
     print(json.dumps(submit_options(properties, arguments.class_archives)))

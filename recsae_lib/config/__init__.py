@@ -1,21 +1,16 @@
 """Typed settings: conf/base.yaml ← --conf file ← --set a.b=c, every key known, every value bounded.
 
-Each class is one section of the YAML file. The description of a field is what ``recsae config --help-settings`` prints.
+A module holds the settings of the folder of its name; each class is one section of the YAML file. The description of a
+field is what ``recsae config`` prints above its value.
 """
 
-from recsae_lib.config.autoencoder import RepresentationSettings, SaeSettings
-from recsae_lib.config.concepts import (
-    CoverageSettings,
-    EvidenceSettings,
-    InterpretationSettings,
-    OpenaiSettings,
-    TermSettings,
-    VerificationSettings,
-)
-from recsae_lib.config.dataset import ColumnMapping, DatasetSettings, FilterSettings
+from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermSettings
+from recsae_lib.config.datasets import ColumnMapping, DatasetSettings, FilterSettings
+from recsae_lib.config.drift import DriftSettings
+from recsae_lib.config.interpretation import InterpretationSettings
+from recsae_lib.config.llm import LlmSettings
 from recsae_lib.config.loading import as_commented_yaml, explain_faults, load_settings, merge, read_yaml
-from recsae_lib.config.operation import CheckSettings, DriftSettings, PathSettings
-from recsae_lib.config.recommender import (
+from recsae_lib.config.recommenders import (
     BprMfSettings,
     ExternalSettings,
     LightgcnSettings,
@@ -25,8 +20,13 @@ from recsae_lib.config.recommender import (
     SplitSettings,
     TimirecSettings,
 )
-from recsae_lib.config.section import DEFAULT_SITE, Device, Judge, Scope, Section
+from recsae_lib.config.representations import RepresentationSettings
+from recsae_lib.config.sae import SaeSettings
+from recsae_lib.config.section import DEFAULT_SITE, Device, Scope, Section
 from recsae_lib.config.settings import Settings
+from recsae_lib.config.storage import PathSettings
+from recsae_lib.config.verification import Judge, VerificationSettings
+from recsae_lib.config.warehouse import CheckSettings
 
 __all__ = [
     "DEFAULT_SITE",
@@ -43,8 +43,8 @@ __all__ = [
     "InterpretationSettings",
     "Judge",
     "LightgcnSettings",
+    "LlmSettings",
     "ModuleSettings",
-    "OpenaiSettings",
     "PathSettings",
     "RecommenderSettings",
     "RepresentationSettings",

@@ -10,10 +10,18 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from recsae_lib.config.recommender import PRESETS
+from recsae_lib.config.recommenders import PRESETS
 from recsae_lib.config.section import Section
 from recsae_lib.config.settings import Settings
 from recsae_lib.errors import InputError
+
+# Keys of earlier releases: a key, a section or key=value, and what it is now.
+RENAMED = {
+    "interpretation.openai": "llm",
+    "interpretation.openai.temperature": "interpretation.temperature",
+    "interpretation.transport": "llm.transport",
+    "interpretation.interpreter=openai": "interpretation.interpreter=llm",
+}
 
 
 def load_settings(
@@ -39,7 +47,7 @@ def load_settings(
         return Settings.model_validate(merged)
     except ValidationError as error:
         raise InputError(
-            f"Settings refused: {explain_faults(error)}", "`recsae config` lists every setting with its bounds"
+            f"Settings refused: {explain_faults(error)}", "`recsae config` lists every setting with its description"
         ) from None
 
 
@@ -133,7 +141,18 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _explain(fault: Any) -> str:
     location = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal[", "constrained-")))
+    if location in RENAMED:
+        return _explain_renamed(location, fault["input"])
+    if (renamed := f"{location}={fault['input']}") in RENAMED:
+        return f"{renamed} is now {RENAMED[renamed]}"
     if fault["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(location, known_keys(), n=1, cutoff=0.0)
         return f"unknown key {location} (the nearest known one is {nearest[0]})"
     return f"{location or 'settings'}: {fault['msg']}, got {fault['input']!r}" if fault["loc"] else str(fault["msg"])
+
+
+def _explain_renamed(key: str, value: object) -> str:
+    """Say what a key is called now, and, of a section, the new name of each key that is given in it."""
+    given = value if isinstance(value, dict) else {}
+    names = [RENAMED.get(f"{key}.{name}", f"{RENAMED[key]}.{name}") for name in given]
+    return f"{key} is now {RENAMED[key]}" + (f": write {', '.join(names)}" if names else "")

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Device = Literal["auto", "cpu", "cuda"]
-Judge = Literal["terms", "llm"]
 Scope = Literal["data", "model", "audit"]  # of a table: all models on the same data, all sites of a model, one audit
 DEFAULT_SITE = "last"  # the vector just before the item scores: every model has it
 PositiveInt = Annotated[int, Field(ge=1)]

@@ -7,19 +7,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from recsae_lib.config.autoencoder import RepresentationSettings, SaeSettings
-from recsae_lib.config.concepts import (
-    CoverageSettings,
-    EvidenceSettings,
-    InterpretationSettings,
-    RecommendationSettings,
-    TermSettings,
-    VerificationSettings,
-)
-from recsae_lib.config.dataset import DatasetSettings
-from recsae_lib.config.operation import CheckSettings, DriftSettings, MaintenanceSettings, PathSettings, SparkSettings
-from recsae_lib.config.recommender import RecommenderSettings
+from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermSettings
+from recsae_lib.config.datasets import DatasetSettings
+from recsae_lib.config.drift import DriftSettings
+from recsae_lib.config.interpretation import InterpretationSettings
+from recsae_lib.config.llm import LlmSettings
+from recsae_lib.config.recommenders import RecommendationSettings, RecommenderSettings
+from recsae_lib.config.representations import RepresentationSettings
+from recsae_lib.config.sae import SaeSettings
 from recsae_lib.config.section import DEFAULT_SITE, Device, Scope, Section, slug
+from recsae_lib.config.spark import SparkSettings
+from recsae_lib.config.storage import PathSettings
+from recsae_lib.config.verification import VerificationSettings
+from recsae_lib.config.warehouse import CheckSettings, MaintenanceSettings
 
 
 class Settings(Section):
@@ -44,6 +44,9 @@ class Settings(Section):
     sae: SaeSettings = Field(default_factory=SaeSettings, description="The sparse autoencoder.")
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings, description="Linking latents to items.")
     terms: TermSettings = Field(default_factory=TermSettings, description="Concept terms.")
+    llm: LlmSettings = Field(
+        default_factory=LlmSettings, description="Server of the language model of interpreter llm and judge llm."
+    )
     interpretation: InterpretationSettings = Field(
         default_factory=InterpretationSettings, description="Names of concepts."
     )

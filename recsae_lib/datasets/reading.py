@@ -25,7 +25,7 @@ from recsae_lib.datasets.formats.recbole import read_recbole
 from recsae_lib.datasets.formats.yelp import read_yelp
 from recsae_lib.datasets.parsing.item_texts import has_entities, unescape_items
 from recsae_lib.datasets.public.embedded import fetch_movielens_100k
-from recsae_lib.datasets.validation import Judged
+from recsae_lib.datasets.validation import Validated
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.concurrency import side_by_side
 
@@ -56,7 +56,7 @@ class Dataset:
 
 
 def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) -> Dataset:
-    """Read the raw data once and judge every row: it is accepted, or rejected with file, line and reason.
+    """Read the raw data once and validate every row: it is accepted, or rejected with file, line and reason.
 
     Of the accepted interactions those are kept that pass the filters. An item of one of them that is not in the
     catalogue is added to it without title, text and features. HTML entities in items are unescaped. Logged are the
@@ -72,7 +72,7 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
     InputError : a file, table or column is missing, a file cannot be read, or its header differs.
     """
     interactions, items = _read(spark, settings, cache)
-    side_by_side(Judged.refuse_missing_headers, [interactions, items])  # reads and judges all rows of both
+    side_by_side(Validated.refuse_missing_headers, [interactions, items])  # reads and validates all rows of both
     kept = interactions.accepted
     count, returning = interactions.count_accepted()
     log.info("%s interactions accepted, %s of them of a user with an item again", f"{count:,}", f"{returning:,}")
@@ -126,7 +126,7 @@ def _log_items(catalogue: DataFrame) -> None:
     )
 
 
-def _read(spark: SparkSession, settings: DatasetSettings, cache: Path) -> tuple[Judged, Judged]:
+def _read(spark: SparkSession, settings: DatasetSettings, cache: Path) -> tuple[Validated, Validated]:
     path = (settings.path or "").rstrip("/") or "/"
     match settings.format:
         case "movielens_100k_embedded":

@@ -28,11 +28,11 @@ class Kind:
     Parameters
     ----------
     source : what rejects call it.
-    missing : column → why a row is refused where it is null, in the order in which they are looked at.
+    missing : column → why a row is rejected where it is null, in the order in which they are looked at.
     optional : further columns, never null.
     group, within : the key: of rows that agree in all these columns only the first is accepted. Those that agree in
-        `group` alone are told apart by `within`, and marked as returning.
-    repeated : why a row with a key that was there before is refused.
+        `group` alone are kept apart by `within`, and marked as returning.
+    repeated : why a row with a key that was there before is rejected.
     """
 
     source: Literal["interactions", "items"]
@@ -72,8 +72,8 @@ ITEMS = Kind(
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Every raw row of one source with the verdict on it; on disk until `release`.
+class Validated:
+    """Every raw row of one source with whether and why it is rejected; on disk until it is unpersisted.
 
     Parameters
     ----------
@@ -81,13 +81,13 @@ class Judged:
     raw : the raw table behind them.
     rows : the columns of `kind`, file, block, position, skipped, returns BOOLEAN (an accepted row with the same `group`
         came before), reason STRING (null where the row is accepted) and record STRING (null where it is accepted).
-    parts : what else these rows were made from: it has rejects of its own.
+    parts : what else these rows were made from: it has rejected rows of its own.
     """
 
     kind: Kind
     raw: RawTable
     rows: DataFrame
-    parts: tuple[Judged, ...] = ()
+    parts: tuple[Validated, ...] = ()
 
     @property
     def accepted(self) -> DataFrame:
@@ -121,8 +121,8 @@ class Judged:
         return (self.rows, *[rows for part in self.parts for rows in part.persisted])
 
     def _own_rejected(self) -> DataFrame:
-        refused = self.rows.where("skipped IS NULL AND reason IS NOT NULL")
-        located = with_lines(refused, self.rows) if self.raw.has_lines else refused.withColumn("line", F.lit(None))
+        rejected = self.rows.where("skipped IS NULL AND reason IS NOT NULL")
+        located = with_lines(rejected, self.rows) if self.raw.has_lines else rejected.withColumn("line", F.lit(None))
         names = F.array(*[F.lit(name) for name in self.raw.files])
         return located.select(
             F.lit(self.kind.source).alias("source"),
@@ -145,17 +145,17 @@ class Judged:
         if self.raw.header is None:
             return
         opening = F.coalesce(F.col("opening"), F.lit("row"))
-        beheaded = splits_of(self.rows).where("block = 0").where(opening != "header").orderBy("file").first()
-        if beheaded is not None:
+        headless = splits_of(self.rows).where("block = 0").where(opening != "header").orderBy("file").first()
+        if headless is not None:
             raise InputError(
-                f"File {self.raw.files[beheaded['file']]} of {self.raw.name} does not begin with the header line "
+                f"File {self.raw.files[headless['file']]} of {self.raw.name} does not begin with the header line "
                 f"{self.raw.header[:200]!r} of the other files",
                 "Give every file the same header line",
             )
 
 
-def judge_interactions(raw: RawTable, columns: ColumnMapping) -> Judged:
-    """Judge interactions whose columns the mapping names; all of them must be there.
+def validate_interactions(raw: RawTable, columns: ColumnMapping) -> Validated:
+    """Validate interactions whose columns the mapping names; all of them must be there.
 
     Without a weight column every weight is 1.0; without a time column every time is 1970-01-01 (UTC), so that the order
     of a user's interactions is that of the lines, or, where the source has none, of item_id, as for all ties of time.
@@ -170,14 +170,14 @@ def judge_interactions(raw: RawTable, columns: ColumnMapping) -> Judged:
         "weight": as_weight(columns.weight, raw.columns[columns.weight]) if columns.weight else no_weight(),
         "ts": as_time(columns.ts, raw.columns[columns.ts]) if columns.ts else no_time(),
     }
-    return judge(raw, INTERACTIONS, values)
+    return validate(raw, INTERACTIONS, values)
 
 
-def judge(raw: RawTable, kind: Kind, values: dict[str, Column], parts: tuple[Judged, ...] = ()) -> Judged:
+def validate(raw: RawTable, kind: Kind, values: dict[str, Column], parts: tuple[Validated, ...] = ()) -> Validated:
     """Accept or reject every raw row; the first rule that is broken is the reason.
 
     Of rows with the same key the first is kept: by file and line, or, where there are no lines, by all of the row.
-    That is the only shuffle. The verdicts are persisted on disk, because the accepted rows, the rejected ones, the
+    That is the only shuffle. The outcome is persisted on disk, because the accepted rows, the rejected ones, the
     count of lines and the ids of the items each read them: the raw data is read and parsed once, and all agree on its
     splits.
 
@@ -187,10 +187,10 @@ def judge(raw: RawTable, kind: Kind, values: dict[str, Column], parts: tuple[Jud
     """
     read = raw.rows.select(*[values[name].alias(name) for name in kind.columns], *PLACE, "skipped", "fault", "record")
     ruled = read.withColumn("reason", F.coalesce("fault", *_rules(kind))).drop("fault")
-    # What is refused already is scattered by its position: it takes no part, and many such rows burden no single task.
-    refused = F.col("reason").isNotNull() | F.col("skipped").isNotNull()
+    # What is rejected already is scattered by its position: it takes no part, and many such rows burden no single task.
+    rejected = F.col("reason").isNotNull() | F.col("skipped").isNotNull()
     # The hash comes first in the sort: comparing whole numbers is faster than comparing ids.
-    key_hash = F.when(refused, F.xxhash64("position")).otherwise(F.xxhash64(*kind.group))
+    key_hash = F.when(rejected, F.xxhash64("position")).otherwise(F.xxhash64(*kind.group))
     others = [name for name in kind.columns if name not in (*kind.group, *kind.within)]
     order = PLACE if raw.has_lines else (*others, "record", "file")
     same_group = Window.partitionBy("key_hash", *kind.group).orderBy(*kind.within, *order)
@@ -206,7 +206,7 @@ def judge(raw: RawTable, kind: Kind, values: dict[str, Column], parts: tuple[Jud
         .withColumn("record", F.when(F.col("reason").isNotNull(), F.col("record")))
         .drop("key_hash", "follows", "repeats")
     )
-    return Judged(kind, raw, rows.persist(StorageLevel.DISK_ONLY), parts)
+    return Validated(kind, raw, rows.persist(StorageLevel.DISK_ONLY), parts)
 
 
 def _rules(kind: Kind) -> list[Column]:

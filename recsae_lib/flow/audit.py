@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Literal, get_args
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.jobs import AUDIT_JOBS
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, execute, log
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.locks import hold_night
-
-JOBS = (
-    "ingest_dataset",
-    "train_recommender",
-    "extract_representations",
-    "recommend_items",
-    "train_sae",
-    "encode_latents",
-    "compute_concept_terms",
-    "interpret_concepts",
-    "verify_concepts",
-    "measure_coverage",
-    "compare_versions",
-    "publish_audit",
-)
-OTHER_JOBS = ("maintain_tables",)
 
 Retrain = Literal["nothing", "sae", "all"]
 RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
@@ -52,18 +38,17 @@ def _run_jobs(context: JobContext, data_digest: str | None) -> RunRecord:
     record = RunRecord.open(context.settings, context.dt)
     if data_digest is not None:
         record.note_data(data_digest)
-    for number, job in enumerate(JOBS, start=1):
-        if job == "ingest_dataset" and data_digest is not None:
+    for number, job in enumerate(AUDIT_JOBS, start=1):
+        if job.name == "ingest_dataset" and data_digest is not None:
             continue
-        if job in record.done and job != "ingest_dataset":
-            log.info("[%s/%s] %s: done before the interruption", number, len(JOBS), job)
+        if job.name in record.done and job.name != "ingest_dataset":
+            log.info("[%s/%s] %s: done before the interruption", number, len(AUDIT_JOBS), job.name)
             continue
-        log.info("[%s/%s] %s", number, len(JOBS), job)
-        module = importlib.import_module(f"jobs.{job}")
-        seconds = execute(context.for_job(job), module.run)
-        if job == "ingest_dataset":
+        log.info("[%s/%s] %s", number, len(AUDIT_JOBS), job.name)
+        seconds = execute(context.for_job(job.name), job.load().run)
+        if job.name == "ingest_dataset":
             record.note_data(context.warehouse.data_digest())
-        record.finish_job(job, seconds)
+        record.finish_job(job.name, seconds)
     record.finish()
     return record
 
@@ -81,6 +66,7 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
 
     Returns
     -------
+    jobs : what an audit runs, in this order: each job's name, and whether it takes ``--step``.
     train_recommender, train_sae : whether the job has to run.
     settings : what the jobs after train_sae have to be given with ``--set``, so that they read this version.
     namespaces, reports : of each audited site the namespace, and the folder in which its checks will lie.
@@ -95,12 +81,13 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
     train_sae = retrain != "nothing" or train_recommender or not fitting
     version = "candidate" if train_sae else fitting[0]
     return {
+        "jobs": [{"name": job.name, "steps": job.steps} for job in AUDIT_JOBS],
         "train_recommender": train_recommender,
         "train_sae": train_sae,
         "settings": [] if version == settings.sae.version else [f"sae.version={version}"],
         "namespaces": [site.namespaces["audit"] for site in sites],
         "reports": [str(site.reports_folder()) for site in sites],
-        "interpret_concepts_asks": settings.interpretation.interpreter == "openai",
+        "interpret_concepts_asks": settings.interpretation.interpreter == "llm",
         "verify_concepts_asks": "llm" in settings.verification.judges,
     }
 

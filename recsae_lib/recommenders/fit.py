@@ -131,7 +131,7 @@ def fit(
     ----------
     histories : whole histories of all users.
     seed : of the initial weights, the order, the negatives, dropout and the draw of evaluated users.
-    on_epoch : is told of each pass when it ends; after a restart, of those before it too.
+    on_epoch : is given each pass when it ends; after a restart, of those before it too.
     checkpoint : file that an interrupted training of the same data and settings goes on from; removed at the end.
     checkpoint_seconds : time between two writings of it.
 

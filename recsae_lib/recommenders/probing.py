@@ -40,7 +40,7 @@ class Site:
 def inspect_sites(model: Recommender) -> dict[str, Site]:
     """Find the probing sites of a model: ``last``, then the submodules in the order of `named_modules`.
 
-    One forward pass over a few made-up users, more or fewer of them than positions, tells the layouts apart. A
+    One forward pass over a few made-up users, more or fewer of them than positions, shows which layout it is. A
     submodule is a site if it is called and returns a tensor of floats (or a tuple or list that begins with one) of one
     of `SHAPES`. Of one that is called several times the last call counts, here as in `probe`.
     """

@@ -77,8 +77,8 @@ def recommend_given(
 
     Parameters
     ----------
-    lists : (user_id, item_ids ARRAY<STRING>[, scores ARRAY<FLOAT>]), best first (`own_rows.judge_lists`). Seen items
-        are not masked.
+    lists : (user_id, item_ids ARRAY<STRING>[, scores ARRAY<FLOAT>]), best first (`foreign.tables.validate_lists`).
+        Seen items are not masked.
     histories, model_folder, context_items : as `recommend`.
 
     Returns

@@ -20,9 +20,10 @@ GROUPS = {"without_scheduler": [str(FOLDER), "--ignore", SCHEDULED], "runs": [SC
 
 @pytest.mark.integration
 @pytest.mark.parametrize("group", GROUPS)
-def test_in_airflow(group: str) -> None:
+def test_in_airflow(group: str, pytestconfig: pytest.Config) -> None:
     if not PYTHON.exists():
         pytest.skip("there is no .venv-airflow; `make install-airflow` makes it")
     command = [str(PYTHON), "-m", "pytest", "-p", "no:cacheprovider", f"--confcutdir={FOLDER}", *GROUPS[group]]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    in_order = f"--randomly-seed={pytestconfig.getoption('randomly_seed')}"
+    done = subprocess.run([*command, in_order], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -5,9 +5,9 @@ Representations are given (kind external), so that no recommender is trained; ve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,17 @@ import yaml
 from mlflow import MlflowClient
 from pyspark.sql import SparkSession
 
-from jobs import publish_audit
+from recsae_jobs import publish_audit
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, execute
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.tracking.publication import promote_sae
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape
 from recsae_lib.platform.warehouse.published import published_audits
-from recsae_lib.platform.warehouse.store import audit_tables
 from tests.planted import FEATURES, add_planted_feature, change_planted
 from tests.workspace import PLANTED_SETTINGS, Workspace, open_workspace
 
@@ -63,7 +64,7 @@ class World:
 
     def run(self, dt: date, *jobs: str, overrides: tuple[str, ...] = ()) -> None:
         for job in jobs:
-            execute(self.context(job, dt, *overrides), import_module(f"jobs.{job}").run)
+            execute(self.context(job, dt, *overrides), job_named(job).load().run)
 
     def audit(self, dt: date) -> None:
         """Lay down the representations of the data as it is, and run the night up to the comparison."""
@@ -73,7 +74,7 @@ class World:
     def publish(self, dt: date) -> None:
         """Bring the night to main and its SAE to champion: publish_audit without concepts and checks."""
         context = self.context("publish_audit", dt)
-        for table in audit_tables():
+        for table in tables.AUDIT_TABLES:
             context.warehouse.publish(table)
             context.warehouse.drop_branch(table)
         promote_sae(context, [audit.dt for audit in published_audits(context.warehouse)])
@@ -183,21 +184,25 @@ def latest_metrics() -> dict[str, float]:
     return client.search_runs([experiment], "tags.job = 'compare_versions'")[0].data.metrics
 
 
-def test_promotion_is_one_command(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    conf = ("--conf", str(world.workspace.folder / "conf" / "planted.yaml"))
-    registry = world.context("tests", FIRST).registry
+def test_promotion_is_one_command(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # In a registry of its own: the nights of the other test go on from the champion.
+    for part in ("conf", "data", "var/mlflow"):
+        shutil.copytree(world.workspace.folder / part, tmp_path / part, symlinks=True)
+    workspace = replace(world.workspace, folder=tmp_path)
+    conf = ("--conf", str(tmp_path / "conf" / "planted.yaml"))
+    registry = workspace.context("tests", dt=FIRST).registry
     with registry.training_run(NAME, {"job": "tests"}, {}) as run:
-        newest = registry.register_recommender(run, NAME, world.workspace.folder / "data", "never audited", {})
+        newest = registry.register_recommender(run, NAME, tmp_path / "data", "never audited", {})
     registry.promote(NAME, newest)
-    assert world.workspace.recsae_here("promote", "1", *conf) == 0
+    assert workspace.recsae_here("promote", "1", *conf) == 0
     assert f"champion is version 1 (before: {newest})" in capsys.readouterr().out
     assert registry.champion(NAME) == 1
     assert registry.resolve(NAME, "previous") == newest
     for version, part in (("99", "no version 99"), ("previous", "--force"), (str(newest), "--force")):
-        assert world.workspace.recsae_here("promote", version, *conf) == 2
+        assert workspace.recsae_here("promote", version, *conf) == 2
         assert part in capsys.readouterr().err
     assert registry.champion(NAME) == 1
-    assert world.workspace.recsae_here("promote", "previous", "--force", *conf) == 0
+    assert workspace.recsae_here("promote", "previous", "--force", *conf) == 0
     assert registry.champion(NAME) == newest
-    assert world.workspace.recsae_here("versions", *conf) == 0
+    assert workspace.recsae_here("versions", *conf) == 0
     assert "champion" in capsys.readouterr().out

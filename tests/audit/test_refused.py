@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,10 @@ import fsspec
 import pytest
 from pyspark.sql import functions as F
 
-from recsae_lib.platform.job.run import JobContext, execute, guarded
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.failures import guarded
+from recsae_lib.platform.job.jobs import job_named
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from tests.object_storage import object_storage
 from tests.workspace import DT, REPOSITORY, Workspace, alike
@@ -29,7 +31,7 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[[JobContext], str]:
 
     def run(context: JobContext) -> str:
         capsys.readouterr()
-        code = guarded(lambda: execute(context, import_module(f"jobs.{context.job}").run))
+        code = guarded(lambda: execute(context, job_named(context.job).load().run))
         lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("recsae: ")]
         assert code == 2, lines
         assert len(lines) == 1
@@ -76,7 +78,7 @@ def test_users_with_one_interaction_cannot_train_a_recommender(
     interactions.write_text("user_id,item_id,ts\n" + rows, encoding="utf-8")
     overrides = ("namespace=lonely", f"dataset.interactions={interactions}")
     ingest = audited.context("ingest_dataset", *overrides)
-    execute(ingest, import_module("jobs.ingest_dataset").run)
+    execute(ingest, job_named("ingest_dataset").load().run)
     assert "interactions" in refusal(audited.context("train_recommender", *overrides))
 
 
@@ -96,7 +98,7 @@ def test_an_sae_of_another_dimension_is_refused(audited: Workspace, refusal: Cal
     registry = audited.context("any").registry
     try:
         for job in ("train_recommender", "extract_representations"):
-            execute(audited.context(job, *smaller, dt=NEXT_DAY), import_module(f"jobs.{job}").run)
+            execute(audited.context(job, *smaller, dt=NEXT_DAY), job_named(job).load().run)
         assert registry.resolve("recommender-planted", "candidate") == 2
         before = state(audited)
         line = refusal(audited.context("encode_latents", dt=NEXT_DAY))
@@ -121,9 +123,9 @@ def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
     line = refusal(
         audited.context(
             "interpret_concepts",
-            "interpretation.interpreter=openai",
+            "interpretation.interpreter=llm",
             f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
-            f"interpretation.openai.base_url={refusing_server}",
+            f"llm.base_url={refusing_server}",
         )
     )
     assert "HTTP 401" in line
@@ -140,7 +142,7 @@ def test_main_shows_only_audits_whose_checks_passed(audited: Workspace, bucket: 
     failing = audited.context("publish_audit", "checks.maximum_fvu=0.0001", f"paths.reports={bucket}/nights")
     labels = failing.warehouse.read(tables.CONCEPT_LABELS).drop("dt")
     failing.warehouse.replace(tables.CONCEPT_LABELS, labels.withColumn("label", F.lit("never to be seen")))
-    assert guarded(lambda: execute(failing, import_module("jobs.publish_audit").run)) == 3
+    assert guarded(lambda: execute(failing, job_named("publish_audit").load().run)) == 3
     assert audited.published() == before
     assert audited.rows(tables.AUDITS)[0][3] == "failed"
     report = failing.reports_folder() / "checks.json"
@@ -151,7 +153,7 @@ def test_main_shows_only_audits_whose_checks_passed(audited: Workspace, bucket: 
 
     mended = audited.context("interpret_concepts")
     for job in ("interpret_concepts", "publish_audit"):
-        execute(mended.for_job(job), import_module(f"jobs.{job}").run)
+        execute(mended.for_job(job), job_named(job).load().run)
     after = audited.published()
     assert alike([after[name] for name in sorted(after)], [before[name] for name in sorted(before)])
     assert audited.rows(tables.AUDITS)[0][3] == "published"

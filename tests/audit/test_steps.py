@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,10 @@ import pytest
 from pyspark.sql import DataFrame
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, Step, execute, guarded
+from recsae_lib.platform.job.context import JobContext, Step
+from recsae_lib.platform.job.failures import guarded
+from recsae_lib.platform.job.jobs import job_named
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.verification.judging import require_all_judges
 from tests.object_storage import object_storage
@@ -56,7 +58,7 @@ def bucket() -> Iterator[str]:
 
 def run(context: JobContext, step: Step | None) -> int:
     context.step = step
-    return guarded(lambda: execute(context, import_module(f"jobs.{context.job}").run))
+    return guarded(lambda: execute(context, job_named(context.job).load().run))
 
 
 def rows_of(frame: DataFrame) -> list[tuple[Any, ...]]:
@@ -79,10 +81,10 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
     shares_disk: bool,
 ) -> None:
     settings = [
-        "interpretation.interpreter=openai",
-        "interpretation.transport=batch",
+        "interpretation.interpreter=llm",
+        "llm.transport=batch",
         f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
-        f"interpretation.openai.base_url={batches.url}",
+        f"llm.base_url={batches.url}",
         *([] if shares_disk else [f"paths.llm={bucket}/llm"]),
     ]
     # Requests and ledger of their own: other tests of this audited leave theirs.
@@ -114,7 +116,7 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
         assert len(batches.batches) == 1
         labels, rejects = warehouse.read(tables.CONCEPT_LABELS), warehouse.read(tables.CONCEPT_REJECTS)
         kinds = list(batches.kinds.values())
-        assert labels.where("interpreter = 'openai'").count() == kinds.count("concept")
+        assert labels.where("interpreter = 'llm'").count() == kinds.count("concept")
         assert rejects.count() == requests - kinds.count("concept")
         totals: Any = warehouse.read(tables.INTERPRETATION_REQUESTS).groupBy().sum().first()
         assert totals["sum(prompt_tokens)"] == batches.prompt_tokens
@@ -135,9 +137,9 @@ def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothin
         "verify_concepts",
         f"paths.var={tmp_path}",
         "verification.judges=[terms, llm]",
-        "interpretation.transport=batch",
+        "llm.transport=batch",
         f"verification.judge_prompt={REPOSITORY}/conf/prompts/judge.md",
-        f"interpretation.openai.base_url={batches.url}",
+        f"llm.base_url={batches.url}",
     )
     warehouse = context.warehouse
     published = {table.name: rows_of(warehouse.read_published(table)) for table in BY_TERMS}

@@ -15,7 +15,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from jobs import train_sae
+from recsae_jobs import train_sae
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.tracking.registry import Registry

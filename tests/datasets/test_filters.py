@@ -28,8 +28,8 @@ def row(user: str, item: str, weight: float = 1.0, day: int = 1, place: int = 0)
     return (user, item, float(weight), datetime(2020, 1, day), place)
 
 
-def persisted(spark: SparkSession) -> int:
-    return spark.sparkContext._jsc.getPersistentRDDs().size()  # type: ignore[union-attr]
+def persisted(spark: SparkSession) -> set[int]:
+    return set(spark.sparkContext._jsc.getPersistentRDDs())  # type: ignore[union-attr]
 
 
 def core_in_python(pairs: set[tuple[str, str]], core: int) -> set[tuple[str, str]]:
@@ -61,7 +61,7 @@ def test_the_core_is_the_fixed_point_whatever_the_partitions(spark: SparkSession
     kept = interactions_of_core(frame(spark, rows, 1 + 2 * seed), core)
     assert sorted(tuple(each) for each in kept.collect()) == expected
     assert kept.columns == ["user_id", "item_id", "weight", "ts", "source_order"]
-    assert persisted(spark) == before + 1  # no round is left on disk but the last
+    assert len(persisted(spark) - before) == 1  # no round is left on disk but the last
     kept.unpersist()
 
 
@@ -162,4 +162,4 @@ def test_a_core_takes_items_without_interactions_out_of_the_catalogue(
         "2 items, 1 without text and features, 1 with HTML entities, which are unescaped",
     ]
     assert items(minimum_weight=4) == ["10", "20", "30", "50"]  # 40 is neither listed nor used
-    assert persisted(spark) == before
+    assert persisted(spark) <= before

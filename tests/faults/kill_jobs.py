@@ -6,15 +6,15 @@ them; the last start must come to the tables of the undisturbed night.
 
 from __future__ import annotations
 
-from recsae_lib.flow.audit import JOBS
+from recsae_lib.platform.job.jobs import AUDIT_JOBS
 from tests.faults.nights import Nights, Run
 from tests.kills import kill_within
 
 
 def inject(nights: Nights) -> list[str]:
     night = nights.night("jobs")
-    for job in JOBS:
-        kill_within(night, job, "audit")
-        print(f"  killed: {job}", flush=True)
+    for job in AUDIT_JOBS:
+        kill_within(night, job.name, "audit")
+        print(f"  killed: {job.name}", flush=True)
     Run(night).finish()
     return nights.differences(night)

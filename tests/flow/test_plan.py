@@ -10,8 +10,8 @@ import pytest
 from recsae_lib.config import load_settings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.flow.audit import Retrain, plan_audit
-from recsae_lib.platform.job.run import JobContext
-from recsae_lib.platform.spark.session import submit_options
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.spark.submission import submit_options
 from tests.workspace import REPOSITORY
 
 DT = date(2026, 11, 20)
@@ -35,7 +35,7 @@ class Registered:
 
 def plan(registry: Registered, *overrides: str, retrain: Retrain = "nothing") -> dict[str, Any]:
     context = JobContext("plan", load_settings(None, {"namespace": "shop"}, list(overrides)), DT)
-    context._shared["registry"] = registry
+    context.shared.registry = registry
     return plan_audit(context, retrain)
 
 
@@ -88,6 +88,14 @@ def test_every_site_must_have_the_version() -> None:
     assert both["reports"] == ["var/reports/shop/2026-11-20", "var/reports/shop__blocks_0/2026-11-20"]
 
 
+def test_a_plan_names_the_jobs_in_order_and_those_with_steps() -> None:
+    jobs = plan(Registered({}))["jobs"]
+    assert len(jobs) == 12
+    assert jobs[0] == {"name": "ingest_dataset", "steps": False}
+    assert jobs[-1] == {"name": "publish_audit", "steps": False}
+    assert [job["name"] for job in jobs if job["steps"]] == ["interpret_concepts", "verify_concepts"]
+
+
 def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:
     registry = Registered({**RECOMMENDER, "recsae-shop": {"candidate": 5, "champion": 5, 4: 4}}, {4: 2, 5: 2})
     assert trainings(plan(registry, retrain="sae")) == (False, True, [])
@@ -100,7 +108,7 @@ def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:
     ("setting", "asks"),
     [
         ("interpretation.interpreter=terms", (False, False)),
-        ("interpretation.interpreter=openai", (True, False)),
+        ("interpretation.interpreter=llm", (True, False)),
         ("verification.judges=[terms, llm]", (False, True)),
     ],
 )
@@ -120,6 +128,7 @@ def test_spark_submit_is_told_master_java_and_a_warehouse_that_holds_in_every_fo
     options = submit_options(properties)
     assert options["master"] == "local[2]"
     assert options["properties"] == {"spark.sql.catalog.recsae.warehouse": f"{REPOSITORY}/var/warehouse"}
+    assert options["jobs"] == f"{REPOSITORY}/jobs"
     assert options["jars"].endswith(".jar")
     assert options["environment"]["JAVA_HOME"]
     with pytest.raises(InputError, match=r"nowhere\.conf"):

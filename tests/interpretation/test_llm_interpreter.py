@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from recsae_lib.config import InterpretationSettings, OpenaiSettings
+from recsae_lib.config import InterpretationSettings, LlmSettings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
 from recsae_lib.interpretation.request_evidence import gather_request_evidence
@@ -73,14 +73,14 @@ class Tables:
         return {row.latent_id: row for row in label_rows}, {row.latent_id: row for row in reject_rows}
 
     def frames_of(self, url: str, folder: Path, run: str = "2026-11-20 tests") -> tuple[DataFrame, DataFrame]:
-        server = OpenaiSettings(base_url=url, model="small", concurrency=2, retries=0)
-        settings = InterpretationSettings(interpreter="openai", openai=server)
+        server = LlmSettings(base_url=url, model="small", concurrency=2, retries=0)
+        settings = InterpretationSettings(interpreter="llm")
         requests_path = folder / "requests.jsonl"
-        write_interpretation_requests(requests_path, *self.frames, settings, load_prompt(PROMPT_FILE))
+        write_interpretation_requests(requests_path, *self.frames, settings, server, load_prompt(PROMPT_FILE))
         with Ledger.open(folder / "ledger.sqlite", run, requests_path, server) as ledger:
             ledger.intend("inline")
-            submit(ledger, settings, lambda done, total: None)
-            collect(ledger, settings, lambda done, total: None, wait=False)
+            submit(ledger, server, lambda done, total: None)
+            collect(ledger, server, lambda done, total: None, wait=False)
             self.records = {
                 row.latent_id: row for row in read_records(self.spark, INTERPRETATION_REQUESTS, ledger).collect()
             }
@@ -131,7 +131,7 @@ def test_labels_come_from_the_server_and_refused_ones_from_the_terms(
     assert sorted(asked) == [1, 2, 3]  # 4 has no evidence
     named = labels[1]
     assert (named.label, named.description, named.features) == ("Space films", "Users who like space.", ["Sci-Fi"])
-    assert (named.interpreter, named.llm_model, named.status) == ("openai", "small", "labelled")
+    assert (named.interpreter, named.llm_model, named.status) == ("llm", "small", "labelled")
     assert (named.prompt_version, named.request_id) == (load_prompt(PROMPT_FILE).version, asked[1])
     assert (labels[2].label, labels[2].interpreter, labels[2].request_id) == ("Romance", "terms", None)
     assert (labels[3].label, labels[3].status) == ("latent 3 (no significant term)", "unlabelled")
@@ -208,7 +208,7 @@ def test_of_a_hundred_latents_five_that_changed_are_asked_again_whatever_their_n
         )
         server.received.clear()
         labels, _ = tables.frames_of(server.url, tmp_path, run)
-        assert labels.where("interpreter = 'openai'").count() == 100
+        assert labels.where("interpreter = 'llm'").count() == 100
         assert sum(not row.reused for row in tables.records.values()) == len(server.received)
         return sorted(latent_in(request) for request in server.received)
 

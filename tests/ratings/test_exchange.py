@@ -74,9 +74,8 @@ def publish_concepts(workspace: Workspace) -> None:
         ),
         (tables.AUDITS, [(1, 1, "published", started, started, "digest", "code")]),
     ):
-        columns = [field for field in table.schema.fields if field.name != "dt"]
-        frame = workspace.spark.createDataFrame(rows, tables.T.StructType(columns))
-        workspace.warehouse().append_published(table, frame)
+        frame = workspace.spark.createDataFrame(rows, table.versioned_row_schema)
+        workspace.warehouse().replace_published(table, frame)
 
 
 def cases_of(page: Path) -> tuple[str, list[dict[str, Any]]]:
@@ -116,11 +115,11 @@ def snapshots(workspace: Workspace, table: tables.Table) -> int:
 def test_page_sheet_and_key_hold_the_same_cases(exported: tuple[Workspace, Path, Path]) -> None:
     workspace, page, sheet = exported
     sample, cases = cases_of(page)
-    key = key_of(workspace)
+    key = {case_id: row for case_id, row in key_of(workspace).items() if row["sample"] == sample}
     rows = list(csv.DictReader(io.StringIO(sheet.read_text(encoding="utf-8-sig"), newline="")))
     in_order = [case_id for case_id, _ in sorted(key.items(), key=lambda entry: entry[1]["place"])]
     assert in_order == [case["case"] for case in cases] == [row["case"] for row in rows]
-    assert {row["sample"] for row in key.values()} == {row["sample"] for row in rows} == {sample}
+    assert {row["sample"] for row in rows} == {sample}
     kinds = [row["kind"] for row in key.values()]
     assert (kinds.count("concept"), kinds.count("repeat"), kinds.count("wrong_label")) == (12, 3, 3)
     concepts = {row["latent_id"]: row for row in workspace.warehouse().read_published(tables.CONCEPTS).collect()}
@@ -184,7 +183,7 @@ def test_files_of_raters_become_ratings_and_figures(
     expected |= {("dora", second): 2}
     assert stored(workspace) == expected
     rejects = workspace.rows(tables.RATING_REJECTS)
-    assert [(row[0], row[2]) for row in rejects] == [("bad.csv", 2), ("bad.csv", 3)]
+    assert [row[2] for row in rejects if row[0] == "bad.csv"] == [2, 3]
 
     numbers = [snapshots(workspace, table) for table in (tables.CONCEPT_RATINGS, tables.RATING_REJECTS)]
     import_ratings(context, [bad, asleep], exact_dt=DT)

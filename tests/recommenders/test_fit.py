@@ -33,7 +33,7 @@ def cycles(items: int = 12, users: int = 60, length: int = 8) -> TrainingHistori
 
 
 def tastes(blocks: int = 4, width: int = 12, users: int = 160, length: int = 9) -> TrainingHistories:
-    """Each user takes items of one block of the catalogue in random order: who the user is tells what is next."""
+    """Each user takes items of one block of the catalogue in random order: who the user is decides what is next."""
     random = np.random.default_rng(0)
     return histories_of(
         [(width * (user % blocks) + random.permutation(width)[:length]).tolist() for user in range(users)],
@@ -153,10 +153,10 @@ def test_a_checkpoint_of_other_settings_or_damaged_is_not_taken(tmp_path: Path) 
             raise KilledError
 
     def epochs_told(seed: int) -> list[float]:
-        told: list[EpochReport] = []
+        given: list[EpochReport] = []
         chosen = RecommenderSettings.model_validate(changed(SASREC, epochs=3))
-        fit(cycles(), chosen, seed, CPU, told.append, path)
-        return [report.seconds for report in told]
+        fit(cycles(), chosen, seed, CPU, given.append, path)
+        return [report.seconds for report in given]
 
     chosen = RecommenderSettings.model_validate(changed(SASREC, epochs=3))
     with pytest.raises(KilledError):
@@ -189,14 +189,14 @@ def test_training_again_gives_the_same_bits(histories: TrainingHistories, settin
 
 def test_the_best_epoch_is_kept_and_training_stops_when_none_is_better() -> None:
     histories = cycles()
-    told: list[EpochReport] = []
+    given: list[EpochReport] = []
     settings = RecommenderSettings.model_validate(changed(SASREC, epochs=100, patience=4))
-    trained = fit(histories, settings, 0, CPU, told.append)
-    scores = [report.dev_ndcg for report in told]
-    assert trained.reports == tuple(told)
+    trained = fit(histories, settings, 0, CPU, given.append)
+    scores = [report.dev_ndcg for report in given]
+    assert trained.reports == tuple(given)
     assert trained.best_epoch == 1 + scores.index(max(scores))
-    assert len(told) == trained.best_epoch + 4 < 100
-    assert [report.epoch for report in told] == list(range(1, len(told) + 1))
+    assert len(given) == trained.best_epoch + 4 < 100
+    assert [report.epoch for report in given] == list(range(1, len(given) + 1))
     short = RecommenderSettings.model_validate(changed(SASREC, epochs=trained.best_epoch))
     assert torch.equal(
         fit(histories, short, 0, CPU, lambda report: None).model.item_embeddings(), trained.model.item_embeddings()

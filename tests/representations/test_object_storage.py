@@ -16,20 +16,20 @@ from recsae_lib.representations.loader import RepresentationLoader
 from tests.object_storage import object_storage
 
 ROWS, DIMENSION, FILES = 600, 4, 6
-SET = "bulk/representations/model=m/version=1/site=last/rows=training/dt=2026-11-20"
+SET = "representations/model=m/version=1/site=last/rows=training/dt=2026-11-20"
 X = np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[str]:
     """A set of 6 files in 2 row groups each."""
-    with object_storage("bulk"):
+    with object_storage("bulk") as bucket:
         storage = fsspec.filesystem("s3")
         for number, rows in enumerate(np.split(X, FILES)):
             table = pa.table({"representation": pa.array(rows.tolist(), type=pa.list_(pa.float32()))})
-            with storage.open(f"{SET}/part-{number}.parquet", "wb") as file:
+            with storage.open(f"{bucket}/{SET}/part-{number}.parquet", "wb") as file:
                 pq.write_table(table, file, row_group_size=len(rows) // 2)
-        yield f"s3://{SET}"
+        yield f"{bucket}/{SET}"
 
 
 def rows_of(loaders: list[RepresentationLoader], epoch: int) -> list[list[float]]:

@@ -2,13 +2,13 @@
 
 An interaction is a review: who (reviewerID, user_id), what (asin; in 2023 parent_asin, the product of which several
 variants are sold), the stars as weight, the time. The releases of 2014 and 2018 know the day alone, and their files are
-sorted by item: for the many reviews that a user wrote on one day the order is drawn (`Judged.accepted`).
+sorted by item: for the many reviews that a user wrote on one day the order is drawn (`Validated.accepted`).
 
 The text of an item is its title and its description (in 2023 with the points that the maker lists, before it), see
 `item_texts.described`. Its features are all levels of its categories, from the root down, each once; in 2023 after the
-main category. The root that all items of one file share tells them apart from nothing, but costs nothing either, and
-does tell where several categories are read together. Brand and price are not read: a brand of its own for every few
-items is a name, not a category.
+main category. The root that all items of one file share separates none of them, but costs nothing either, and does
+separate them where several categories are read together. Brand and price are not read: a brand of its own for every
+few items is a name, not a category.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from recsae_lib.datasets.parsing.item_texts import described
 from recsae_lib.datasets.parsing.json_lines import as_texts, matching_files, read_json_lines
 from recsae_lib.datasets.parsing.raw_tables import RawTable
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
-from recsae_lib.datasets.validation import ITEMS, Judged, judge, judge_interactions
+from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
 
 BY_DAY = ColumnMapping(user_id="reviewerID", item_id="asin", weight="overall", ts="unixReviewTime")
 OF_2023 = ColumnMapping(user_id="user_id", item_id="parent_asin", weight="rating", ts="timestamp")
 
 
-def read_amazon_2014(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_amazon_2014(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read reviews_*.json and meta_*.json, plain or .gz; the latter are lines of Python literals, or of JSON.
 
     Raises
@@ -43,7 +43,7 @@ def read_amazon_2014(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
     return _reviews_by_day(spark, reviews), _items(items, "asin", ("description",), ("categories",))
 
 
-def read_amazon_2018(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_amazon_2018(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read meta_*.json and, as reviews, all other .json, plain or .gz.
 
     Raises
@@ -56,7 +56,7 @@ def read_amazon_2018(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
     return _reviews_by_day(spark, reviews), _items(items, "asin", ("description",), ("category",))
 
 
-def read_amazon_2023(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_amazon_2023(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read meta_*.jsonl and, as reviews, all other .jsonl, plain or .gz.
 
     Raises
@@ -68,21 +68,21 @@ def read_amazon_2023(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
     fields = ("parent_asin", "title", "features", "description", "main_category", "categories")
     items = read_json_lines(spark, listing, fields)
     return (
-        judge_interactions(read_json_lines(spark, reviews, _fields(OF_2023)), OF_2023),
+        validate_interactions(read_json_lines(spark, reviews, _fields(OF_2023)), OF_2023),
         _items(items, "parent_asin", ("features", "description"), ("main_category", "categories")),
     )
 
 
-def _reviews_by_day(spark: SparkSession, paths: list[str]) -> Judged:
+def _reviews_by_day(spark: SparkSession, paths: list[str]) -> Validated:
     reviews = read_json_lines(spark, paths, _fields(BY_DAY))
-    return judge_interactions(replace(reviews, lines_follow_time=False), BY_DAY)
+    return validate_interactions(replace(reviews, lines_follow_time=False), BY_DAY)
 
 
 def _fields(columns: ColumnMapping) -> tuple[str, ...]:
     return tuple(name for name in (columns.user_id, columns.item_id, columns.weight, columns.ts) if name)
 
 
-def _items(items: RawTable, item_id: str, parts: tuple[str, ...], categories: tuple[str, ...]) -> Judged:
+def _items(items: RawTable, item_id: str, parts: tuple[str, ...], categories: tuple[str, ...]) -> Validated:
     title = as_text("title", items.columns["title"])
     levels = F.concat(*[_or_empty(as_texts(items.columns[name][0])) for name in categories])
     values = {
@@ -91,7 +91,7 @@ def _items(items: RawTable, item_id: str, parts: tuple[str, ...], categories: tu
         "text": described(title, *[as_texts(items.columns[name][0]) for name in parts]),
         "features": as_features("categories", (levels, T.ArrayType(T.StringType())), "|"),
     }
-    return judge(items, ITEMS, values)
+    return validate(items, ITEMS, values)
 
 
 def _or_empty(texts: Column) -> Column:

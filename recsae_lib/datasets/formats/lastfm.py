@@ -3,8 +3,8 @@
 Items are artists: title and text are the name. Weight is the listening count.
 
 Listening has no time here, so that every ts is 1970-01-01, and the lines of a user stand in the order of falling
-counts, which would make the artist he heard least his last, and so the one that is held out. The order of a user is
-drawn instead, from a hash of user and artist: random, and the same in every run (`Judged.accepted`).
+counts, which would make the artist that a user heard least the last one, and so the one that is held out. The order of
+a user is drawn instead, from a hash of user and artist: random, and the same in every run (`Validated.accepted`).
 
 The features of an artist are the tags that at least two different users gave to him: one user alone may mean anything
 by a word, and 79 % of the pairs of an artist and a tag are of this sort; two thirds of the artists keep no feature.
@@ -25,7 +25,7 @@ from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.raw_tables import RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_id, as_text
-from recsae_lib.datasets.validation import ITEMS, Judged, Kind, judge, judge_interactions
+from recsae_lib.datasets.validation import ITEMS, Kind, Validated, validate, validate_interactions
 
 USERS_OF_A_TAG = 2
 TAGS = Kind(
@@ -50,7 +50,7 @@ ASSIGNMENTS = Kind(
 )
 
 
-def read_lastfm_2k(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_lastfm_2k(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read user_artists.dat, artists.dat, tags.dat (ISO-8859-1) and user_taggedartists.dat.
 
     Raises
@@ -63,8 +63,8 @@ def read_lastfm_2k(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
     tags = _read(spark, f"{path}/tags.dat", ("tagID", "tagValue"), "ISO-8859-1")
     assignments = _read(spark, f"{path}/user_taggedartists.dat", ("userID", "artistID", "tagID"))
     return (
-        judge_interactions(replace(listening, lines_follow_time=False), columns),
-        _artists(artists, _judge_tags(tags), _judge_assignments(assignments)),
+        validate_interactions(replace(listening, lines_follow_time=False), columns),
+        _artists(artists, _validate_tags(tags), _validate_assignments(assignments)),
     )
 
 
@@ -74,25 +74,25 @@ def _read(spark: SparkSession, path: str, names: tuple[str, ...], encoding: str 
     return raw
 
 
-def _judge_tags(tags: RawTable) -> Judged:
+def _validate_tags(tags: RawTable) -> Validated:
     tag = as_id("tagValue", tags.columns["tagValue"])
-    return judge(tags, TAGS, {"tag_id": as_id("tagID", tags.columns["tagID"]), "tag": F.lower(tag)})
+    return validate(tags, TAGS, {"tag_id": as_id("tagID", tags.columns["tagID"]), "tag": F.lower(tag)})
 
 
-def _judge_assignments(assignments: RawTable) -> Judged:
+def _validate_assignments(assignments: RawTable) -> Validated:
     names = {"user_id": "userID", "item_id": "artistID", "tag_id": "tagID"}
     values = {column: as_id(name, assignments.columns[name]) for column, name in names.items()}
-    return judge(assignments, ASSIGNMENTS, values)
+    return validate(assignments, ASSIGNMENTS, values)
 
 
-def _artists(artists: RawTable, tags: Judged, assignments: Judged) -> Judged:
+def _artists(artists: RawTable, tags: Validated, assignments: Validated) -> Validated:
     artist = as_id("id", artists.columns["id"])
     features = tag_features(assignments.accepted, tags.accepted).withColumnRenamed("item_id", "tagged_id")
     rows = artists.rows.join(features, artist == F.col("tagged_id"), how="left")
     name = as_text("name", artists.columns["name"])
     no_features = F.array().cast(T.ArrayType(T.StringType()))
     values = {"item_id": artist, "title": name, "text": name, "features": F.coalesce("features", no_features)}
-    return judge(replace(artists, rows=rows), ITEMS, values, parts=(tags, assignments))
+    return validate(replace(artists, rows=rows), ITEMS, values, parts=(tags, assignments))
 
 
 def tag_features(assignments: DataFrame, tags: DataFrame) -> DataFrame:

@@ -14,7 +14,7 @@ from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.raw_tables import RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
-from recsae_lib.datasets.validation import ITEMS, Judged, judge, judge_interactions
+from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
 from recsae_lib.errors import InputError
 
 LATIN_1 = "ISO-8859-1"
@@ -46,33 +46,33 @@ GENRES_100K = (
 _YEAR = r"\s*\(\d{4}(?:[-–]\d{0,4})?\)\s*$"
 
 
-def read_movielens_100k(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_movielens_100k(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read u.data and u.item; the genres are those of u.genre, or the 19 of the release where there is no such file."""
     genres = _genres_100k(spark, path)
     ratings = read_delimited(spark, f"{path}/u.data", Layout("\t", names=RATING_NAMES, encoding=LATIN_1))
     names = ("movieId", "title", "released", "released_on_video", "address", *genres)
     movies = read_delimited(spark, f"{path}/u.item", Layout("|", names=names, encoding=LATIN_1))
     flagged = [F.when(F.trim(movies.columns[genre][0]) == "1", genre) for genre in genres]
-    return judge_interactions(ratings, RATINGS), _items(movies, F.array_compact(F.array(*flagged)))
+    return validate_interactions(ratings, RATINGS), _items(movies, F.array_compact(F.array(*flagged)))
 
 
-def read_movielens_1m(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_movielens_1m(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read ratings.dat and movies.dat, which this release writes in ISO-8859-1."""
     return _read_dat(spark, path, LATIN_1)
 
 
-def read_movielens_10m(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_movielens_10m(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read ratings.dat and movies.dat, which this release writes in UTF-8."""
     return _read_dat(spark, path, "UTF-8")
 
 
-def _read_dat(spark: SparkSession, path: str, encoding: str) -> tuple[Judged, Judged]:
+def _read_dat(spark: SparkSession, path: str, encoding: str) -> tuple[Validated, Validated]:
     ratings = read_delimited(spark, f"{path}/ratings.dat", Layout("::", names=RATING_NAMES, encoding=encoding))
     movies = read_delimited(spark, f"{path}/movies.dat", Layout("::", names=MOVIE_NAMES, encoding=encoding))
-    return judge_interactions(ratings, RATINGS), _items(movies, _listed_genres(movies))
+    return validate_interactions(ratings, RATINGS), _items(movies, _listed_genres(movies))
 
 
-def read_movielens_csv(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_movielens_csv(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read ratings.csv and movies.csv of a release since 2015 (20M, 25M, 32M, latest).
 
     Raises
@@ -84,10 +84,10 @@ def read_movielens_csv(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
     )
     for table, names in ((ratings, RATING_NAMES), (movies, MOVIE_NAMES)):
         refuse_missing_columns(names, table.columns, table.name, "Take the file as it was released")
-    return judge_interactions(ratings, RATINGS), _items(movies, _listed_genres(movies))
+    return validate_interactions(ratings, RATINGS), _items(movies, _listed_genres(movies))
 
 
-def _items(movies: RawTable, features: Column) -> Judged:
+def _items(movies: RawTable, features: Column) -> Validated:
     title = as_text("title", movies.columns["title"])
     values = {
         "item_id": as_id("movieId", movies.columns["movieId"]),
@@ -95,7 +95,7 @@ def _items(movies: RawTable, features: Column) -> Judged:
         "text": F.regexp_replace(title, _YEAR, ""),
         "features": features,
     }
-    return judge(movies, ITEMS, values)
+    return validate(movies, ITEMS, values)
 
 
 def _listed_genres(movies: RawTable) -> Column:

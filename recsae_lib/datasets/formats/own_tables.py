@@ -12,7 +12,7 @@ from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.places import explain_missing, place_rows
 from recsae_lib.datasets.parsing.raw_tables import RECORD_LENGTH, RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
-from recsae_lib.datasets.validation import ITEMS, Judged, judge, judge_interactions
+from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
 from recsae_lib.errors import InputError
 
 REMEDY = (
@@ -21,7 +21,7 @@ REMEDY = (
 )
 
 
-def read_own_tables(spark: SparkSession, settings: DatasetSettings) -> tuple[Judged, Judged]:
+def read_own_tables(spark: SparkSession, settings: DatasetSettings) -> tuple[Validated, Validated]:
     """Read interactions and items, of which only the mapped columns are touched.
 
     CSV is read as RFC 4180 with a header line, except that a field holds no line break (`delimited.Layout`).
@@ -35,10 +35,10 @@ def read_own_tables(spark: SparkSession, settings: DatasetSettings) -> tuple[Jud
     interactions = _read(spark, settings, settings.interactions or "", of_interactions)
     of_items = _named(columns.item_id, columns.title, columns.text, columns.features)
     items = _read(spark, settings, settings.items or "", of_items)
-    return judge_interactions(interactions, columns), _items(items, settings)
+    return validate_interactions(interactions, columns), _items(items, settings)
 
 
-def _items(items: RawTable, settings: DatasetSettings) -> Judged:
+def _items(items: RawTable, settings: DatasetSettings) -> Validated:
     columns = settings.columns
     title = as_text(columns.title, items.columns[columns.title]) if columns.title else F.lit("")
     text = as_text(columns.text, items.columns[columns.text]) if columns.text else title
@@ -46,7 +46,7 @@ def _items(items: RawTable, settings: DatasetSettings) -> Judged:
     if columns.features:
         features = as_features(columns.features, items.columns[columns.features], settings.feature_separator)
     item_id = as_id(columns.item_id, items.columns[columns.item_id])
-    return judge(items, ITEMS, {"item_id": item_id, "title": title, "text": text, "features": features})
+    return validate(items, ITEMS, {"item_id": item_id, "title": title, "text": text, "features": features})
 
 
 def _named(*columns: str | None) -> list[str]:

@@ -16,10 +16,10 @@ from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.raw_tables import RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
-from recsae_lib.datasets.validation import ITEMS, Judged, judge, judge_interactions
+from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
 
 
-def read_recbole(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_recbole(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read the atomic files of a folder.
 
     Raises
@@ -32,7 +32,7 @@ def read_recbole(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
         weight="rating" if "rating" in interactions.columns else None,
         ts="timestamp" if "timestamp" in interactions.columns else None,
     )
-    return judge_interactions(interactions, columns), _items(items, types)
+    return validate_interactions(interactions, columns), _items(items, types)
 
 
 def _read_atomic(spark: SparkSession, path: str, wanted: tuple[str, ...]) -> tuple[RawTable, dict[str, str]]:
@@ -44,7 +44,7 @@ def _read_atomic(spark: SparkSession, path: str, wanted: tuple[str, ...]) -> tup
     return bare, types
 
 
-def _items(items: RawTable, types: dict[str, str]) -> Judged:
+def _items(items: RawTable, types: dict[str, str]) -> Validated:
     title = _title_column(types)
     sequences = [name for name, kind in types.items() if kind == "token_seq" and name != title]
     text = as_text(title, items.columns[title]) if title else F.lit("")
@@ -55,7 +55,7 @@ def _items(items: RawTable, types: dict[str, str]) -> Judged:
         "text": text,
         "features": F.array_distinct(F.concat(*features)) if features else F.array().cast("array<string>"),
     }
-    return judge(items, ITEMS, values)
+    return validate(items, ITEMS, values)
 
 
 def _title_column(types: dict[str, str]) -> str | None:

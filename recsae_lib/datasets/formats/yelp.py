@@ -13,12 +13,12 @@ from pyspark.sql import SparkSession
 from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.parsing.json_lines import matching_files, read_json_lines
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
-from recsae_lib.datasets.validation import ITEMS, Judged, judge, judge_interactions
+from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
 
 REVIEWS = ColumnMapping(user_id="user_id", item_id="business_id", weight="stars", ts="date")
 
 
-def read_yelp(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
+def read_yelp(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
     """Read reviews and businesses.
 
     Raises
@@ -38,4 +38,4 @@ def read_yelp(spark: SparkSession, path: str) -> tuple[Judged, Judged]:
         "text": name,
         "features": as_features("categories", items.columns["categories"], ","),
     }
-    return judge_interactions(interactions, REVIEWS), judge(items, ITEMS, values)
+    return validate_interactions(interactions, REVIEWS), validate(items, ITEMS, values)

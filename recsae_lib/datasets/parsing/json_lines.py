@@ -44,7 +44,7 @@ def matching_files(spark: SparkSession, folder: str, pattern: str, expected: str
 def read_json_lines(spark: SparkSession, paths: list[str], fields: Sequence[str], literals: bool = False) -> RawTable:
     """Read fields of JSON objects as text: numbers as they are written, lists and objects as JSON, null where missing.
 
-    A blank line is no row; a line that is not one JSON object, or not UTF-8, is refused.
+    A blank line is no row; a line that is not one JSON object, or not UTF-8, is rejected.
 
     Parameters
     ----------

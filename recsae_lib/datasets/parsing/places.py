@@ -1,7 +1,7 @@
 """Where a raw row stands: its file, and its line where Spark reads a text file in splits, without a pass for it.
 
 Spark cuts a large file into splits and packs small files together, so no task knows how many lines come before its
-own. Each row keeps three numbers of the task that read it, and its line is counted afterwards out of the judged rows::
+own. Each row keeps three numbers of the task that read it, and its line is counted later, from the validated rows::
 
     line = Σ lines of the earlier splits of the file + (position − smallest position in its split) + 1
 

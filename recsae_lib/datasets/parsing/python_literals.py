@@ -38,7 +38,7 @@ def literal_as_json(line: str, fields: Sequence[str]) -> tuple[str | None, str |
     """Return a JSON object, or a Python dict with the wanted fields as one, and no fault; or no JSON, and the fault.
 
     ``ast.literal_eval`` knows constants, lists, tuples, sets and dicts and nothing else: a call, a name, an operator
-    between two of them is refused, not run. What is nested more than some 200 deep is refused by Python's parser.
+    between two of them is rejected, not run. What is nested more than some 200 deep is rejected by Python's parser.
     """
     try:
         if isinstance(json.loads(line), dict):

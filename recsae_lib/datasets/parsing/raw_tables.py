@@ -1,4 +1,4 @@
-"""Raw rows of one source, before they are judged: what the reader of each format returns."""
+"""Raw rows of one source, before they are validated: what the reader of each format returns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RawTable:
     files : name of each file by its index.
     has_lines : whether a row is a line of a text file.
     header : line that every file must begin with; None where there is none.
-    lines_follow_time : whether the lines of a user, where they tell no time, stand in the order of time. Where they do
+    lines_follow_time : whether the lines of a user, where they have no time, stand in the order of time. Where they do
         not (sorted by count, say), the order is drawn from a hash of user and item instead: the same in every run.
     """
 

@@ -61,7 +61,7 @@ def as_weight(name: str, value: Typed) -> Column:
 def as_time(name: str, value: Typed) -> Column:
     """Time as TIMESTAMP: of a timestamp, a date, ISO 8601 text, or Unix time, as number or text.
 
-    The unit of a Unix time t is told by its size: seconds below 10¹¹, milliseconds below 10¹⁴, microseconds below 10¹⁷,
+    The size of a Unix time t says what it counts: seconds below 10¹¹, milliseconds below 10¹⁴, microseconds below 10¹⁷,
     else nanoseconds (so that every time from 1973 to 2100 is read right); what is finer than a microsecond is cut off.
     A time without a zone is UTC.
 

@@ -127,7 +127,7 @@ def find_dataset(name: str) -> PublicDataset:
 
 
 def description_of(dataset: PublicDataset) -> str:
-    """Three lines that tell a person what it is and how to come by it."""
+    """Three lines for a person: what it is and how to get it."""
     way = f"recsae datasets --fetch {dataset.name} --to FOLDER" if dataset.archive else dataset.obtain
     return (
         f"{dataset.title}: {dataset.size}\n"

@@ -101,15 +101,15 @@ def _inner_path(member: zipfile.ZipInfo) -> PurePosixPath:
 
 def _stream(address: str, file: Path) -> str:
     """Download to a file; returns the MD5 of what came."""
-    digest, received, told = hashlib.md5(usedforsecurity=False), 0, 0
+    digest, received, logged = hashlib.md5(usedforsecurity=False), 0, 0
     with urllib.request.urlopen(address, timeout=TIMEOUT) as answer, file.open("wb") as copy:
         length = int(answer.headers.get("Content-Length") or 0)
         while block := answer.read(BLOCK):
             copy.write(block)
             digest.update(block)
             received += len(block)
-            if length and (tenths := 10 * received // length) > told:
-                told = tenths
+            if length and (tenths := 10 * received // length) > logged:
+                logged = tenths
                 log.info("%s: %s of %s bytes", address, f"{received:,}", f"{length:,}")
     if length and received != length:
         raise http.client.HTTPException(f"{received:,} of {length:,} bytes came")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import os
 import shutil
 import socket
 import uuid
@@ -26,6 +25,7 @@ from boto3.exceptions import S3TransferFailedError, S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from recsae_lib.errors import InputError, PassingError
+from recsae_lib.platform.storage.files import write_whole
 
 log = logging.getLogger("recsae")
 
@@ -105,13 +105,8 @@ def _bring_back(place: _Place, ledger: Path, requests: Path) -> None:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Write it so that it is on disk, whole, before anything else happens."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(content))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    # It must be on disk before anything else happens.
+    write_whole(path, json.dumps(content).encode(), durable=True)
 
 
 class _Place:

@@ -1,7 +1,7 @@
 """The parent of Spark's Python workers: a task begins within milliseconds instead of a tenth of a second.
 
 Named in the Spark properties by ``spark.python.daemon.module``; Spark runs it by ``python -m`` on each executor, and it
-forks the workers. Two things make a task dear in ``pyspark.daemon``:
+forks the workers. Two things make a task expensive in ``pyspark.daemon``:
 
 - Before every task a worker calls ``importlib.invalidate_caches``, for which Python up to 3.12 reads the directory of
   every zip file on its path anew. Those are pyspark.zip, once for each folder inside, and a jar with thousands of

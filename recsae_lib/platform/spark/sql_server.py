@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.session import JAVA_OPTIONS, read_property, submit_options
+from recsae_lib.platform.spark.session import JAVA_OPTIONS, read_property
+from recsae_lib.platform.spark.submission import submit_options
 
 CLASS_PATH = "spark.driver.extraClassPath"
 SERVER_CLASS = "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"

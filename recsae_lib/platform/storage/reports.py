@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from recsae_lib.config import PathSettings
 from recsae_lib.errors import PassingError
+from recsae_lib.platform.storage.files import write_whole
 
 
 def reports_folder(paths: PathSettings, namespace: str, dt: date) -> Path:
@@ -23,8 +24,7 @@ def write_report(paths: PathSettings, namespace: str, dt: date, name: str, conte
     PassingError : the storage does not take the copy; the local file is there.
     """
     file = reports_folder(paths, namespace, dt) / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
+    write_whole(file, content)
     if paths.reports is not None:
         _copy(file, paths.reports, f"{namespace}/{dt.isoformat()}/{name}")
     return file

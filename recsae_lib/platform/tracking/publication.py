@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Literal
 
-from recsae_lib.platform.job.run import JobContext, log
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables

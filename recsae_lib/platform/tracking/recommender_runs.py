@@ -10,7 +10,8 @@ import torch
 
 from recsae_lib.config import RecommenderSettings
 from recsae_lib.platform.compute.device import resolve_device
-from recsae_lib.platform.job.run import JobContext, log
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.tracking.registry import TrainingRun
 from recsae_lib.recommenders.evaluation import measure_test
 from recsae_lib.recommenders.fit import EpochReport

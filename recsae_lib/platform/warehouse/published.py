@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 
-from pyspark.sql import functions as F
-
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse
 
@@ -22,9 +20,7 @@ class PublishedAudit:
 
 def published_audits(warehouse: Warehouse) -> list[PublishedAudit]:
     """Return all published audits of the namespace, newest first: a row a night."""
-    if not warehouse.exists(tables.AUDITS):
-        return []
-    rows = warehouse.spark.table(warehouse.full_name(tables.AUDITS)).where("status = 'published'")
+    rows = warehouse.read_all(tables.AUDITS).where("status = 'published'")
     found = rows.select("dt", "model_version", "sae_version").collect()
     return sorted((PublishedAudit(*row) for row in found), key=lambda audit: audit.dt, reverse=True)
 
@@ -46,7 +42,6 @@ def write_audit(
     started_at : when its first job started.
     config_digest, code_version : of its jobs (`RunRecord`).
     """
-    row = status, started_at, datetime.now(timezone.utc), config_digest, code_version
-    versions = {"model_version": F.lit(model_version), "sae_version": F.lit(sae_version)}
-    rows = warehouse.spark.createDataFrame([row], tables.AUDITS.row_schema).withColumns(versions)
-    warehouse.append_published(tables.AUDITS, rows)
+    row = model_version, sae_version, status, started_at, datetime.now(timezone.utc), config_digest, code_version
+    rows = warehouse.spark.createDataFrame([row], tables.AUDITS.versioned_row_schema)
+    warehouse.replace_published(tables.AUDITS, rows)

@@ -16,7 +16,7 @@ from recsae_lib.config import ExternalSettings, ModuleSettings
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders.foreign.external import External
 from recsae_lib.recommenders.foreign.module import ModuleRecommender
-from recsae_lib.recommenders.foreign.tables import judge_vectors, read_own_rows, stream_columns, vectors_of
+from recsae_lib.recommenders.foreign.tables import read_own_rows, stream_columns, validate_vectors, vectors_of
 from recsae_lib.recommenders.inputs import in_order, with_item_index
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.training_data import COLUMNS, read_training_histories
@@ -89,7 +89,7 @@ def prepare_external(
 ) -> External:
     """Write the vocabulary, and read your item vectors where there are any.
 
-    With item vectors the vocabulary holds the ingested items that have a usable one (`judge_vectors`); without, all
+    With item vectors the vocabulary holds the ingested items that have a usable one (`validate_vectors`); without, all
     ingested items. The vectors are written by Spark and streamed into one (n, d) float32 matrix on the driver.
 
     Raises
@@ -103,7 +103,7 @@ def prepare_external(
         count = write_vocabulary(folder, "item", _column(target, "item_id"))
         return External(count, 0, settings)
     rows = read_own_rows(spark, settings.item_embeddings, {"item_id": "id", "embedding": "vector"})
-    known = judge_vectors(rows, "item_id", "embedding").good.join(ids, "item_id", how="left_semi")
+    known = validate_vectors(rows, "item_id", "embedding").accepted.join(ids, "item_id", how="left_semi")
     known.orderBy("item_id").write.mode("overwrite").parquet(target)
     count = write_vocabulary(folder, "item", _column(target, "item_id"))
     if count == 0:

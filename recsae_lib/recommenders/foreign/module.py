@@ -134,7 +134,7 @@ class ModuleRecommender(torch.nn.Module):
         return cls(network, stated, torch.empty(sizes["item_count"], dtype=torch.int64), user_rows, sizes["dimension"])
 
     def check_rows(self) -> None:
-        """Raise InputError where an item or user has no row of the module, as far as that can be told."""
+        """Raise InputError where an item or user has no row of the module, as far as that can be known."""
         rows = len(self._matrix()) if self.settings.item_embeddings is not None else None
         if self.item_rows.min() < 0 or (rows is not None and self.item_rows.max() >= rows):
             raise InputError(

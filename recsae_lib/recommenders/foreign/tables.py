@@ -25,17 +25,17 @@ INDEX_TYPES = (T.IntegerType, T.LongType, T.ShortType, T.ByteType)
 
 
 @dataclass(frozen=True)
-class JudgedRows:
+class ValidatedRows:
     """Rows of a table of yours: those that can be used, and the others.
 
     Parameters
     ----------
-    good : the declared columns.
-    bad : (id, reason), one row a refused row.
+    accepted : the declared columns.
+    rejected : (id, reason), one row a rejected row.
     """
 
-    good: DataFrame
-    bad: DataFrame
+    accepted: DataFrame
+    rejected: DataFrame
 
 
 def read_own_rows(
@@ -72,10 +72,10 @@ def read_own_rows(
     return rows.select(*selected)
 
 
-def judge_vectors(rows: DataFrame, key: str, vector: str) -> JudgedRows:
-    """Tell the rows with a usable vector from the others.
+def validate_vectors(rows: DataFrame, key: str, vector: str) -> ValidatedRows:
+    """Accept the rows with a usable vector, and reject the others.
 
-    d is the most frequent length, of equally frequent ones the shorter. A row is refused whose id is null or stands
+    d is the most frequent length, of equally frequent ones the shorter. A row is rejected whose id is null or stands
     more than once (all rows of it), whose vector is null or not d values long, or holds a null, NaN or infinity.
 
     Parameters
@@ -85,7 +85,7 @@ def judge_vectors(rows: DataFrame, key: str, vector: str) -> JudgedRows:
     x = F.col(vector)
     length = most_frequent_length(rows, vector)
     value_fault = F.exists(x, lambda v: v.isNull() | F.isnan(v) | (F.abs(v) == F.lit(float("inf"))))
-    return _judged(
+    return _validated(
         rows,
         key,
         [
@@ -96,10 +96,10 @@ def judge_vectors(rows: DataFrame, key: str, vector: str) -> JudgedRows:
     )
 
 
-def judge_lists(rows: DataFrame) -> JudgedRows:
-    """Tell usable recommendations, (user_id, item_ids[, scores]), from the others.
+def validate_lists(rows: DataFrame) -> ValidatedRows:
+    """Accept usable recommendations, (user_id, item_ids[, scores]), and reject the other rows.
 
-    A row is refused whose user_id is null or stands more than once, whose items are null, hold a null or one twice, or
+    A row is rejected whose user_id is null or stands more than once, whose items are null, hold a null or one twice, or
     whose scores are not one finite number an item, falling.
     """
     items = F.col("item_ids")
@@ -116,13 +116,13 @@ def judge_lists(rows: DataFrame) -> JudgedRows:
             (~finite, F.lit("scores hold a null, NaN or infinity")),
             (F.reverse(F.array_sort(scores)) != scores, F.lit("scores do not fall")),
         ]
-    return _judged(rows, "user_id", faults)
+    return _validated(rows, "user_id", faults)
 
 
-def lay_down_rejected(judged: JudgedRows, folder: str) -> int:
-    """Write the refused rows as Parquet, in place of earlier ones, and return their number."""
-    judged.bad.write.mode("overwrite").parquet(folder)
-    return judged.bad.sparkSession.read.parquet(folder).count()
+def write_rejected(validated: ValidatedRows, folder: str) -> int:
+    """Write the rejected rows as Parquet, in place of earlier ones, and return their number."""
+    validated.rejected.write.mode("overwrite").parquet(folder)
+    return validated.rejected.sparkSession.read.parquet(folder).count()
 
 
 def most_frequent_length(rows: DataFrame, vector: str) -> int:
@@ -147,7 +147,7 @@ def vectors_of(column: pa.ListArray, dimension: int) -> np.ndarray:
     return matrix
 
 
-def _judged(rows: DataFrame, key: str, faults: list[tuple[Column, Column]]) -> JudgedRows:
+def _validated(rows: DataFrame, key: str, faults: list[tuple[Column, Column]]) -> ValidatedRows:
     repeated = rows.where(F.col(key).isNotNull()).groupBy(key).count().where("count > 1").select(key)
     # Spark cannot know how few they are, and would shuffle all vectors.
     few = repeated.limit(BROADCAST_KEYS + 1).count() <= BROADCAST_KEYS
@@ -161,10 +161,10 @@ def _judged(rows: DataFrame, key: str, faults: list[tuple[Column, Column]]) -> J
     ]
     first, *others = every
     reason = reduce(lambda chain, fault: chain.when(*fault), others, F.when(*first)).alias("reason")
-    judged = marked.select(*rows.columns, reason)
-    return JudgedRows(
-        judged.where("reason IS NULL").select(*rows.columns),
-        judged.where("reason IS NOT NULL").select(F.col(key).alias("id"), "reason"),
+    validated = marked.select(*rows.columns, reason)
+    return ValidatedRows(
+        validated.where("reason IS NULL").select(*rows.columns),
+        validated.where("reason IS NOT NULL").select(F.col(key).alias("id"), "reason"),
     )
 
 

@@ -105,12 +105,12 @@ def train_saes(
     batches_of : gives the (batch, d) batches of an epoch, in the same order whenever it is asked, e.g.
         ``RepresentationLoader.iterate``.
     dimension : d
-    on_epoch : is told of each pass of each choice (by its place) when it ends, with the SAE as it then is (takes raw
+    on_epoch : is given each pass of each choice (by its place) when it ends, with the SAE as it then is (takes raw
         representations); after a restart of the passes before it too, without one.
     checkpoint : written between steps when it is due, and removed at the end.
     stop : is asked after every step; True writes the checkpoint and ends with `StoppedError`.
     ranks : the processes that train together: each calls this with batches of its own rows, and with a checkpoint on
-        storage that all of them read; rank 0 writes it and is told of epochs. A step takes a batch of each.
+        storage that all of them read; rank 0 writes it and is given the epochs. A step takes a batch of each.
 
     Returns
     -------
@@ -153,9 +153,9 @@ def train_saes(
                 raise StoppedError(f"Stopped in epoch {position.epoch} of training, after {position.batches} steps")
         for number, training in enumerate(trainings):
             if training in active:
-                told = training.end_pass()
+                ended = training.end_pass()
                 if ranks.rank == 0:
-                    on_epoch(number, *told)
+                    on_epoch(number, *ended)
         position.epoch, position.batches, position.seconds = position.epoch + 1, 0, 0.0
     if checkpoint is not None and ranks.rank == 0:
         checkpoint.discard()

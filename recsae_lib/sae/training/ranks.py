@@ -18,7 +18,7 @@ class Ranks:
 
     Parameters
     ----------
-    rank : of this process, from 0; rank 0 tells, evaluates and writes.
+    rank : of this process, from 0; rank 0 reports, evaluates and writes.
     world_size : number of processes.
     """
 

@@ -17,7 +17,7 @@ from recsae_lib.sae.training.sparse_step import SparseStep
 
 LONGEST_DEAD_WINDOW = 10_000_000  # rows; bounds the default of dead_after_rows
 WARM_UP, COOL_DOWN = 0.1, 0.2  # shares of the steps
-# Share of θ that a batch leaves as it was: one batch tells it well, and a long memory is of weights that have moved on.
+# Share of θ that a batch leaves as it was: one batch shows it well, and a long memory is of weights that have moved on.
 THRESHOLD_MEMORY = 0.9
 MOST_ACTIVE = 4  # times k: most latents that a threshold lets through for a row
 

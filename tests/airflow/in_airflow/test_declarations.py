@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, AssetAlias
+from airflow.sdk.exceptions import AirflowFailException
 
-from tests.airflow.in_airflow.stand_in import DAGS
+from recsae_dags.common import require_same_jobs
+from recsae_dags.suite import AnswersSensor, SparkJob, SuiteCommand
+from tests.airflow.in_airflow.stand_in import DAGS, REPOSITORY
 
 PARSE_SECONDS = 1.0
 
@@ -33,6 +39,19 @@ def edges(dag: DAG) -> dict[str, set[str]]:
 def test_every_file_is_read_without_an_error(bag: DagBag) -> None:
     assert bag.import_errors == {}
     assert set(bag.dags) == {"nightly_audit", "retrain_sae", "concepts_reader"}
+
+
+def test_plugins_with_common_names_do_not_shadow_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Airflow puts the folder of the plugins on the path before that of the DAGs.
+    for shared in (DAGS / "recsae_dags").glob("[a-z]*.py"):
+        (tmp_path / shared.name).write_text("raise ImportError('a plugin of the site')", encoding="utf-8")
+        monkeypatch.delitem(sys.modules, shared.stem, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.startswith("recsae_dags")]:
+        monkeypatch.delitem(sys.modules, name)
+    bag = DagBag(str(DAGS))
+    assert bag.import_errors == {}
+    assert len(bag.dags) == 3
 
 
 def test_each_file_is_read_within_a_second(bag: DagBag) -> None:
@@ -70,6 +89,25 @@ def test_the_jobs_follow_each_other_as_the_data_flows(bag: DagBag, dag_id: str) 
     assert dag.get_task("train_recommender").upstream_task_ids == {"plan", "ingest_dataset"} | {"begin"}
     reading_no_date = {"begin", "drifted", "retrain_sae"}
     assert all("begin" in task.upstream_task_ids for task in dag.tasks if task.task_id not in reading_no_date)
+
+
+@pytest.mark.parametrize("dag_id", ["nightly_audit", "retrain_sae"])
+def test_a_dag_has_a_task_for_each_job_of_the_suite(bag: DagBag, dag_id: str) -> None:
+    # The suite's list, which imports nothing of the suite's environment.
+    jobs = runpy.run_path(str(REPOSITORY / "recsae_lib" / "platform" / "job" / "jobs.py"))["AUDIT_JOBS"]
+    tasks = bag.dags[dag_id].tasks
+    run = {task.job for task in tasks if isinstance(task, SparkJob)}
+    run |= {task.command[1] for task in tasks if isinstance(task, SuiteCommand) and task.command[0] == "run"}
+    assert run == {job.name for job in jobs}
+    assert {task.job for task in tasks if isinstance(task, AnswersSensor)} == {job.name for job in jobs if job.steps}
+
+
+def test_a_suite_of_another_release_is_refused(nightly: DAG) -> None:
+    known = [{"name": "ingest_dataset", "steps": False}, {"name": "interpret_concepts", "steps": True}]
+    require_same_jobs({"dag": nightly}, {"jobs": known})
+    others = [{"name": "tune", "steps": True}, {"name": "ingest_dataset", "steps": True}]
+    with pytest.raises(AirflowFailException, match="suite has tune, tune_collect, ingest_dataset_collect, of which"):
+        require_same_jobs({"dag": nightly}, {"jobs": known + others})
 
 
 def test_what_is_trained_is_planned(bag: DagBag) -> None:

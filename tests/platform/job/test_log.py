@@ -11,11 +11,15 @@ from pyspark.sql import SparkSession
 from recsae_lib.cli import main as cli
 from recsae_lib.config import Settings
 from recsae_lib.errors import CheckError, InputError, StoppedError, UnfinishedError
-from recsae_lib.flow.audit import JOBS
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.failures import guarded
+from recsae_lib.platform.job.jobs import AUDIT_JOBS
 from recsae_lib.platform.job.log import JobRecord, Night, log_path, read_nights
-from recsae_lib.platform.job.run import JobContext, execute, guarded
+from recsae_lib.platform.job.run import execute
 
 DT = date(2026, 11, 20)
+NAMES = [job.name for job in AUDIT_JOBS]
+FIRST, SECOND = NAMES[:2]
 
 
 def context_of(folder: Path, job: str = "encode_latents") -> JobContext:
@@ -107,23 +111,22 @@ def line(job: str, dt: str = "2026-11-20", **values: object) -> str:
 
 def test_nights_hold_the_latest_run_of_each_job() -> None:
     lines = [
-        line("a", outcome="failed", cause="broken", seconds=5.0),
-        line("a", outcome="done", seconds=2.0),
-        line("b", outcome="running"),
-        line("b", outcome="check failed", cause="FVU", seconds=3.0),
-        line("a", dt="2026-11-19", outcome="done", seconds=1.0),
-        line("a", dt="2026-11-18", outcome="done"),
+        line(FIRST, outcome="failed", cause="broken", seconds=5.0),
+        line(FIRST, outcome="done", seconds=2.0),
+        line(SECOND, outcome="running"),
+        line(SECOND, outcome="check failed", cause="FVU", seconds=3.0),
+        line(FIRST, dt="2026-11-19", outcome="done", seconds=1.0),
+        line(FIRST, dt="2026-11-18", outcome="done"),
         '{"job": "a", "names',
         '{"another": "release"}',
     ]
     nights = read_nights(lines, 2)
     assert [str(night.dt) for night in nights] == ["2026-11-20", "2026-11-19"]
-    assert [(night.seconds, list(night.jobs)) for night in nights] == [(5.0, ["a", "b"]), (1.0, ["a"])]
-    assert [night.state(("a", "b")) for night in nights] == ["check failed: b", "not begun: b"]
-    assert [night.cause(("a", "b")) for night in nights] == ["FVU", ""]
-    assert nights[1].state(("a",)) == "published"
-    killed = Night(DT, {"a": JobRecord("a", "shop", "2026-11-20", "2026-11-20T01:00:00+00:00")})
-    assert killed.state(("a",)).startswith("running, or killed, since 2026-11-")
+    assert [(night.seconds, list(night.jobs)) for night in nights] == [(5.0, [FIRST, SECOND]), (1.0, [FIRST])]
+    assert [night.state() for night in nights] == [f"check failed: {SECOND}", f"not begun: {SECOND}"]
+    assert [night.cause() for night in nights] == ["FVU", ""]
+    killed = Night(DT, {FIRST: JobRecord(FIRST, "shop", "2026-11-20", "2026-11-20T01:00:00+00:00")})
+    assert killed.state().startswith("running, or killed, since 2026-11-")
 
 
 def test_status_shows_what_failed_and_why(
@@ -141,16 +144,16 @@ def test_status_shows_what_failed_and_why(
     code, _, err = status()
     assert code == 2
     assert "No job has run here yet" in err
-    done = [line(job, "2026-11-19", outcome="done", seconds=10.0, sae_version=3) for job in JOBS]
+    done = [line(job, "2026-11-19", outcome="done", seconds=10.0, sae_version=3) for job in NAMES]
     path = log_path(tmp_path, "shop")
     path.parent.mkdir()
-    failed = line(JOBS[1], outcome="bad input", cause="No [ratings] are there. Bring some.", seconds=1.0)
-    path.write_text("\n".join([*done, line(JOBS[0], outcome="done"), failed]), encoding="utf-8")
+    failed = line(SECOND, outcome="bad input", cause="No [ratings] are there. Bring some.", seconds=1.0)
+    path.write_text("\n".join([*done, line(FIRST, outcome="done"), failed]), encoding="utf-8")
     code, out, _ = status()
     assert code == 0
     first, second = (row.split("│") for row in out.splitlines() if row.startswith("│ 2026"))
-    assert [cell.strip() for cell in first[1:4]] == ["2026-11-20", f"bad input: {JOBS[1]}", ""]
-    assert [cell.strip() for cell in second[1:5]] == ["2026-11-19", "published", "3", f"{10 * len(JOBS)} s"]
+    assert [cell.strip() for cell in first[1:4]] == ["2026-11-20", f"bad input: {SECOND}", ""]
+    assert [cell.strip() for cell in second[1:5]] == ["2026-11-19", "published", "3", f"{10 * len(NAMES)} s"]
     assert out.endswith("2026-11-20: No [ratings] are there. Bring some.\n")
     code, out, _ = status("--nights", "1", "--format", "json")
-    assert [json.loads(text)["job"] for text in out.splitlines()] == list(JOBS[:2])
+    assert [json.loads(text)["job"] for text in out.splitlines()] == [FIRST, SECOND]

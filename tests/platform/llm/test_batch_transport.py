@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from recsae_lib.config import InterpretationSettings, OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, UnfinishedError
 from recsae_lib.platform.llm import batch_transport
 from recsae_lib.platform.llm.ledger import Ledger
@@ -41,21 +41,19 @@ class Night:
         write_requests(folder / "requests.jsonl", ({"custom_id": name, "body": body} for name in self.ids))
 
     @contextmanager
-    def ledger(self, **openai: Any) -> Iterator[tuple[Ledger, InterpretationSettings]]:
-        given = {"base_url": self.server.url, "batch_poll_seconds": 0.01, "retries": 1, **openai}
-        settings = InterpretationSettings.model_validate({"transport": "batch", "openai": given})
-        with Ledger.open(
-            self.folder / "ledger.sqlite", self.run, self.folder / "requests.jsonl", settings.openai
-        ) as ledger:
+    def ledger(self, **changes: Any) -> Iterator[tuple[Ledger, LlmSettings]]:
+        given = {"base_url": self.server.url, "batch_poll_seconds": 0.01, "retries": 1, **changes}
+        settings = LlmSettings.model_validate({"transport": "batch", **given})
+        with Ledger.open(self.folder / "ledger.sqlite", self.run, self.folder / "requests.jsonl", settings) as ledger:
             yield ledger, settings
 
-    def submit(self, **openai: Any) -> None:
-        with self.ledger(**openai) as (ledger, settings):
+    def submit(self, **changes: Any) -> None:
+        with self.ledger(**changes) as (ledger, settings):
             ledger.intend("batch")
             submit(ledger, settings, ignore)
 
-    def collect(self, wait: bool = True, **openai: Any) -> None:
-        with self.ledger(**openai) as (ledger, settings):
+    def collect(self, wait: bool = True, **changes: Any) -> None:
+        with self.ledger(**changes) as (ledger, settings):
             collect(ledger, settings, ignore, wait)
 
     def states(self) -> dict[str, str]:
@@ -150,8 +148,8 @@ def test_a_budget_ends_the_job_before_it_is_passed(
 ) -> None:
     night = Night(tmp_path, batches, range(9))
 
-    def run(**openai: Any) -> None:
-        with night.ledger(concurrency=4, **openai) as (ledger, settings):
+    def run(**changes: Any) -> None:
+        with night.ledger(concurrency=4, **changes) as (ledger, settings):
             settings = settings.model_copy(update={"transport": transport})
             ledger.intend(transport)
             submit(ledger, settings, ignore)
@@ -211,15 +209,54 @@ def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path
     path, requests = tmp_path / "ledger.sqlite", tmp_path / "requests.jsonl"
     requests.touch()
     for _ in range(2):
-        with Ledger.open(path, "run", requests, OpenaiSettings()):
+        with Ledger.open(path, "run", requests, LlmSettings()):
             pass
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 7")
     before = path.read_bytes()
-    opening = Ledger.open(path, "run", requests, OpenaiSettings())
+    opening = Ledger.open(path, "run", requests, LlmSettings())
     with pytest.raises(InputError, match="of version 7, and this program reads version 1"), opening:
         pass
     assert path.read_bytes() == before
+
+
+def test_a_ledger_of_an_earlier_release_still_answers(tmp_path: Path) -> None:
+    # As the release before section llm left it.
+    name, path = "latent-17-359ec36427847fba0de2ee3e626592ef", tmp_path / "requests.jsonl"
+    line = {"custom_id": name, "response": {"status_code": 200, "body": {"choices": []}}, "error": None}
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as database:
+        database.executescript(
+            """
+            CREATE TABLE requests (
+                digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL, run TEXT NOT NULL, transport TEXT NOT NULL,
+                state TEXT NOT NULL CHECK (state IN ('intended', 'submitted', 'answered', 'failed')),
+                shard TEXT, tries INTEGER NOT NULL DEFAULT 0, prompt_estimate INTEGER NOT NULL,
+                completion_limit INTEGER NOT NULL, answer TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
+                cost REAL, intended_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, landed_at TEXT
+            );
+            CREATE TABLE shards (
+                name TEXT PRIMARY KEY,
+                state TEXT NOT NULL CHECK (state IN ('planned', 'sending', 'submitted', 'landed')),
+                prompt_estimate INTEGER NOT NULL, file_id TEXT, batch_id TEXT
+            );
+            CREATE INDEX requests_of_shard ON requests (shard, state);
+            CREATE INDEX requests_of_run ON requests (run);
+            PRAGMA user_version = 1;
+            """
+        )
+        known = (name[10:], name, "2026-11-20 job", "inline", "answered", 39, 200, json.dumps(line), 70, 9)
+        columns = "digest, custom_id, run, transport, state, prompt_estimate, completion_limit, answer"
+        database.execute(
+            f"INSERT INTO requests ({columns}, prompt_tokens, completion_tokens) VALUES ({', '.join('?' * 10)})", known
+        )
+        database.commit()
+    write_requests(path, [{"custom_id": name, "body": {"messages": [], "max_tokens": 200}}])
+    with Ledger.open(tmp_path / "ledger.sqlite", "2026-11-21 job", path, LlmSettings()) as ledger:
+        ledger.intend("inline")
+        assert list(ledger.pending()) == []
+        assert [answer for _, answer in ledger.read_answers()] == [line]
+        ((_, record),) = ledger.records()
+    assert (record.state, record.reused, record.prompt_tokens) == ("answered", True, 70)
 
 
 def test_the_first_answer_lands_and_only_one_to_what_was_asked(tmp_path: Path) -> None:
@@ -229,7 +266,7 @@ def test_the_first_answer_lands_and_only_one_to_what_was_asked(tmp_path: Path) -
     def answer(custom_id: str, text: str) -> dict[str, Any]:
         return {"custom_id": custom_id, "response": {"status_code": 200, "body": text}, "error": None}
 
-    with Ledger.open(tmp_path / "ledger.sqlite", "run", path, OpenaiSettings()) as ledger:
+    with Ledger.open(tmp_path / "ledger.sqlite", "run", path, LlmSettings()) as ledger:
         ledger.intend("inline")
         ledger.land([answer(of_another_latent, "not asked"), answer(asked, "first"), answer(asked, "second")])
         ledger.land([answer(asked, "third")])

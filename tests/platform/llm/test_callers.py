@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.platform.llm import callers
 from recsae_lib.platform.llm.chat_client import ChatClient
@@ -32,7 +32,7 @@ class Processes:
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
         start, ask = callers._Process.start, ChatClient.ask
 
-        async def noted_start(settings: OpenaiSettings) -> Any:
+        async def noted_start(settings: LlmSettings) -> Any:
             self.started.append(await start(settings))
             return self.started[-1]
 
@@ -172,7 +172,7 @@ def test_a_killed_process_ends_the_job_and_the_next_run_asks_what_is_missing(
 
 
 def test_they_end_when_the_process_that_started_them_is_killed(server: Any, tmp_path: Path) -> None:
-    settings = OpenaiSettings(base_url=server.url, model="small").model_dump_json()
+    settings = LlmSettings(base_url=server.url, model="small").model_dump_json()
     parent = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen([sys.executable, '-m', '{callers.__name__}'], stdin=subprocess.PIPE)\n"

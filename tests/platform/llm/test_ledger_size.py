@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.platform.llm.ledger import ROWS_A_STATEMENT, Ledger
 from recsae_lib.platform.llm.request_files import write_requests
 
@@ -17,7 +17,7 @@ def steps_with(folder: Path, requests: int) -> tuple[int, int]:
     names = [f"latent-{number}-{number * 2654435761 % 2**128:032x}" for number in range(requests)]
     body = {"messages": [{"role": "user", "content": "?"}], "max_tokens": 5}
     write_requests(folder / "requests.jsonl", ({"custom_id": name, "body": body} for name in names))
-    with Ledger.open(folder / "ledger.sqlite", "run", folder / "requests.jsonl", OpenaiSettings()) as ledger:
+    with Ledger.open(folder / "ledger.sqlite", "run", folder / "requests.jsonl", LlmSettings()) as ledger:
         ledger.intend("inline")
         steps = [0]
 

@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from recsae_lib.config import InterpretationSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError, UnfinishedError
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.request_files import write_requests
@@ -66,11 +66,11 @@ class Machine:
             yield
 
     @contextmanager
-    def opened(self, settings: InterpretationSettings, run: str, fetches_requests: bool = False) -> Iterator[Ledger]:
-        with self.lent(fetches_requests), Ledger.open(self.ledger, run, self.requests, settings.openai) as ledger:
+    def opened(self, settings: LlmSettings, run: str, fetches_requests: bool = False) -> Iterator[Ledger]:
+        with self.lent(fetches_requests), Ledger.open(self.ledger, run, self.requests, settings) as ledger:
             yield ledger
 
-    def submit(self, settings: InterpretationSettings, run: str) -> None:
+    def submit(self, settings: LlmSettings, run: str) -> None:
         body = {"messages": [{"role": "user", "content": "x" * 60}], "max_tokens": 5}
         self.requests.parent.mkdir(parents=True, exist_ok=True)
         write_requests(self.requests, ({"custom_id": name, "body": body} for name in IDS))
@@ -98,8 +98,7 @@ def test_what_one_submits_another_collects_and_a_third_does_not_ask_again(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = OpenaiServer(seed=1, faults=0.0)
     # Two requests may wait at the server: what is left is sent by who collects.
-    openai = {"base_url": server.url, "batch_enqueued_tokens": 40, "batch_poll_seconds": 0.01}
-    settings = InterpretationSettings.model_validate({"transport": "batch", "openai": openai})
+    settings = LlmSettings(transport="batch", base_url=server.url, batch_enqueued_tokens=40, batch_poll_seconds=0.01)
     first, second, third = machines
     first.submit(settings, "2026-11-20 job")
     assert len(server.batches) == 1
@@ -183,16 +182,14 @@ def test_files_of_batches_come_and_go_and_large_ones_go_in_parts(machines: list[
 
 
 def test_storage_that_fails_at_the_end_leaves_it_here_and_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    machines: list[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)  # of the same buckets, and can stop
     storage.start()
     _, port = storage.get_host_and_port()
-    variables = {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "MAX_ATTEMPTS": "1", "DEFAULT_REGION": "us-east-1"}
-    for name, value in {**variables, "ACCESS_KEY_ID": "any", "SECRET_ACCESS_KEY": "any"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    boto3.client("s3").create_bucket(Bucket="lost")
-    first, second = (Machine(tmp_path / name, "s3://lost/llm") for name in "ab")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    first, second, _ = machines
 
     def lose_storage() -> None:
         with first.lent():
@@ -202,12 +199,10 @@ def test_storage_that_fails_at_the_end_leaves_it_here_and_is_named(
     with pytest.raises(PassingError, match="cannot be fetched or brought back") as failed:
         lose_storage()
     assert "start the job again on this machine" in failed.value.remedy
-    storage = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    storage.start()
+    monkeypatch.undo()
     with pytest.raises(InputError, match="is on "), second.lent():
         pass
     with first.lent():
         assert first.ledger.read_text() == "landed"
     with second.lent():
         assert second.ledger.read_text() == "landed"
-    storage.stop()

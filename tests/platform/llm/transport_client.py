@@ -14,9 +14,9 @@ from typing import Any
 import certifi
 from openai import OpenAI
 
-from recsae_lib.config import InterpretationSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError, UnfinishedError
-from recsae_lib.platform.llm import server as llm_server
+from recsae_lib.platform.llm import failures
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.transports import collect, submit
 
@@ -26,7 +26,6 @@ GIVEN_UP = 75  # not 1, with which Python ends at an error of its own
 # Every client reads the certificates of all authorities, which takes longer than a whole step; plain HTTP needs none.
 _ONE_AUTHORITY = Path(tempfile.gettempdir()) / f"recsae_tests_authority_{os.getpid()}.pem"
 _ONE_AUTHORITY.write_text(certifi.contents().partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n")
-os.environ["SSL_CERT_FILE"] = str(_ONE_AUTHORITY)
 atexit.register(_ONE_AUTHORITY.unlink, missing_ok=True)
 
 # The first client of a process imports its transport, which takes longer still; processes that are forked have it then.
@@ -56,19 +55,17 @@ def run_step(
     step: str, wait: bool, folder: Path, run: str, settings: dict[str, Any], commits_left: int | None, before: bool
 ) -> None:
     """Exit with 0 (done), 2 (bad input), 5 (not finished), `GIVEN_UP` (a server) or `KILLED`."""
-    os.environ["NO_PROXY"] = "127.0.0.1"
-    llm_server.FIRST_PAUSE_SECONDS = 0.01
+    os.environ.update(NO_PROXY="127.0.0.1", SSL_CERT_FILE=str(_ONE_AUTHORITY))
+    failures.FIRST_PAUSE_SECONDS = 0.01
     MortalLedger.commits_left, MortalLedger.before = commits_left, before
-    interpretation = InterpretationSettings(**settings)
+    llm = LlmSettings(**settings)
     try:
-        with MortalLedger.open(
-            folder / "ledger.sqlite", run, folder / "requests.jsonl", interpretation.openai
-        ) as ledger:
+        with MortalLedger.open(folder / "ledger.sqlite", run, folder / "requests.jsonl", llm) as ledger:
             if step == "submit":
-                ledger.intend(interpretation.transport)
-                submit(ledger, interpretation, lambda done, total: None)
+                ledger.intend(llm.transport)
+                submit(ledger, llm, lambda done, total: None)
             else:
-                collect(ledger, interpretation, lambda done, total: None, wait=wait)
+                collect(ledger, llm, lambda done, total: None, wait=wait)
     except InputError as error:
         print(error, file=sys.stderr)
         os._exit(2)

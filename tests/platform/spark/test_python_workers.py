@@ -39,6 +39,20 @@ def test_a_worker_reads_no_zip_directory_before_a_task_and_has_its_modules_set_a
     assert worker["frozen"] > 50_000  # objects of numpy, pandas and pyarrow
 
 
+def import_a_job(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Import the module of a job by the name under which it is installed."""
+    from recsae_jobs import encode_latents
+
+    for _ in batches:
+        pass
+    yield pa.RecordBatch.from_pydict({"module": [encode_latents.run.__module__]})
+
+
+def test_a_worker_finds_the_jobs_where_they_are_installed(spark: SparkSession) -> None:
+    (worker,) = spark.range(1).repartition(1).mapInArrow(import_a_job, "module string").collect()
+    assert worker["module"] == "recsae_jobs.encode_latents"
+
+
 def test_what_a_task_has_imported_is_set_apart_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "gc", gc)
     set_modules_apart()

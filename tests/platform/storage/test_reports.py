@@ -36,11 +36,12 @@ def test_its_copy_is_in_s3_under_the_same_names(tmp_path: Path, bucket: str) -> 
     for name, content in (("page.html", PAGE), ("large.html", large), ("page.html", PAGE * 2)):
         assert write_report(paths, "shop__blocks_0", DT, name, content).read_bytes() == content
     storage = fsspec.filesystem("s3")
+    folder = f"{bucket}/of/nights/shop__blocks_0/2026-11-20"
     assert sorted(storage.find(f"{bucket}/of")) == [
-        f"reports/of/nights/shop__blocks_0/2026-11-20/{name}" for name in ("large.html", "page.html")
+        f"{folder}/{name}".removeprefix("s3://") for name in ("large.html", "page.html")
     ]
-    assert storage.cat_file(f"{bucket}/of/nights/shop__blocks_0/2026-11-20/page.html") == PAGE * 2
-    assert storage.cat_file(f"{bucket}/of/nights/shop__blocks_0/2026-11-20/large.html") == large
+    assert storage.cat_file(f"{folder}/page.html") == PAGE * 2
+    assert storage.cat_file(f"{folder}/large.html") == large
 
 
 def test_a_copy_that_the_storage_does_not_take_is_told_and_the_file_is_kept(tmp_path: Path, bucket: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from recsae_lib.config import Settings
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.tracking.publication import keep_checks, promote_sae, sae_shape, tag_outcome
 from recsae_lib.platform.warehouse.checks import CheckResult, SaeShape
 from tests.workspace import write_mlflow_database

@@ -92,7 +92,7 @@ def test_a_loaded_module_is_the_saved_one(make: Callable[[], ModuleRecommender],
     assert isinstance(loaded, ModuleRecommender)
     assert (loaded.dimension, loaded.training) == (8, False)
     x, expected = (m.represent(m.build_inputs(HISTORIES)) for m in (loaded, model))
-    # Not to the last bit: weights that are mapped from a file lie at other addresses, which vector units tell apart.
+    # Not to the last bit: weights mapped from a file lie at other addresses, where vector instructions sum differently.
     torch.testing.assert_close(x, expected, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(loaded.score(x), model.score(x), rtol=1e-6, atol=1e-6)
     assert read_description(folder).reads_user_index == model.reads_user_index

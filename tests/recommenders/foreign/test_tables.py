@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders.foreign.loading import read_numbering
-from recsae_lib.recommenders.foreign.tables import judge_lists, judge_vectors, lay_down_rejected, read_own_rows
+from recsae_lib.recommenders.foreign.tables import read_own_rows, validate_lists, validate_vectors, write_rejected
 
 NAN, INF = float("nan"), float("inf")
 VECTORS = [
@@ -26,16 +26,16 @@ VECTORS = [
 ]
 
 
-def test_vectors_are_told_apart_each_with_its_reason(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_vector_is_rejected_with_its_reason(spark: SparkSession, tmp_path: Path) -> None:
     table = str(tmp_path / "vectors")
     spark.createDataFrame(VECTORS, "user_id string, representation array<double>").write.parquet(table)
-    judged = judge_vectors(
+    validated = validate_vectors(
         read_own_rows(spark, table, {"user_id": "id", "representation": "vector"}), "user_id", "representation"
     )
-    assert judged.good.dtypes == [("user_id", "string"), ("representation", "array<float>")]
-    assert sorted(tuple(row) for row in judged.good.collect()) == [("a", [1.0, 2.0]), ("b", [0.0, -1.5])]
+    assert validated.accepted.dtypes == [("user_id", "string"), ("representation", "array<float>")]
+    assert sorted(tuple(row) for row in validated.accepted.collect()) == [("a", [1.0, 2.0]), ("b", [0.0, -1.5])]
     folder = str(tmp_path / "rejected")
-    assert lay_down_rejected(judged, folder) == 10
+    assert write_rejected(validated, folder) == 10
     reasons = {(row["id"], row["reason"]) for row in spark.read.parquet(folder).collect()}
     assert reasons == {
         ("null", "representation is null"),
@@ -50,7 +50,7 @@ def test_vectors_are_told_apart_each_with_its_reason(spark: SparkSession, tmp_pa
     }
 
 
-def test_lists_are_told_apart_each_with_its_reason(spark: SparkSession) -> None:
+def test_a_list_is_rejected_with_its_reason(spark: SparkSession) -> None:
     rows = [
         ("a", ["x", "y"], [2.0, 2.0]),
         ("none", [], []),
@@ -61,9 +61,11 @@ def test_lists_are_told_apart_each_with_its_reason(spark: SparkSession) -> None:
         ("rising", ["x", "y"], [1.0, 2.0]),
         ("nan", ["x"], [NAN]),
     ]
-    judged = judge_lists(spark.createDataFrame(rows, "user_id string, item_ids array<string>, scores array<float>"))
-    assert sorted(row["user_id"] for row in judged.good.collect()) == ["a", "none"]
-    assert {row["id"]: row["reason"] for row in judged.bad.collect()} == {
+    validated = validate_lists(
+        spark.createDataFrame(rows, "user_id string, item_ids array<string>, scores array<float>")
+    )
+    assert sorted(row["user_id"] for row in validated.accepted.collect()) == ["a", "none"]
+    assert {row["id"]: row["reason"] for row in validated.rejected.collect()} == {
         "null": "item_ids is null",
         "hole": "item_ids holds a null",
         "again": "item_ids holds an item twice",

@@ -42,11 +42,11 @@ def train_one(
     dimension: int,
     settings: SaeSettings,
     seed: int = 1,
-    tell: Callable[[EpochReport, SparseAutoencoder | None], None] = lambda report, sae: None,
+    on_epoch: Callable[[EpochReport, SparseAutoencoder | None], None] = lambda report, sae: None,
     **options: Any,
 ) -> TrainedSae:
     choices = [SaeChoice(settings, seed)]
-    (trained,) = train_saes(batches, dimension, choices, "cpu", lambda _, report, sae: tell(report, sae), **options)
+    (trained,) = train_saes(batches, dimension, choices, "cpu", lambda _, report, sae: on_epoch(report, sae), **options)
     return trained
 
 
@@ -143,9 +143,9 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
 
         with pytest.raises(StoppedError):
             train_one(batches, 8, settings, checkpoint=checkpoint, stop=stop)
-    told: list[tuple[int, bool]] = []
+    given: list[tuple[int, bool]] = []
     resumed = train_one(
-        batches, 8, settings, 1, lambda report, sae: told.append((report.epoch, sae is None)), checkpoint=checkpoint
+        batches, 8, settings, 1, lambda report, sae: given.append((report.epoch, sae is None)), checkpoint=checkpoint
     )
     whole = train(x, settings)
     for name, weights in whole.sae.state_dict().items():
@@ -154,7 +154,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
     assert (resumed.sae.k, resumed.sae.threshold) == (whole.sae.k, whole.sae.threshold)
     for ours, expected in zip(resumed.reports, whole.reports, strict=True):
         assert (ours.fvu, ours.auxk, ours.l0, ours.rows) == (expected.fvu, expected.auxk, expected.l0, expected.rows)
-    assert told == [(epoch, epoch * 8 < stops[-1]) for epoch in (1, 2, 3)]
+    assert given == [(epoch, epoch * 8 < stops[-1]) for epoch in (1, 2, 3)]
     assert not checkpoint.path.exists()
 
 
@@ -191,16 +191,16 @@ def test_saes_that_share_passes_are_those_that_were_trained_alone(tmp_path: Path
         train_saes(
             batches_of(x, 256), 8, choices, "cpu", lambda *_: None, checkpoint, stop=lambda: next(steps) == 8 * 2 + 3
         )
-    told: list[tuple[int, int]] = []
+    given: list[tuple[int, int]] = []
     together = train_saes(
         batches_of(x, 256),
         8,
         choices,
         "cpu",
-        lambda number, report, sae: told.append((number, report.epoch)),
+        lambda number, report, sae: given.append((number, report.epoch)),
         checkpoint,
     )
-    assert sorted(told) == [(0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4)]
+    assert sorted(given) == [(0, 1), (0, 2), (0, 3), (0, 4), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (2, 4)]
     for ours, choice in zip(together, choices, strict=True):
         alone = train(x, choice.settings, choice.seed)
         for name, weights in alone.sae.state_dict().items():
@@ -251,17 +251,17 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
         return good(epoch) if epoch <= 2 else iter((x + noise).split(100))
 
     settings = SaeSettings(expansion_factor=4, k=2, batch_size=100, epochs=50, patience=3)
-    told: list[EpochReport] = []
+    given: list[EpochReport] = []
     weights: list[torch.Tensor] = []
 
-    def tell(report: EpochReport, sae: SparseAutoencoder | None) -> None:
+    def on_epoch(report: EpochReport, sae: SparseAutoencoder | None) -> None:
         assert sae is not None
-        told.append(report)
+        given.append(report)
         weights.append(sae.W_dec.detach().clone())
 
-    trained = train_one(turns_bad, 8, settings, 1, tell)
-    assert [report.epoch for report in told] == [1, 2, 3, 4, 5]
-    assert trained.reports == tuple(told)
+    trained = train_one(turns_bad, 8, settings, 1, on_epoch)
+    assert [report.epoch for report in given] == [1, 2, 3, 4, 5]
+    assert trained.reports == tuple(given)
     assert torch.equal(trained.sae.W_dec, weights[1])
     assert not torch.equal(trained.sae.W_dec, weights[4])
 

@@ -56,17 +56,17 @@ def worker(folder: Path, second: int, stop_at: int) -> None:
     def batches_of(epoch: int) -> Iterator[torch.Tensor]:
         return iter(shard.roll(epoch, 0).split(BATCH))
 
-    told: list[float] = []
+    given: list[float] = []
     try:
         trained = train_saes(
-            batches_of, DIMENSION, CHOICES, "cpu", lambda *of: told.append(of[1].fvu), checkpoint, stop, ranks
+            batches_of, DIMENSION, CHOICES, "cpu", lambda *of: given.append(of[1].fvu), checkpoint, stop, ranks
         )
     except StoppedError:
         sys.exit(4)
     weights = {f"{n}.{name}": t for n, one in enumerate(trained) for name, t in one.sae.state_dict().items()}
     save_file(weights, folder / f"rank-{ranks.rank}.safetensors")
     reports = [[(report.fvu, report.auxk, report.l0, report.rows) for report in one.reports] for one in trained]
-    (folder / f"rank-{ranks.rank}.json").write_text(json.dumps([reports, told]))
+    (folder / f"rank-{ranks.rank}.json").write_text(json.dumps([reports, given]))
 
 
 def start(folder: Path, second: int, stop_at: int) -> bool:
@@ -89,8 +89,8 @@ def test_two_processes_train_as_one_does_on_the_same_global_batches(
     alone = train_saes(lambda epoch: of_one_process(shards, epoch), DIMENSION, CHOICES, "cpu", lambda *_: None)
     ranks = [load_file(tmp_path / f"rank-{rank}.safetensors") for rank in range(2)]
     assert all(torch.equal(weights, ranks[1][name]) for name, weights in ranks[0].items())
-    reports, told = json.loads((tmp_path / "rank-0.json").read_text())
-    assert sorted(told) == sorted(report[0] for of_sae in reports for report in of_sae)
+    reports, given = json.loads((tmp_path / "rank-0.json").read_text())
+    assert sorted(given) == sorted(report[0] for of_sae in reports for report in of_sae)
     assert json.loads((tmp_path / "rank-1.json").read_text()) == [reports, []]
     for ours, expected in zip(reports, alone, strict=True):
         for (fvu, auxk, l0, rows), report in zip(ours, expected.reports, strict=True):

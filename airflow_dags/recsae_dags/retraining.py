@@ -8,7 +8,7 @@ from typing import Any
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Context, task
 
-from common import ASKING_FOR_RETRAINING
+from recsae_dags.common import ASKING_FOR_RETRAINING
 
 WARM_START = "sae.start=champion"  # latent ids keep their meaning
 

@@ -11,7 +11,7 @@ import requests
 from airflow.sdk import BaseHook, Context
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from suite import Suite
+from recsae_dags.suite import Suite
 
 ALERTS_CONNECTION = "recsae_alerts"
 SECONDS_TO_POST = 10

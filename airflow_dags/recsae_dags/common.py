@@ -9,9 +9,9 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, Context, Param, PokeReturnValue, TriggerRule, Variable, XComArg, chain, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from dates import resolve_dt
-from failures import failed_checks, tell_failure
-from suite import TURN, AnswersSensor, SparkJob, Suite, SuiteCommand
+from recsae_dags.dates import resolve_dt
+from recsae_dags.failures import failed_checks, tell_failure
+from recsae_dags.suite import TURN, AnswersSensor, SparkJob, Suite, SuiteCommand
 
 SPARK_POOL, TRAINING_POOL, TURN_POOL = "recsae_spark", "recsae_training", "recsae_turn"
 TRAINING_QUEUE = "recsae_training"
@@ -118,7 +118,13 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
     The last task before publication, and the publication; the DAG says what comes between them.
     """
     night = begin()
-    plan = SuiteCommand(task_id="plan", command=["plan", "--retrain", retrain], night=night, gives_json=True)
+    plan = SuiteCommand(
+        task_id="plan",
+        command=["plan", "--retrain", retrain],
+        night=night,
+        gives_json=True,
+        post_execute=require_same_jobs,
+    )
     planned = {"night": night, "plan": XComArg(plan)}
     training = {**planned, "pool": TRAINING_POOL, "queue": TRAINING_QUEUE}
 
@@ -165,6 +171,16 @@ def in_two_steps(job: str, **handed_on: Any) -> tuple[SparkJob, AnswersSensor]:
         **handed_on,
     )
     return submit, collect
+
+
+def require_same_jobs(context: Context, plan: Any) -> None:
+    """Fail where the suite has a job or a second step that no task runs: it is not of the release of these DAGs."""
+    names = [name for job in plan["jobs"] for name in (job["name"], *([f"{job['name']}_collect"] * job["steps"]))]
+    if missing := [name for name in names if name not in context["dag"].task_ids]:
+        raise AirflowFailException(
+            f"The suite has {', '.join(missing)}, of which this DAG knows nothing. Bring the folder of the DAGs and "
+            "the suite to the same release"
+        )
 
 
 def announce(context: Context, result: Any) -> None:

@@ -1,4 +1,4 @@
-"""Settings of the recommender, family by family."""
+"""Settings of the recommender, family by family, and of its recommendations."""
 
 from __future__ import annotations
 
@@ -214,6 +214,14 @@ class RecommenderSettings(Section):
     def factory(self) -> str | None:
         """The only call that a registered model may name for its code to be imported and run."""
         return self.module.call if self.kind == "module" else None
+
+
+class RecommendationSettings(Section):
+    top_n: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="Recommended items a user (P_u).")
+    context_items: Annotated[int, Field(ge=1, le=1000)] = Field(
+        20, description="Latest items of the history that count as context (H_u)."
+    )
+    block_users: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="Users scored in one block.")
 
 
 # What RecSAE's authors train with (METHOD.md section 1): layers of settings between conf/base.yaml and --conf.

@@ -1,0 +1,53 @@
+"""Settings of the judgement of concepts on held-out users."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from recsae_lib.config.section import PositiveInt, Section, Share
+
+Judge = Literal["terms", "llm"]
+
+
+class VerificationSettings(Section):
+    cases_per_kind: Annotated[int, Field(ge=1, le=1000)] = Field(
+        10, description="n: positive cases a latent, and as many negative ones."
+    )
+    interval_width: Annotated[float, Field(ge=0.05, lt=1.0)] | None = Field(
+        None,
+        description="Full width that the 95 % interval of a confidence shall have at most (0.2: ± 0.1); cases_per_kind "
+        "then follows from it, as far as there are users (0.2 takes 47 of each kind).",
+    )
+    minimum_level: Annotated[int, Field(ge=1, le=10)] = Field(
+        5, description="Activation level (decile, 1 to 10) from which a user is a positive case."
+    )
+    confidence: Share = Field(0.8, description="Confidence from which a latent may be interpretable.")
+    significance: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(0.05, description="q-value that it must undercut.")
+    neighbours: Annotated[int, Field(ge=1, le=100)] = Field(
+        5, description="Nearest other latents whose users are the hard negatives."
+    )
+    judges: tuple[Judge, ...] = Field(
+        ("terms",),
+        description="Who judges the cases: terms (the term scorer, always there), and llm beside it, the language "
+        "model of section llm, whose scores the concepts then carry.",
+    )
+    judge_prompt: str = Field("conf/prompts/judge.md", description="Prompt file of judge llm.")
+    judge_temperature: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
+        0.0, description="Sampling temperature of judge llm."
+    )
+    judge_items: Annotated[int, Field(ge=1, le=100)] = Field(10, description="Linked items of a case shown to llm.")
+    cases_per_request: Annotated[int, Field(ge=1, le=500)] | None = Field(
+        None, description="Cases of a latent that one request to llm holds at most; all of a latent where unset."
+    )
+    association_users: PositiveInt = Field(
+        20_000, description="Verify-half users, drawn by hash, behind the ROC-AUC of each latent."
+    )
+
+    @field_validator("judges")
+    @classmethod
+    def _terms_judge(cls, judges: tuple[Judge, ...]) -> tuple[Judge, ...]:
+        if judges.count("terms") != 1 or len(set(judges)) < len(judges):
+            raise ValueError(f"verification.judges is [terms] or [terms, llm], got {list(judges)}")
+        return judges

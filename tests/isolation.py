@@ -1,0 +1,45 @@
+"""What the tests of a process share, put back after each of them: none sees which others ran before it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+
+@contextmanager
+def isolation() -> Iterator[None]:
+    """Undo what the body does to variables, to the level of the suite's log, and to torch and Spark where they run.
+
+    Of torch these are its random numbers, which begin anew, and its threads; of Spark, settings and temporary views.
+    Random numbers of Python and numpy are pytest-randomly's.
+    """
+    environment, log = dict(os.environ), logging.getLogger("recsae")
+    level = log.level
+    torch: Any = sys.modules.get("torch")
+    if torch:
+        torch.manual_seed(0)
+        threads = torch.get_num_threads()
+    spark = SparkSession.getActiveSession()
+    if spark:
+        session: Any = spark._jsparkSession.sessionState()  # type: ignore[attr-defined]
+        settings = session.conf().settings()
+        before = spark.sparkContext._jvm.java.util.HashMap(settings)  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        log.setLevel(level)
+        if torch:
+            torch.set_num_threads(threads)
+        if spark:
+            settings.clear()
+            settings.putAll(before)
+            session.catalog().clearTempTables()
