@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame
 
-from recsae_jobs.publish_audit import require_all_judges
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext, Step
 from recsae_lib.platform.job.failures import guarded
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.verification.judging import require_all_judges
 from tests.object_storage import object_storage
 from tests.openai_server import OpenaiServer
 from tests.workspace import REPOSITORY, Workspace
@@ -158,9 +158,9 @@ def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothin
         assert requests() == {("submitted", False): asked}
         assert {table.name: rows_of(warehouse.read(table)) for table in BY_TERMS} == published
         with pytest.raises(InputError, match="judge llm for 2026-11-20 were not collected"):
-            require_all_judges(context)
+            require_all_judges(warehouse.read(tables.CONCEPT_SCORES), ("terms", "llm"), context.dt)
         assert run(context, "collect") == 0
-        require_all_judges(context)
+        require_all_judges(warehouse.read(tables.CONCEPT_SCORES), ("terms", "llm"), context.dt)
         assert requests() == {("answered", False): asked}
         assert (len(batches.batches), sum(batches.charged.values())) == (1, asked)
         cases, scores = warehouse.read(tables.VERIFICATION_CASES), warehouse.read(tables.CONCEPT_SCORES)
