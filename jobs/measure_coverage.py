@@ -133,6 +133,7 @@ def moments(representations: DataFrame, dimension: int) -> tuple[list[float], li
     """Mean and standard deviation of each dimension of x over all users."""
     columns = [F.element_at("representation", index + 1).cast("double") for index in range(dimension)]
     row = representations.agg(*[F.avg(c) for c in columns], *[F.stddev_pop(c) for c in columns]).first()
+    assert row is not None
     values = [float(value) for value in row]
     return values[:dimension], values[dimension:]
 
