@@ -26,7 +26,9 @@ from recsae_lib.drift.activations import similar_activations
 from recsae_lib.drift.changes import AuditedLatents, describe_changes, drift_metrics
 from recsae_lib.drift.matching import SimilarPairs, follow_latents, similar_directions
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.published import PublishedAudit, published_audits
 from recsae_lib.sae.store import load_sae

@@ -23,7 +23,9 @@ from recsae_lib.concepts.association import NAMED_BY_CHANCE
 from recsae_lib.concepts.coherence import coherence_metrics
 from recsae_lib.concepts.coverage import concept_coverage
 from recsae_lib.concepts.linking import linked_items
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.spark.frames import local_frame
 from recsae_lib.platform.spark.shipping import ship_folder

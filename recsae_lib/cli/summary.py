@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.published import published_audits
 from recsae_lib.platform.warehouse.store import Warehouse

@@ -13,9 +13,11 @@ from recsae_lib.config import Section, Settings, explain_faults, load_settings, 
 from recsae_lib.errors import CheckError, InputError
 from recsae_lib.flow.audit import run_audit
 from recsae_lib.flow.study_results import AuditResult, as_markdown, comparison_rows, read_result
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import job_named
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, execute, log
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.warehouse.migration import require_migrated
 from recsae_lib.platform.warehouse.store import Warehouse

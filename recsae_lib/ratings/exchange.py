@@ -15,7 +15,7 @@ from rich.text import Text
 
 from recsae_lib.cli.summary import newest_published, published_evidence
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.files import replacing, sha256_of
 from recsae_lib.recommenders.families.bpr_mf import BprMf
 from recsae_lib.recommenders.families.lightgcn import LightGcn
 from recsae_lib.recommenders.families.sasrec import Sasrec
@@ -93,10 +93,10 @@ def save_recommender(model: StoredModel, split: Split, folder: Path) -> None:
     sizes = {name: getattr(model, name) for name in model.size_names}
     for kind, rows in _vocabularies(sizes):
         check_vocabulary(folder, kind, rows)
-    # Beside the target and renamed: a reader that has the old file mapped keeps it.
+    # Not written over the old file: a reader that has the old file mapped keeps it.
     if "dimension" in sizes:
-        save_file(weights, folder / f"{WEIGHTS}.part")
-        os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
+        with replacing(folder / WEIGHTS) as unfinished:
+            save_file(weights, unfinished)
     description = {
         "format_version": FORMAT_VERSION,
         "kind": model.kind,
@@ -238,14 +238,10 @@ def _files(sizes: dict[str, int]) -> list[str]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise _refused(path.parent, f"{path.name} cannot be read ({error.strerror})") from None
-    return digest.hexdigest()
 
 
 def _refused(folder: Path, cause: str) -> InputError:

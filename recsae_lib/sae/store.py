@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.files import replacing, sha256_of
 from recsae_lib.sae.model import SparseAutoencoder
 
 FORMAT_VERSION = 2
@@ -28,11 +27,10 @@ def save_sae(sae: SparseAutoencoder, folder: str | Path, metadata: dict[str, Any
     A folder that was left half-written is refused by `load_sae`.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in sae.state_dict().items()}
-    # Beside the target and renamed: a reader that has the old file mapped keeps it.
-    save_file(weights, folder / f"{WEIGHTS}.part")
-    os.replace(folder / f"{WEIGHTS}.part", folder / WEIGHTS)
+    # Not written over the old file: a reader that has the old file mapped keeps it.
+    with replacing(folder / WEIGHTS) as unfinished:
+        save_file(weights, unfinished)
     description = {
         "format_version": FORMAT_VERSION,
         "num_latents": sae.num_latents,
@@ -111,14 +109,10 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise _refused(path.parent, f"{path.name} cannot be read ({error.strerror})") from None
-    return digest.hexdigest()
 
 
 def _refused(folder: Path, cause: str) -> InputError:

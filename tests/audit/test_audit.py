@@ -121,15 +121,15 @@ def test_a_language_model_judges_beside_the_term_scorer(
     overrides = [
         "verification.judges=[terms, llm]",
         f"verification.judge_prompt={REPOSITORY}/conf/prompts/judge.md",
-        f"interpretation.openai.base_url={url}",
-        "interpretation.openai.concurrency=1",
-        "interpretation.openai.price_per_million_prompt_tokens=0.5",
-        "interpretation.openai.price_per_million_completion_tokens=1.5",
+        f"llm.base_url={url}",
+        "llm.concurrency=1",
+        "llm.price_per_million_prompt_tokens=0.5",
+        "llm.price_per_million_completion_tokens=1.5",
     ]
     before = audited.rows(tables.CONCEPT_SCORES)
     verify_concepts.estimate(audited.context("verify_concepts", *overrides))
     estimate = capsys.readouterr().out
-    naming = ["interpretation.interpreter=openai", f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md"]
+    naming = ["interpretation.interpreter=llm", f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md"]
     interpret_concepts.estimate(audited.context("interpret_concepts", *overrides, *naming))
     named = audited.warehouse().read(tables.LATENT_ITEMS).select("latent_id").distinct().count()
     assert f"interpret_concepts: {named} requests to gpt-4o-mini" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.files import sha256_of
 
 REQUIREMENT = "recbole==1.2.1"
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
@@ -47,7 +47,7 @@ def extract_dataset(wheel: Path, sha256: str, target: Path) -> None:
     ------
     InputError : the checksum differs, or the files are not in the wheel.
     """
-    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    found = sha256_of(wheel)
     if found != sha256:
         raise InputError(
             f"{wheel.name} has the SHA-256 {found}, expected {sha256}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from recsae_lib.platform.storage.files import replacing
 
 STATE = "state"
 
@@ -68,9 +69,9 @@ class CheckpointFile:
     def save(self, checkpoint: Checkpoint) -> None:
         """Write the state."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        beside = self.path.with_suffix(".writing")
-        save_file(tensors, beside, {STATE: json.dumps({"identity": self.identity, "progress": checkpoint.progress})})
-        os.replace(beside, self.path)
+        state = {STATE: json.dumps({"identity": self.identity, "progress": checkpoint.progress})}
+        with replacing(self.path) as unfinished:
+            save_file(tensors, unfinished, state)
         self._last = time.monotonic()
 
     def discard(self) -> None:

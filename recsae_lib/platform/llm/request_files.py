@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from recsae_lib.platform.storage.files import replacing
 
 JsonObject = dict[str, Any]
 
@@ -26,11 +27,9 @@ def encode_line(record: JsonObject) -> bytes:
 
 def write_requests(path: Path, requests: Iterable[JsonObject]) -> None:
     """Write a file of requests, one at a time; a reader sees the old file or the whole new one."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("wb") as file:
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
         for request in requests:
             file.write(encode_line(request))
-    os.replace(unfinished, path)
 
 
 def read_requests(path: Path) -> Iterator[JsonObject]:
@@ -48,9 +47,3 @@ def digest_of(custom_id: str) -> str:
 def estimate_prompt_tokens(body: JsonObject) -> int:
     """How many tokens the messages of a request have: their bytes in UTF-8 by three, rounded up."""
     return math.ceil(sum(len(message["content"].encode()) for message in body["messages"]) / BYTES_PER_TOKEN)
-
-
-def succeeded(answer: JsonObject) -> bool:
-    """Whether the server did the (paid) work, rather than fail."""
-    response = answer.get("response")
-    return not answer.get("error") and isinstance(response, dict) and response.get("status_code") == 200

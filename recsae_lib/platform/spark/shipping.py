@@ -11,6 +11,8 @@ from threading import Lock
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
+from recsae_lib.platform.storage.files import sha256_of
+
 LINKING = Lock()  # two threads may ship the same folder
 
 
@@ -48,7 +50,7 @@ def ship_folder(spark: SparkSession, folder: Path) -> ShippedFolder:
     links.mkdir(exist_ok=True)
     files = []
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        link = links / f"{_sha256(file)}-{file.name}"
+        link = links / f"{sha256_of(file)}-{file.name}"
         with LINKING:
             if not link.exists():
                 link.unlink(missing_ok=True)  # its target was removed
@@ -56,11 +58,3 @@ def ship_folder(spark: SparkSession, folder: Path) -> ShippedFolder:
         spark.sparkContext.addFile(link.as_uri())
         files.append((file.name, link.name))
     return ShippedFolder(tuple(files))
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while block := content.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

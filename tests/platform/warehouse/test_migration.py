@@ -33,11 +33,11 @@ OLD = {
     "concept_labels": "dt date NOT NULL, sae_version int NOT NULL, latent_id int NOT NULL, label string NOT NULL, "
     "description string NOT NULL, features array<string> NOT NULL, interpreter string NOT NULL, llm_model string, "
     "prompt_version string, request_id string, status string NOT NULL",
-    "concepts": "dt date NOT NULL, sae_version int NOT NULL, latent_id int NOT NULL, label string NOT NULL, description "
-    "string NOT NULL, features array<string> NOT NULL, interpreter string NOT NULL, status string NOT NULL, "
-    "judge string, confidence double, confidence_low double, confidence_high double, q_value double, "
-    "interpretable boolean NOT NULL, best_feature string, best_feature_auc double, active_users bigint NOT "
-    "NULL, density double NOT NULL, mean_activation double NOT NULL",
+    "concepts": "dt date NOT NULL, sae_version int NOT NULL, latent_id int NOT NULL, label string NOT NULL, "
+    "description string NOT NULL, features array<string> NOT NULL, interpreter string NOT NULL, status "
+    "string NOT NULL, judge string, confidence double, confidence_low double, confidence_high double, "
+    "q_value double, interpretable boolean NOT NULL, best_feature string, best_feature_auc double, "
+    "active_users bigint NOT NULL, density double NOT NULL, mean_activation double NOT NULL",
     # Of an even earlier version, which did not keep the answer.
     "concept_rejects": "dt date NOT NULL, sae_version int NOT NULL, latent_id int NOT NULL, request_id string NOT "
     "NULL, reason string NOT NULL",
