@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query; repeatable"
     )
     sql.add_argument(
-        "--as-of", type=parse_date, metavar="YYYY-MM-DD", help="the tables as they were published on this date"
+        "--as-of",
+        type=parse_date,
+        metavar="YYYY-MM-DD",
+        help="the tables as the newest audit up to this date published them; of the list of audits, comparisons and "
+        "ratings, which come without such a publication: what stands there now of dates up to this one",
     )
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="json is one object a line")
 
@@ -98,6 +103,14 @@ def build_parser() -> argparse.ArgumentParser:
     status = _command(commands, "status", "show the last nights: what was published, what failed and why", _status)
     status.add_argument("--nights", type=int, default=7, metavar="N", help="the latest N dates (default 7)")
     status.add_argument("--format", choices=("table", "json"), default="table", help="json is one job a line")
+
+    migrate = _command(commands, "migrate", "bring what an earlier version wrote to the form of this one", _migrate)
+    migrate.epilog = (
+        "Of the namespaces of the settings, or of a study where --conf names one: adds the columns that came later, "
+        "renames values on main and on the branches of audits. Tags keep what they hold; `recsae sql --as-of` shows "
+        "it in the form of this version. Says what it did; once more changes nothing, also after a kill. Run it while "
+        "no audit is under way."
+    )
 
     _command(commands, "versions", "list SAE versions with aliases and metrics", _versions)
     promote = _command(commands, "promote", "make an SAE version the champion, e.g. to roll back", _promote)
@@ -292,6 +305,24 @@ def _status(arguments: argparse.Namespace) -> None:
     for night in nights:
         if cause := night.cause():
             print(f"{night.dt}: {cause}")
+
+
+def _migrate(arguments: argparse.Namespace) -> None:
+    from recsae_lib.flow.study import is_study, load_study, warehouses_of
+    from recsae_lib.platform.warehouse.migration import migrate_tables
+
+    if arguments.conf is not None and is_study(arguments.conf):
+        study, audits = load_study(arguments.conf, shipped("base.yaml"), arguments.overrides)
+        context = JobContext("migrate", audits[0].settings, datetime.now(timezone.utc).date())
+        warehouses = warehouses_of(context, study, audits)
+    else:
+        warehouses = context_of(arguments, "migrate").warehouses
+    changed = False
+    for line in chain(migrate_tables(warehouses)):  # and what else an earlier version wrote
+        print(line, flush=True)
+        changed = True
+    if not changed:
+        print("Nothing to do: all is of this version.")
 
 
 def _versions(arguments: argparse.Namespace) -> None:

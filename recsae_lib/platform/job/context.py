@@ -77,6 +77,11 @@ class JobContext:
         return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt, self)
 
     @property
+    def warehouses(self) -> list[Warehouse]:
+        """The tables at each probing site of the settings."""
+        return [self.at_site(site).warehouse for site in self.settings.representations.sites]
+
+    @property
     def registry(self) -> Registry:
         """MLflow."""
         from recsae_lib.platform.tracking.registry import Registry
