@@ -24,7 +24,7 @@ then and whenever the recommender has a new version.
 - **Failures**: bad input (exit code 2) and a failed check (3) fail at once; all else is tried again, later each time.
   A failed check leaves the last good audit published; the audit stays on the branch `audit-<dt>`. What was done before
   a failure need not be done again: clear the failed task.
-- **Language model**: with `interpretation.transport: batch` nothing waits on a worker: `interpret_concepts_collect`
+- **Language model**: with `llm.transport: batch` nothing waits on a worker: `interpret_concepts_collect`
   and `verify_concepts_collect` look every few minutes.
 - **Drift**: where fewer latents than `checks.retrain_stable_share` are stable, `drifted` lets the task `retrain_sae`
   start the DAG of that name for the same date, which begins when this run has ended.

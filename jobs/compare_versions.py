@@ -26,10 +26,11 @@ from recsae_lib.drift.activations import similar_activations
 from recsae_lib.drift.changes import AuditedLatents, describe_changes, drift_metrics
 from recsae_lib.drift.matching import SimilarPairs, follow_latents, similar_directions
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.published import PublishedAudit, published_audits
-from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.sae.store import load_sae
 
 
@@ -42,7 +43,7 @@ def run(context: JobContext) -> None:
         log.info("compare_versions: nothing was published before %s: there is nothing to compare with", context.dt)
         warehouse.replace(tables.CONCEPT_DRIFT, tables.CONCEPT_DRIFT.empty(context.spark))
         return
-    published = Warehouse(context.spark, warehouse.catalog, warehouse.namespaces, earlier.dt)
+    published = warehouse.at(earlier.dt)
     previous = AuditedLatents(
         *(published.read_published(t) for t in (tables.LATENT_ACTIVATIONS, tables.CONCEPT_TERMS, tables.CONCEPT_LABELS))
     )

@@ -12,7 +12,9 @@ from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.concepts.terms import concept_terms
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.warehouse import tables
 
 

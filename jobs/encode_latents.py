@@ -6,7 +6,9 @@ recsae run encode_latents --dt 2026-11-20
 
 from __future__ import annotations
 
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.spark.shipping import ship_folder
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.representations.layout import RepresentationSet

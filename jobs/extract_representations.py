@@ -16,7 +16,9 @@ from pyspark import StorageLevel
 
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.spark.frames import free, keep
 from recsae_lib.platform.warehouse import tables

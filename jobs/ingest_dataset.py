@@ -15,7 +15,9 @@ from pyspark.sql import functions as F
 
 from recsae_lib.datasets.reading import read_dataset, require_described_items
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.warehouse import tables
 

@@ -3,7 +3,7 @@
 spark-submit --properties-file conf/spark/local.conf jobs/interpret_concepts.py --dt 2026-11-20
 recsae run interpret_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
 
-With interpreter openai every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
+With interpreter llm every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
 once, on whatever date and for whatever SAE, is not asked again. An answer that does not fit the schema lands in
 concept_rejects while the latent keeps the label of its terms. `--step submit` sends the requests, `--step collect`
 fetches the answers and writes the labels, with exit code 5 while some are still being worked on. With --estimate the
@@ -19,21 +19,21 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.neighbours import neighbours_of
+from recsae_lib.interpretation.estimate import estimate_labels
 from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.llm.request_files import read_requests
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.verification.estimate import estimate_requests
-
-ANSWER_CHARACTERS = 400  # of a usual answer: a label, two sentences, some features
 
 
 def run(context: JobContext) -> None:
     """Label every live latent; the requests of all sites are sent before any is waited for."""
-    if context.step != "collect" and context.settings.interpretation.interpreter == "openai":
+    if context.step != "collect" and context.settings.interpretation.interpreter == "llm":
         for_each_site(ask)(context)
     if context.step != "submit":
         for_each_site(write_labels)(context)
@@ -57,7 +57,8 @@ def write_requests_of(context: JobContext, path: Path) -> None:
         warehouse.read_filled(tables.ITEMS),
         neighbours_of(latent_items, context.settings.verification.neighbours),
         settings,
-        load_prompt(Path(settings.prompt)),
+        context.settings.llm,
+        load_prompt(settings.prompt_file),
     )
 
 
@@ -88,13 +89,13 @@ def estimate(context: JobContext) -> None:
     """Print what the language model would be asked and cost."""
     settings = context.settings.interpretation
     if settings.interpreter == "terms":
-        lines = ["interpreter terms asks nobody; --set interpretation.interpreter=openai estimates a language model"]
+        lines = ["interpreter terms asks nobody; --set interpretation.interpreter=llm estimates a language model"]
     else:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "requests.jsonl"
             write_requests_of(context, path)
-            asked = estimate_requests(read_requests(path), ANSWER_CHARACTERS)
-        lines = [*asked.lines(settings.openai), "what has been answered before is not asked again"]
+            asked = estimate_labels(read_requests(path))
+        lines = [*asked.lines(context.settings.llm), "what has been answered before is not asked again"]
     print("\n".join(f"interpret_concepts: {line}" for line in lines))
 
 

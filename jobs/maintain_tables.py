@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table, state_of
 from recsae_lib.platform.warehouse.tables import TABLES
 from recsae_lib.representations.layout import remove_old_sets

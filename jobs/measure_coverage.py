@@ -23,11 +23,14 @@ from recsae_lib.concepts.association import NAMED_BY_CHANCE
 from recsae_lib.concepts.coherence import coherence_metrics
 from recsae_lib.concepts.coverage import concept_coverage
 from recsae_lib.concepts.linking import linked_items
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.spark.frames import local_frame
 from recsae_lib.platform.spark.shipping import ship_folder
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.sae.encoding import ENCODED_COLUMNS, dimension_batches, encode_batches
 from recsae_lib.sae.store import load_sae
@@ -37,7 +40,7 @@ from recsae_lib.verification.scores import expected_by_chance
 from recsae_lib.verification.shuffled_labels import shuffled_terms
 from recsae_lib.verification.units import Units, judge_baseline, release
 
-Metrics = dict[tuple[str, str], float | None]
+Metrics = dict[tuple[UnitKind, str], float | None]
 
 
 @for_each_site
@@ -61,7 +64,7 @@ def run(context: JobContext) -> None:
             settings.verification,
         )
         measured = verdict_metrics(units.scores, context)
-        if units.kind != "shuffled":  # whatever its label, a latent has the same users and items
+        if units.kind != UnitKind.SHUFFLED:  # whatever its label, a latent has the same users and items
             measured.update(association_metrics(units.scores))
             measured.update(
                 coherence_metrics(
@@ -83,7 +86,7 @@ def run(context: JobContext) -> None:
             ),
         )
         release(units)
-        return rows.withColumn("unit_kind", F.lit(units.kind)), {
+        return rows.withColumn("unit_kind", F.lit(units.kind.value)), {
             (units.kind, n): value for n, value in measured.items()
         }
 
@@ -91,7 +94,7 @@ def run(context: JobContext) -> None:
     recorded = {**recorded_metrics(context), **data_metrics(context), **llm_metrics(context)}
     metrics = {**recorded, **reduce(operator.or_, measured)}
     warehouse.replace(tables.CONCEPT_COVERAGE, reduce(DataFrame.unionByName, coverage))
-    rows = [(kind, name, value) for (kind, name), value in sorted(metrics.items())]
+    rows = [(kind.value, name, value) for (kind, name), value in sorted(metrics.items())]
     values = local_frame(context.spark, rows, "unit_kind string, metric string, value double")
     warehouse.replace(tables.AUDIT_METRICS, values)
 
@@ -109,19 +112,19 @@ def all_units(context: JobContext, representations: DataFrame, items: DataFrame)
 
     def latents() -> Units:
         scores = warehouse.read(tables.CONCEPT_SCORES).where("judge = 'terms'")
-        return Units("sae", activations, latent_items, terms, scores)
+        return Units(UnitKind.SAE, activations, latent_items, terms, scores)
 
     def with_terms_of_others() -> Units:
-        return Units("shuffled", activations, latent_items, shuffled_terms(terms, shuffled), shuffled)
+        return Units(UnitKind.SHUFFLED, activations, latent_items, shuffled_terms(terms, shuffled), shuffled)
 
     def untrained() -> Units:
         encoded = representations.mapInArrow(encode_batches(ship_folder(spark, initial)), ENCODED_COLUMNS)
-        return judge_baseline("init", encoded, linked, items, settings)
+        return judge_baseline(UnitKind.UNTRAINED, encoded, linked, items, settings)
 
     def dimensions() -> Units:
         means, deviations = moments(representations, sae.dimension)
         encoded = representations.mapInArrow(dimension_batches(means, deviations, sae.k), ENCODED_COLUMNS)
-        return judge_baseline("dimension", encoded, linked, items, settings)
+        return judge_baseline(UnitKind.DIMENSION, encoded, linked, items, settings)
 
     return [latents, with_terms_of_others, untrained, dimensions]
 
@@ -175,7 +178,7 @@ def llm_metrics(context: JobContext) -> Metrics:
         **judge_agreement(context.warehouse.read(tables.VERIFICATION_CASES), scores),
         "llm_refused_answers": float(context.warehouse.read(tables.VERIFICATION_REJECTS).count()),
     }
-    return {("sae", name): value for name, value in measured.items()}
+    return {(UnitKind.SAE, name): value for name, value in measured.items()}
 
 
 def mean(values: pd.Series) -> float | None:
@@ -188,15 +191,15 @@ def recorded_metrics(context: JobContext) -> Metrics:
     metrics: Metrics = {}
     for name, value in context.registry.metrics(context.recommender_name, context.model_version).items():
         if name.startswith("test_"):
-            metrics["recommender", name.removeprefix("test_")] = value
-        for baseline in ("popularity", "item_knn"):
+            metrics[UnitKind.RECOMMENDER, name.removeprefix("test_")] = value
+        for baseline in (UnitKind.POPULARITY, UnitKind.ITEM_KNN):
             if name.startswith(f"{baseline}_"):
                 metrics[baseline, name.removeprefix(f"{baseline}_")] = value
     for name, value in context.registry.metrics(context.sae_name, context.sae_version).items():
         if name.startswith("reconstructed_"):
-            metrics["reconstructed", name.removeprefix("reconstructed_")] = value
+            metrics[UnitKind.RECONSTRUCTED, name.removeprefix("reconstructed_")] = value
         elif not name.startswith(("original_", "epoch_")):
-            metrics["sae", name] = value
+            metrics[UnitKind.SAE, name] = value
     return metrics
 
 
@@ -205,7 +208,7 @@ def data_metrics(context: JobContext) -> Metrics:
     read = context.warehouse.read
     rejected = read(tables.REJECTS).count()
     accepted = read(tables.INTERACTIONS).count() + read(tables.ITEMS).count()
-    return {("sae", "reject_share"): rejected / max(rejected + accepted, 1)}
+    return {(UnitKind.SAE, "reject_share"): rejected / max(rejected + accepted, 1)}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import main
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.foreign.external import External
 from recsae_lib.recommenders.foreign.tables import read_own_rows, validate_lists, write_rejected

@@ -15,7 +15,9 @@ from dataclasses import replace
 from recsae_lib.platform.compute.checkpoint import CheckpointFile
 from recsae_lib.platform.compute.device import resolve_device
 from recsae_lib.platform.compute.stop_signals import stop_at_signals
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.tracking.sae_runs import (
     KEPT,
     choice_name,

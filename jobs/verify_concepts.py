@@ -3,8 +3,8 @@
 spark-submit --properties-file conf/spark/local.conf jobs/verify_concepts.py --dt 2026-11-20
 recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
 
-With verification.judges [terms, llm] a language model judges the same cases beside the term scorer, by the transport of
-interpretation.transport. Every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
+With verification.judges [terms, llm] a language model judges the same cases beside the term scorer, by the transport
+that llm.transport names. Every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
 once, on whatever date, is not asked again. An answer that does not name every case once lands in verification_rejects.
 `--step submit` writes what the term scorer says and sends the requests, `--step collect` fetches the answers and adds
 what the language model says, with exit code 5 while some are still being worked on; give both the same settings. With
@@ -13,8 +13,6 @@ what the language model says, with exit code 5 while some are still being worked
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
@@ -22,8 +20,10 @@ from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.levels import activation_levels, level_edges
 from recsae_lib.concepts.linking import linked_items, strongest_first
 from recsae_lib.concepts.neighbours import neighbours_of
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
-from recsae_lib.platform.job.run import JobContext, for_each_site, log, main
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.verification.estimate import estimate_cases, estimate_judging
@@ -69,8 +69,8 @@ def judge_by_terms(context: JobContext) -> None:
             strongest_first(linked, settings.evidence),
             items,
             settings.verification,
-            settings.interpretation.openai,
-            load_prompt(Path(settings.verification.judge_prompt)),
+            settings.llm,
+            load_prompt(settings.verification.judge_prompt_file),
             settings.seed,
         )
     verdicts.release()
@@ -144,9 +144,9 @@ def estimate(context: JobContext) -> None:
             strongest_first(linked, settings.evidence),
             warehouse.read_filled(tables.ITEMS),
             settings.verification,
-            load_prompt(Path(settings.verification.judge_prompt)),
+            load_prompt(settings.verification.judge_prompt_file),
         )
-        lines += [*asked.lines(settings.interpretation.openai), "what has been answered before is not asked again"]
+        lines += [*asked.lines(settings.llm), "what has been answered before is not asked again"]
     else:
         lines.append("judge terms asks nobody; --set 'verification.judges=[terms, llm]' estimates a language model")
     print("\n".join(f"verify_concepts: {line}" for line in lines))

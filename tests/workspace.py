@@ -21,10 +21,10 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.cli import main as cli
 from recsae_lib.config import load_settings
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.tracking.registry import Registry
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import TABLES, Table
+from recsae_lib.platform.warehouse.tables import AUDIT_TABLES, Table
 from tests.planted import write_planted
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -117,8 +117,8 @@ class Workspace:
         return Warehouse(self.spark, self.catalog, self.context("tests").namespaces, dt)
 
     def published(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Rows of this date on main of every table but audits, sorted."""
-        return {name: self.rows(table) for name, table in TABLES.items() if name != "audits"}
+        """Rows of this date on main of every table that audits publish, sorted."""
+        return {table.name: self.rows(table) for table in AUDIT_TABLES}
 
     def rows(self, table: Table, dt: date = DT) -> list[tuple[Any, ...]]:
         """Rows of one table on main, sorted."""
@@ -144,8 +144,6 @@ def open_workspace(spark: SparkSession, folder: Path, catalog: str) -> Workspace
     folder.mkdir(exist_ok=True)
     write_planted(folder / "data")
     (folder / "conf").mkdir()
-    for part in ("base.yaml", "spark", "prompts"):
-        (folder / "conf" / part).symlink_to(REPOSITORY / "conf" / part)
     write_properties(folder / "conf" / "tiny.conf", {**TINY_QUERIES, "spark.driver.extraJavaOptions": java_options()})
     write_mlflow_database(folder / "var" / "mlflow" / "mlflow.db")
     (folder / "conf" / "planted.yaml").write_text(yaml.safe_dump(PLANTED_SETTINGS), encoding="utf-8")

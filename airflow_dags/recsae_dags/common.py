@@ -118,7 +118,13 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
     The last task before publication, and the publication; the DAG says what comes between them.
     """
     night = begin()
-    plan = SuiteCommand(task_id="plan", command=["plan", "--retrain", retrain], night=night, gives_json=True)
+    plan = SuiteCommand(
+        task_id="plan",
+        command=["plan", "--retrain", retrain],
+        night=night,
+        gives_json=True,
+        post_execute=require_same_jobs,
+    )
     planned = {"night": night, "plan": XComArg(plan)}
     training = {**planned, "pool": TRAINING_POOL, "queue": TRAINING_QUEUE}
 
@@ -165,6 +171,16 @@ def in_two_steps(job: str, **handed_on: Any) -> tuple[SparkJob, AnswersSensor]:
         **handed_on,
     )
     return submit, collect
+
+
+def require_same_jobs(context: Context, plan: Any) -> None:
+    """Fail where the suite has a job or a second step that no task runs: it is not of the release of these DAGs."""
+    names = [name for job in plan["jobs"] for name in (job["name"], *([f"{job['name']}_collect"] * job["steps"]))]
+    if missing := [name for name in names if name not in context["dag"].task_ids]:
+        raise AirflowFailException(
+            f"The suite has {', '.join(missing)}, of which this DAG knows nothing. Bring the folder of the DAGs and "
+            "the suite to the same release"
+        )
 
 
 def announce(context: Context, result: Any) -> None:

@@ -62,8 +62,9 @@ class Suite:
 
     Parameters
     ----------
-    home : folder of the checkout, in which every job runs.
+    home : folder in which every job runs; relative paths of the settings are in it.
     python : interpreter of the suite's environment; the spark-submit beside it is the one that is used.
+    jobs : folder of the job files, within `home` where it is relative.
     properties_file : Spark properties; None for spark-submit's own default.
     properties : Spark properties that win over the file.
     jars : further jars, comma-separated.
@@ -72,6 +73,7 @@ class Suite:
 
     home: str
     python: str
+    jobs: str
     properties_file: str | None
     properties: dict[str, str]
     jars: str | None
@@ -83,12 +85,13 @@ class Suite:
         extra = BaseHook.get_connection(SPARK_CONNECTION).extra_dejson
         if missing := [key for key in ("home", "python") if not extra.get(key)]:
             raise AirflowFailException(
-                f"The extra of connection {SPARK_CONNECTION} lacks {' and '.join(missing)}: the folder of the suite's "
-                "checkout, and the interpreter of its environment"
+                f"The extra of connection {SPARK_CONNECTION} lacks {' and '.join(missing)}: the folder in which the "
+                "suite runs, and the interpreter of its environment"
             )
         return cls(
             extra["home"],
             extra["python"],
+            extra.get("jobs", "jobs"),
             extra.get("properties-file"),
             extra.get("properties", {}),
             extra.get("jars"),
@@ -163,12 +166,13 @@ class SuiteSparkHook(SparkSubmitHook):
         self.job, self.suite, self.with_llm_key = job, suite, with_llm_key
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
-        """Run the job; a failure is raised as `failure_of` says."""
+        """Run the job's file, wherever the connection says that it is; a failure is raised as `failure_of` says."""
         environment = self.suite.job_environment(self.with_llm_key)
         # Not by env_vars: on YARN and Kubernetes the provider writes those on the command line, the key with them.
         options = {"cwd": self.suite.home, "env": environment, "start_new_session": True}
         try:
-            return super().submit(application, **options, **kwargs)
+            driver: str | None = super().submit(str(Path(self.suite.jobs) / application), **options, **kwargs)
+            return driver
         except AirflowException as failure:
             process = self._submit_sp
             if process is None or not process.returncode:
@@ -222,7 +226,7 @@ class SparkJob(SparkSubmitOperator):
         with_llm_key: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(application=f"jobs/{job}.py", conn_id=SPARK_CONNECTION, name=job, **kwargs)
+        super().__init__(application=f"{job}.py", conn_id=SPARK_CONNECTION, name=job, **kwargs)
         self.job, self.night, self.plan, self.submits_if = job, night, plan, submits_if
         self.needed, self.with_llm_key = needed, with_llm_key
 
@@ -261,7 +265,7 @@ class AnswersSensor(BaseSensorOperator):
         arguments = job_arguments(self.night, self.plan, "collect")
         self._hook = SuiteSparkHook(self.job, arguments, with_llm_key=True)
         try:
-            self._hook.submit(f"jobs/{self.job}.py")
+            self._hook.submit(f"{self.job}.py")
         except AirflowException:
             if self._hook.exit_code != EXIT_UNFINISHED:
                 raise

@@ -14,20 +14,21 @@ from typing import Any
 
 from recsae_lib import __version__
 from recsae_lib.config import DEFAULT_SITE
+from recsae_lib.config.shipped import shipped
 from recsae_lib.errors import InputError
 from recsae_lib.flow.audit import RETRAIN, plan_audit
-from recsae_lib.platform.job.jobs import JOBS, job_named
-from recsae_lib.platform.job.run import (
-    JobContext,
+from recsae_lib.platform.job.arguments import (
     add_common_arguments,
     add_estimate_argument,
     add_step_argument,
-    base_settings,
-    execute,
-    guarded,
+    context_of,
     parse_date,
     settings_of,
 )
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.failures import guarded
+from recsae_lib.platform.job.jobs import JOBS, job_named
+from recsae_lib.platform.job.run import execute
 
 TABLE_ROWS = 1000  # rows that `recsae sql` prints as a table; csv and json stream without a limit
 
@@ -168,15 +169,11 @@ def _command(commands: Any, name: str, summary: str, action: Any, dt_required: b
     return parser
 
 
-def _context(arguments: argparse.Namespace, job: str) -> JobContext:
-    return JobContext(job, settings_of(arguments), arguments.dt or datetime.now(timezone.utc).date())
-
-
 def _audit(arguments: argparse.Namespace) -> None:
     from recsae_lib.cli.summary import print_summary
     from recsae_lib.flow.audit import run_audit
 
-    context = _context(arguments, "audit")
+    context = context_of(arguments, "audit")
     record = run_audit(context)
     for site in context.settings.representations.sites:
         print_summary(context.at_site(site), record)
@@ -187,8 +184,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     if arguments.conf is None:
         raise InputError("recsae compare needs a study", "Give it with --conf; conf/study.yaml is an example")
-    base = base_settings()
-    study, audits = load_study(arguments.conf, base, arguments.overrides)
+    study, audits = load_study(arguments.conf, shipped("base.yaml"), arguments.overrides)
     dt = arguments.dt or datetime.now(timezone.utc).date()
     print(run_study(JobContext("compare", audits[0].settings, dt), study, audits))
 
@@ -199,13 +195,13 @@ def _run(arguments: argparse.Namespace) -> None:
         raise InputError(f"{job.name} asks no language model", "Run it without --estimate")
     if arguments.step is not None and not job.steps:
         raise InputError(f"{job.name} has no steps", "Leave --step out")
-    context, module = _context(arguments, job.name), job.load()
+    context, module = context_of(arguments, job.name), job.load()
     context.step = arguments.step
     execute(context, module.estimate if arguments.estimate else module.run)
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    print(json.dumps(plan_audit(_context(arguments, "plan"), arguments.retrain)))
+    print(json.dumps(plan_audit(context_of(arguments, "plan"), arguments.retrain)))
 
 
 def _sql(arguments: argparse.Namespace) -> None:
@@ -214,7 +210,7 @@ def _sql(arguments: argparse.Namespace) -> None:
     if (arguments.query is None) == (arguments.file is None):
         raise InputError("recsae sql takes a query or --file", "Give one of the two")
     query = arguments.query if arguments.file is None else arguments.file.read_text(encoding="utf-8")
-    warehouse = _context(arguments, "sql").at_site(arguments.site).warehouse
+    warehouse = context_of(arguments, "sql").at_site(arguments.site).warehouse
     rows = run_query(warehouse, query, _parameters(arguments.parameter), arguments.as_of)
     if arguments.format == "csv":
         writer = csv.writer(sys.stdout)
@@ -231,7 +227,7 @@ def _sql_server(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.sql_server import serve_tables
 
     settings = settings_of(arguments)
-    serve_tables(Path(settings.spark.properties), settings.catalog, arguments.host, arguments.port)
+    serve_tables(settings.spark.properties_file, settings.catalog, arguments.host, arguments.port)
 
 
 def _parameters(given: list[str]) -> dict[str, str]:
@@ -244,7 +240,10 @@ def _concepts(arguments: argparse.Namespace) -> None:
     from recsae_lib.cli.summary import print_concepts
 
     print_concepts(
-        _context(arguments, "concepts").at_site(arguments.site), arguments.top, arguments.latent, exact_dt=arguments.dt
+        context_of(arguments, "concepts").at_site(arguments.site),
+        arguments.top,
+        arguments.latent,
+        exact_dt=arguments.dt,
     )
 
 
@@ -253,20 +252,20 @@ def _export_ratings(arguments: argparse.Namespace) -> None:
 
     if arguments.concepts < 1:
         raise InputError(f"--concepts is {arguments.concepts}", "Give the number of concepts to rate, 1 or more")
-    context = _context(arguments, "ratings").at_site(arguments.site)
+    context = context_of(arguments, "ratings").at_site(arguments.site)
     export_ratings(context, arguments.concepts, exact_dt=arguments.dt)
 
 
 def _import_ratings(arguments: argparse.Namespace) -> None:
     from recsae_lib.ratings.exchange import import_ratings
 
-    import_ratings(_context(arguments, "ratings").at_site(arguments.site), arguments.files, exact_dt=arguments.dt)
+    import_ratings(context_of(arguments, "ratings").at_site(arguments.site), arguments.files, exact_dt=arguments.dt)
 
 
 def _report_ratings(arguments: argparse.Namespace) -> None:
     from recsae_lib.ratings.exchange import report_ratings
 
-    report_ratings(_context(arguments, "ratings").at_site(arguments.site), exact_dt=arguments.dt)
+    report_ratings(context_of(arguments, "ratings").at_site(arguments.site), exact_dt=arguments.dt)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -296,7 +295,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _versions(arguments: argparse.Namespace) -> None:
-    context = _context(arguments, "versions")
+    context = context_of(arguments, "versions")
     names = ("fvu", "l0", "dead_fraction", "ndcg_at_10_kept")
     rows = [
         [
@@ -319,7 +318,7 @@ def _versions(arguments: argparse.Namespace) -> None:
 def _promote(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 
-    context = _context(arguments, "promote").at_site(arguments.site)
+    context = context_of(arguments, "promote").at_site(arguments.site)
     registry, name = context.registry, context.sae_name
     version = registry.resolve(name, int(arguments.version) if arguments.version.isdecimal() else arguments.version)
     if PUBLISHED_TAG not in registry.tags(name, version) and not arguments.force:
@@ -339,7 +338,7 @@ def _sites(arguments: argparse.Namespace) -> None:
     from recsae_lib.recommenders.probing import SHAPES, inspect_sites
     from recsae_lib.recommenders.store import load_recommender
 
-    context = _context(arguments, "sites")
+    context = context_of(arguments, "sites")
     recommender = context.settings.recommender
     if recommender.kind == "external":
         raise InputError("Representations of your own have one site, last", "Leave representations.sites unset")
@@ -376,14 +375,16 @@ def _jars(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.session import iceberg_jars
 
     if not (jars := iceberg_jars()):
-        raise InputError("The embedded Iceberg jar is not installed", "pip install 'recsae[embedded]'")
+        raise InputError(
+            "The embedded Iceberg jar is not installed", "pip install snowpark-connect-deps-iceberg==1.0.2"
+        )
     print(",".join(jars))
 
 
 def _spark(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.submission import submit_options
 
-    properties = Path(settings_of(arguments).spark.properties)
+    properties = settings_of(arguments).spark.properties_file
     print(json.dumps(submit_options(properties, arguments.class_archives)))
 
 

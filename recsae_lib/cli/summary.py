@@ -12,18 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.published import published_audits
 from recsae_lib.platform.warehouse.store import Warehouse
-
-UNIT_KINDS = {
-    "sae": "sae",
-    "shuffled": "  with shuffled labels",
-    "init": "init",
-    "dimension": "dimension",
-}
+from recsae_lib.platform.warehouse.tables import JUDGED_UNITS, UnitKind
 
 
 def print_summary(context: JobContext, record: RunRecord) -> None:
@@ -43,10 +37,10 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
     cutoffs = [f"{metric}@{cutoff}" for metric in ("HR", "NDCG") for cutoff in (5, 10, 20, 50)]
     accuracy = Table(f"full catalogue, {split}", *cutoffs, "coverage@10", "popularity@10", "Gini@10")
     for kind, name in (
-        ("recommender", context.settings.recommender.kind),
-        ("reconstructed", "  with x̂ in place of x"),
-        ("item_knn", "item-kNN"),
-        ("popularity", "popularity"),
+        (UnitKind.RECOMMENDER, context.settings.recommender.kind),
+        (UnitKind.RECONSTRUCTED, "  with x̂ in place of x"),
+        (UnitKind.ITEM_KNN, UnitKind.ITEM_KNN.heading),
+        (UnitKind.POPULARITY, UnitKind.POPULARITY.heading),
     ):
         accuracy.add_row(
             name,
@@ -68,9 +62,9 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
     verdicts = Table(
         "units", "confidence p10", "p50", "p90", "fully judged", "with a best feature", "expected by chance"
     )
-    for kind, name in UNIT_KINDS.items():
+    for kind in JUDGED_UNITS:
         units.add_row(
-            name,
+            kind.heading,
             shown(kind, "live_units", ".0f"),
             shown(kind, "interpretable_units", ".0f"),
             shown(kind, "interpretable_units_expected_by_chance", ".2f"),
@@ -79,7 +73,7 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
             shown(kind, "distinctiveness_representation", ".3f"),
         )
         verdicts.add_row(
-            name,
+            kind.heading,
             *[shown(kind, f"confidence_p{share}", ".2f") for share in (10, 50, 90)],
             shown(kind, "fully_judged_units", ".0f"),
             shown(kind, "best_feature_units", ".0f"),
@@ -133,9 +127,8 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     ------
     InputError : nothing is published, or there is no such latent.
     """
-    warehouse = context.warehouse
-    dt = exact_dt or newest_published(warehouse)
-    warehouse = Warehouse(warehouse.spark, warehouse.catalog, warehouse.namespaces, dt)
+    dt = exact_dt or newest_published(context.warehouse)
+    warehouse = context.warehouse.at(dt)
     concepts = warehouse.read_published(tables.CONCEPTS)
     if latent is not None:
         concepts = concepts.where(F.col("latent_id") == latent)

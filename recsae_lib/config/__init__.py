@@ -8,7 +8,7 @@ from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermS
 from recsae_lib.config.datasets import ColumnMapping, DatasetSettings, FilterSettings
 from recsae_lib.config.drift import DriftSettings
 from recsae_lib.config.interpretation import InterpretationSettings
-from recsae_lib.config.llm import OpenaiSettings
+from recsae_lib.config.llm import LlmSettings
 from recsae_lib.config.loading import as_commented_yaml, explain_faults, load_settings, merge, read_yaml
 from recsae_lib.config.recommenders import (
     BprMfSettings,
@@ -43,8 +43,8 @@ __all__ = [
     "InterpretationSettings",
     "Judge",
     "LightgcnSettings",
+    "LlmSettings",
     "ModuleSettings",
-    "OpenaiSettings",
     "PathSettings",
     "RecommenderSettings",
     "RepresentationSettings",

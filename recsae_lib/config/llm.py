@@ -9,11 +9,15 @@ from pydantic import Field, model_validator
 from recsae_lib.config.section import PositiveInt, Section
 
 
-class OpenaiSettings(Section):
+class LlmSettings(Section):
     base_url: str | None = Field(None, description="Address of an OpenAI-compatible server; OpenAI's where unset.")
     model: str = Field("gpt-4o-mini", description="Model name sent to the server.")
     api_key_variable: str = Field("OPENAI_API_KEY", description="Environment variable that holds the key.")
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = Field(0.6, description="Sampling temperature.")
+    transport: Literal["inline", "batch"] = Field(
+        "inline",
+        description="How requests reach the server: each by itself, many at once (any OpenAI-compatible server), or as "
+        "files by the Batch API.",
+    )
     concurrency: Annotated[int, Field(ge=1, le=1024)] = Field(8, description="Requests under way at once (inline).")
     timeout_seconds: Annotated[float, Field(gt=0.0)] = Field(60.0, description="Time one request may take.")
     retries: Annotated[int, Field(ge=0, le=20)] = Field(4, description="Further tries after a passing failure.")
@@ -52,7 +56,7 @@ class OpenaiSettings(Section):
         return None if prompt is None or completion is None else (prompt / 1e6, completion / 1e6)
 
     @model_validator(mode="after")
-    def _budget_has_prices(self) -> OpenaiSettings:
+    def _budget_has_prices(self) -> LlmSettings:
         if self.budget_cost is not None and self.prices is None:
-            raise ValueError("openai.budget_cost needs openai.price_per_million_prompt_tokens and _completion_tokens")
+            raise ValueError("llm.budget_cost needs llm.price_per_million_prompt_tokens and _completion_tokens")
         return self

@@ -15,6 +15,14 @@ from recsae_lib.config.section import Section
 from recsae_lib.config.settings import Settings
 from recsae_lib.errors import InputError
 
+# Keys of earlier releases: a key, a section or key=value, and what it is now.
+RENAMED = {
+    "interpretation.openai": "llm",
+    "interpretation.openai.temperature": "interpretation.temperature",
+    "interpretation.transport": "llm.transport",
+    "interpretation.interpreter=openai": "interpretation.interpreter=llm",
+}
+
 
 def load_settings(
     base: Path | None, conf: Path | dict[str, Any] | None = None, overrides: list[str] | None = None
@@ -43,22 +51,28 @@ def load_settings(
         ) from None
 
 
-def as_commented_yaml(settings: Settings) -> str:
-    """Every setting in YAML, each below its description; conf/base.yaml is this text for the defaults."""
+def as_commented_yaml(settings: Settings, only_changed: bool = False) -> str:
+    """Every setting in YAML, each below its description; conf/base.yaml is this text for the defaults.
+
+    Parameters
+    ----------
+    only_changed : settings that have their default stand behind a ``#``, right before the name.
+    """
     lines: list[str] = []
 
-    def visit(section: Section, indent: str) -> None:
+    def visit(section: Section, defaults: Section, indent: str) -> None:
+        plain = section.model_dump(mode="json")
         for name, field in type(section).model_fields.items():
-            value = getattr(section, name)
+            value, default = getattr(section, name), getattr(defaults, name)
             lines.append(f"{indent}# {field.description}")
             if isinstance(value, Section):
                 lines.append(f"{indent}{name}:")
-                visit(value, indent + "  ")
+                visit(value, default, indent + "  ")
             else:
-                plain = section.model_dump(mode="json")[name]
-                lines.append(f"{indent}{name}: {json.dumps(plain, ensure_ascii=False)}")
+                hidden = "#" if only_changed and value == default else ""
+                lines.append(f"{indent}{hidden}{name}: {json.dumps(plain[name], ensure_ascii=False)}")
 
-    visit(settings, "")
+    visit(settings, Settings(), "")
     return "\n".join(lines) + "\n"
 
 
@@ -123,17 +137,30 @@ def _parse_override(override: str) -> dict[str, Any]:
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Lay one tree of settings over another."""
+    """Lay one tree of settings over another; a section that holds nothing changes nothing."""
     merged = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
+        if isinstance(merged.get(key), dict) and (value is None or isinstance(value, dict)):
+            merged[key] = merge(merged[key], value or {})
+        else:
+            merged[key] = value
     return merged
 
 
 def _explain(fault: Any) -> str:
     location = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("literal[", "constrained-")))
+    if location in RENAMED:
+        return _explain_renamed(location, fault["input"])
+    if (renamed := f"{location}={fault['input']}") in RENAMED:
+        return f"{renamed} is now {RENAMED[renamed]}"
     if fault["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(location, known_keys(), n=1, cutoff=0.0)
         return f"unknown key {location} (the nearest known one is {nearest[0]})"
     return f"{location or 'settings'}: {fault['msg']}, got {fault['input']!r}" if fault["loc"] else str(fault["msg"])
+
+
+def _explain_renamed(key: str, value: object) -> str:
+    """Say what a key is called now, and, of a section, the new name of each key that is given in it."""
+    given = value if isinstance(value, dict) else {}
+    names = [RENAMED.get(f"{key}.{name}", f"{RENAMED[key]}.{name}") for name in given]
+    return f"{key} is now {RENAMED[key]}" + (f": write {', '.join(names)}" if names else "")

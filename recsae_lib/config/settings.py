@@ -11,6 +11,7 @@ from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermS
 from recsae_lib.config.datasets import DatasetSettings
 from recsae_lib.config.drift import DriftSettings
 from recsae_lib.config.interpretation import InterpretationSettings
+from recsae_lib.config.llm import LlmSettings
 from recsae_lib.config.recommenders import RecommendationSettings, RecommenderSettings
 from recsae_lib.config.representations import RepresentationSettings
 from recsae_lib.config.sae import SaeSettings
@@ -43,6 +44,9 @@ class Settings(Section):
     sae: SaeSettings = Field(default_factory=SaeSettings, description="The sparse autoencoder.")
     evidence: EvidenceSettings = Field(default_factory=EvidenceSettings, description="Linking latents to items.")
     terms: TermSettings = Field(default_factory=TermSettings, description="Concept terms.")
+    llm: LlmSettings = Field(
+        default_factory=LlmSettings, description="Server of the language model of interpreter llm and judge llm."
+    )
     interpretation: InterpretationSettings = Field(
         default_factory=InterpretationSettings, description="Names of concepts."
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import AUDIT_JOBS
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, execute, log
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.locks import hold_night
 
 Retrain = Literal["nothing", "sae", "all"]
@@ -85,7 +87,7 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
         "settings": [] if version == settings.sae.version else [f"sae.version={version}"],
         "namespaces": [site.namespaces["audit"] for site in sites],
         "reports": [str(site.reports_folder()) for site in sites],
-        "interpret_concepts_asks": settings.interpretation.interpreter == "openai",
+        "interpret_concepts_asks": settings.interpretation.interpreter == "llm",
         "verify_concepts_asks": "llm" in settings.verification.judges,
     }
 

@@ -12,9 +12,11 @@ from recsae_lib.config import Section, Settings, explain_faults, load_settings, 
 from recsae_lib.errors import CheckError, InputError
 from recsae_lib.flow.audit import run_audit
 from recsae_lib.flow.study_results import AuditResult, as_markdown, comparison_rows, read_result
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import job_named
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, execute, log
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import COMPARISONS
@@ -111,7 +113,7 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     markdown = as_markdown(results)
     if results:
         warehouse = Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
-        warehouse.append_published(COMPARISONS, comparison_rows(context.spark, results))
+        warehouse.replace_published(COMPARISONS, comparison_rows(context.spark, results))
     file = write_report(context.settings.paths, study.name, context.dt, "comparison.md", markdown.encode())
     log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), file)
     if refused:

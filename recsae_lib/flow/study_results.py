@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse
+from recsae_lib.platform.warehouse.tables import JUDGED_UNITS, UnitKind
 
-UNIT_NAMES = {"sae": "SAE", "shuffled": "SAE, shuffled labels", "init": "untrained SAE", "dimension": "dimensions"}
 COVERAGES = ("feature_coverage", "shuffled_feature_coverage", "item_coverage", "user_coverage")
 VARIANTS = ("representation", "item_embedding", "item_text")
 RECOMMENDER_COLUMNS = (
@@ -96,14 +96,14 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
     recommenders = [
         [
             *_names(result),
-            result.shown("recommender", "hr_at_10"),
-            result.shown("recommender", "ndcg_at_10"),
-            result.shown("reconstructed", "ndcg_at_10"),
-            result.shown("item_knn", "ndcg_at_10"),
-            result.shown("popularity", "ndcg_at_10"),
-            result.shown("recommender", "catalogue_coverage_at_10"),
-            result.shown("recommender", "average_popularity_at_10", ".0f"),
-            result.shown("recommender", "gini_at_10"),
+            result.shown(UnitKind.RECOMMENDER, "hr_at_10"),
+            result.shown(UnitKind.RECOMMENDER, "ndcg_at_10"),
+            result.shown(UnitKind.RECONSTRUCTED, "ndcg_at_10"),
+            result.shown(UnitKind.ITEM_KNN, "ndcg_at_10"),
+            result.shown(UnitKind.POPULARITY, "ndcg_at_10"),
+            result.shown(UnitKind.RECOMMENDER, "catalogue_coverage_at_10"),
+            result.shown(UnitKind.RECOMMENDER, "average_popularity_at_10", ".0f"),
+            result.shown(UnitKind.RECOMMENDER, "gini_at_10"),
             f"{result.seconds.get('train_recommender', 0):.0f}",
             f"{sum(result.seconds.values()):.0f}",
         ]
@@ -120,8 +120,8 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
     units = [
         [
             *_names(result),
-            name,
-            *(result.shown(kind, metric) if kind == "sae" else "" for metric in ("fvu", "dead_fraction")),
+            kind.heading,
+            *(result.shown(kind, metric) if kind == UnitKind.SAE else "" for metric in ("fvu", "dead_fraction")),
             result.shown(kind, "live_units", ".0f"),
             result.shown(kind, "interpretable_units", ".0f"),
             result.shown(kind, "interpretable_units_expected_by_chance", ".1f"),
@@ -133,7 +133,7 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
             " / ".join(result.shown(kind, f"feature_coverage_at_{confidence:g}") for confidence in confidences),
         ]
         for result in results
-        for kind, name in UNIT_NAMES.items()
+        for kind in JUDGED_UNITS
     ]
     at = " / ".join(f"{confidence:g}" for confidence in confidences)
     return "\n".join(

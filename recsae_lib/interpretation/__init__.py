@@ -1,1 +1,1 @@
-"""Interpretation: naming latents, from their terms or by a language model, and judging the names on held-out users."""
+"""Naming latents, from their terms or by a language model."""

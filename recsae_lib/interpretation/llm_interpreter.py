@@ -4,7 +4,7 @@ Item text is untrusted and may give orders. Four things stand between it and a l
 strings inside the user message, in which no chat template finds a token of its own (`requests.encode_untrusted`); the
 prompt says that what is inside is data; the answer must be one JSON object of the schema, of bounded length; and
 features that the evidence does not show, or a label in a script of which neither prompt nor evidence has a letter, are
-refused (`answers.read_answer`). A model that follows orders inside of JSON strings all the same can be led to a wrong
+refused (`answers.read_label`). A model that follows orders inside of JSON strings all the same can be led to a wrong
 label, which verification on held-out users is there to show; it can do nothing else, since an answer is only ever text.
 """
 
@@ -16,14 +16,15 @@ from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from recsae_lib.config import InterpretationSettings
+from recsae_lib.config import InterpretationSettings, LlmSettings
+from recsae_lib.interpretation.answers import ConceptAnswer, read_label, shown_features
 from recsae_lib.interpretation.request_evidence import gather_request_evidence
+from recsae_lib.interpretation.requests import build_label_request, describe_evidence
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
-from recsae_lib.platform.llm.answers import ConceptAnswer, read_answer, shown_features
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.prompts import Prompt, version_of
 from recsae_lib.platform.llm.request_files import JsonObject, write_requests
-from recsae_lib.platform.llm.requests import build_request, describe_evidence, evidence_of, latent_of
+from recsae_lib.platform.llm.requests import shown_in, subject_of
 from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_REJECTS
 
 
@@ -35,6 +36,7 @@ def write_interpretation_requests(
     items: DataFrame,
     neighbours: DataFrame,
     settings: InterpretationSettings,
+    server: LlmSettings,
     prompt: Prompt,
 ) -> None:
     """Write one request for every live latent with a linked item or term (METHOD.md section 5).
@@ -47,12 +49,12 @@ def write_interpretation_requests(
     live_latents : latent_id, one row a latent.
     concept_terms, latent_items, items : as the tables of these names.
     neighbours : latent_id, neighbour_id, rank (1 is the nearest).
-    settings : section `interpretation`.
+    settings, server : sections `interpretation` and `llm`.
     prompt : system message.
     """
     evidence = gather_request_evidence(live_latents, concept_terms, latent_items, items, neighbours, settings)
     rows = evidence.orderBy("latent_id").toLocalIterator()
-    write_requests(requests_path, _build_requests(rows, settings, prompt))
+    write_requests(requests_path, _build_requests(rows, settings, server, prompt))
 
 
 def read_labels(
@@ -81,11 +83,11 @@ def read_labels(
     labels: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
     for request, line in ledger.read_answers():
-        latent_id, request_id, evidence = latent_of(request), request["custom_id"], evidence_of(request)
+        latent_id, request_id, evidence = subject_of(request), request["custom_id"], shown_in(request)
         prompt, shown = (message["content"] for message in request["body"]["messages"])
-        answer = read_answer(line, shown_features(evidence), prompt + shown)
+        answer = read_label(line, shown_features(evidence), prompt + shown)
         if isinstance(answer, ConceptAnswer):
-            origin = ("openai", request["body"]["model"], version_of(prompt), request_id, "labelled")
+            origin = ("llm", request["body"]["model"], version_of(prompt), request_id, "labelled")
             labels.append((latent_id, answer.label, answer.description, list(answer.features), *origin))
         else:
             rejects.append((latent_id, request_id, answer.reason, answer.answer))
@@ -97,8 +99,10 @@ def read_labels(
     )
 
 
-def _build_requests(rows: Iterator[Row], settings: InterpretationSettings, prompt: Prompt) -> Iterator[JsonObject]:
+def _build_requests(
+    rows: Iterator[Row], settings: InterpretationSettings, server: LlmSettings, prompt: Prompt
+) -> Iterator[JsonObject]:
     for row in rows:
         if row["terms"] or row["linked_items"]:
             shown = describe_evidence(row["terms"] or [], row["linked_items"] or [], row["near_miss_items"] or [])
-            yield build_request(row["latent_id"], shown, prompt, settings.openai)
+            yield build_label_request(row["latent_id"], shown, prompt, settings, server)

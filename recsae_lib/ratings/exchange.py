@@ -15,7 +15,7 @@ from rich.text import Text
 
 from recsae_lib.cli.summary import newest_published, published_evidence
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse
@@ -44,7 +44,7 @@ def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> N
     ------
     InputError : nothing is published for the date, or no concept has a label.
     """
-    warehouse = _at(context.warehouse, exact_dt or newest_published(context.warehouse))
+    warehouse = context.warehouse.at(exact_dt or newest_published(context.warehouse))
     rows = warehouse.read_published(tables.CONCEPTS).collect()  # M rows
     labelled = [row for row in rows if row["status"] == "labelled"]
     if not labelled:
@@ -110,7 +110,7 @@ def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | 
     warehouse = context.warehouse
     key = {
         (row["sample"], row["case_id"]): row
-        for row in _all_dates(warehouse, tables.RATING_SAMPLES)
+        for row in warehouse.read_all(tables.RATING_SAMPLES).collect()  # people fill it: it is small
         if exact_dt in (None, row["dt"])
     }
     cases: dict[str, set[str]] = {}
@@ -125,7 +125,7 @@ def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | 
             for case in [key[row.sample, row.case_id]]
             if case["dt"] == dt
         ]
-        before += _replace_ratings(_at(warehouse, dt), found)
+        before += _replace_ratings(warehouse.at(dt), found)
     _replace_rejects(warehouse, sorted_rows, {row.file_digest for row in rows})
     _print_import(sorted_rows, before)
     if not sorted_rows.accepted:
@@ -139,14 +139,14 @@ def report_ratings(context: JobContext, exact_dt: date | None) -> None:
     ------
     InputError : there are no ratings.
     """
-    ratings = _all_dates(context.warehouse, tables.CONCEPT_RATINGS)
+    ratings = context.warehouse.read_all(tables.CONCEPT_RATINGS).collect()  # people fill it: it is small
     dt = exact_dt or max((row["dt"] for row in ratings), default=None)
     of_date = [row for row in ratings if row["dt"] == dt]
     if dt is None or not of_date:
         raise InputError(
             f"There are no ratings{f' for dt={dt}' if dt else ''}", "Run `recsae ratings export`, then import"
         )
-    warehouse = _at(context.warehouse, dt)
+    warehouse = context.warehouse.at(dt)
     keys: pd.DataFrame = warehouse.read_published(tables.RATING_SAMPLES).toPandas()
     frame = pd.DataFrame([(row["sample"], row["case_id"], row["rater"], row["rating"]) for row in of_date])
     frame.columns = pd.Index(["sample", "case_id", "rater", "rating"])
@@ -162,18 +162,8 @@ def report_ratings(context: JobContext, exact_dt: date | None) -> None:
     _replace(warehouse, tables.RATING_METRICS, metrics)
 
 
-def _at(warehouse: Warehouse, dt: date) -> Warehouse:
-    return Warehouse(warehouse.spark, warehouse.catalog, warehouse.namespaces, dt)
-
-
-def _all_dates(warehouse: Warehouse, table: tables.Table) -> list[Any]:
-    """Rows of a table that people fill, which is small."""
-    return warehouse.spark.table(warehouse.full_name(table)).collect() if warehouse.exists(table) else []
-
-
 def _replace(warehouse: Warehouse, table: tables.Table, rows: Iterable[tuple[Any, ...]]) -> None:
-    columns = [field for field in table.schema.fields if field.name != "dt"]
-    warehouse.append_published(table, warehouse.spark.createDataFrame(list(rows), tables.T.StructType(columns)))
+    warehouse.replace_published(table, warehouse.spark.createDataFrame(list(rows), table.versioned_row_schema))
 
 
 def _kept(warehouse: Warehouse, table: tables.Table) -> list[tuple[Any, ...]]:

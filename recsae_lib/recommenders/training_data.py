@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,11 @@ from recsae_lib.recommenders.training_histories import TrainingHistories
 from recsae_lib.recommenders.vocabulary import rises, write_vocabulary
 
 COLUMNS = ("user_id", "item_indices", "train_end", "test_start")
+
+
+def training_folder(bulk: str, model: str, dt: date) -> str:
+    """Folder in which Spark leaves the histories that a model of this name is trained on for one date."""
+    return f"{bulk.rstrip('/')}/training/model={model}/dt={dt.isoformat()}"
 
 
 def prepare_training_data(

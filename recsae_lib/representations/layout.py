@@ -9,7 +9,7 @@ from typing import Literal
 import fsspec
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 
 RowKind = Literal["last", "training", "dev", "test"]
 COMPLETE_MARKER = "_SUCCESS"

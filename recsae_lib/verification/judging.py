@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -11,7 +13,8 @@ from recsae_lib.concepts.association import best_feature_auc
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.item_terms import item_term_arrays
 from recsae_lib.concepts.levels import activation_levels, level_edges
-from recsae_lib.config import Settings
+from recsae_lib.config import Judge, Settings
+from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.frames import free, keep
 from recsae_lib.verification.cases import select_cases
 from recsae_lib.verification.sample_size import cases_of_each_kind
@@ -35,6 +38,24 @@ class Verdicts:
     def release(self) -> None:
         """Let Spark forget the cases."""
         free(self.cases)
+
+
+def require_all_judges(scores: DataFrame, judges: Collection[Judge], dt: date) -> None:
+    """Refuse the scores of an audit whose judge llm was asked and not collected: they are the term scorer's alone.
+
+    Parameters
+    ----------
+    scores : (judge, …)
+    judges : that the settings name.
+
+    Raises
+    ------
+    InputError : the language model's are missing.
+    """
+    if "llm" in judges and [row["judge"] for row in scores.select("judge").distinct().collect()] == ["terms"]:
+        raise InputError(
+            f"The verdicts of judge llm for {dt} were not collected", "Run verify_concepts with --step collect"
+        )
 
 
 def verify_units(

@@ -11,19 +11,14 @@ from typing import Any
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from recsae_lib.config import OpenaiSettings, VerificationSettings
+from recsae_lib.config import LlmSettings, VerificationSettings
 from recsae_lib.interpretation.request_evidence import shown_items_of
-from recsae_lib.platform.llm.answers import RefusedAnswer, read_json, response_format
+from recsae_lib.interpretation.requests import describe_item
+from recsae_lib.platform.llm.answers import AnswerSchema, RefusedAnswer, read_json
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.prompts import Prompt, version_of
 from recsae_lib.platform.llm.request_files import JsonObject, read_requests, write_requests
-from recsae_lib.platform.llm.requests import (
-    describe_item,
-    encode_untrusted,
-    evidence_of,
-    identified_request,
-    latent_of,
-)
+from recsae_lib.platform.llm.requests import build_request, shown_in, subject_of
 from recsae_lib.platform.spark.frames import local_frame
 
 LONGEST_TEXT = 200  # characters of an item's text: a request shows some two hundred items
@@ -31,22 +26,25 @@ LONGEST_LABEL, LONGEST_DESCRIPTION = 200, 1_000
 TOKENS_A_VERDICT = 16  # that an answer may take beyond `max_answer_tokens`; {"case": 100, "fires": false} has 11 or so
 CHARACTERS_A_VERDICT = 200  # longest that is read of an answer for each case, however widely it is spaced
 
-VERDICT_SCHEMA: JsonObject = {
-    "type": "object",
-    "properties": {
-        "verdicts": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"case": {"type": "integer"}, "fires": {"type": "boolean"}},
-                "required": ["case", "fires"],
-                "additionalProperties": False,
-            },
-        }
+VERDICTS = AnswerSchema(
+    "verdicts",
+    {
+        "type": "object",
+        "properties": {
+            "verdicts": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"case": {"type": "integer"}, "fires": {"type": "boolean"}},
+                    "required": ["case", "fires"],
+                    "additionalProperties": False,
+                },
+            }
+        },
+        "required": ["verdicts"],
+        "additionalProperties": False,
     },
-    "required": ["verdicts"],
-    "additionalProperties": False,
-}
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def write_judge_requests(
     linked: DataFrame,
     items: DataFrame,
     settings: VerificationSettings,
-    server: OpenaiSettings,
+    server: LlmSettings,
     prompt: Prompt,
     seed: int,
 ) -> None:
@@ -185,26 +183,22 @@ def gather_cases(
 
 
 def build_judge_requests(
-    rows: Iterator[Row], settings: VerificationSettings, server: OpenaiSettings, prompt: Prompt
+    rows: Iterator[Row], settings: VerificationSettings, server: LlmSettings, prompt: Prompt
 ) -> Iterator[JsonObject]:
-    """Build a request of each row of `gather_cases`: prompt as system message, concept and cases as JSON.
-
-    ``custom_id`` is ``judge-<latent>-<digest of the body>``, as that of `build_request`.
-    """
+    """Build a request of each row of `gather_cases`, which shows the concept and its cases."""
     for row in rows:
         shown = {"concept": {"label": row["label"], "description": row["description"]}}
         cases = [describe_case(case["case"], case["items"]) for case in row["cases"]]
-        body = {
-            "model": server.model,
-            "messages": [
-                {"role": "system", "content": prompt.text},
-                {"role": "user", "content": encode_untrusted({**shown, "cases": cases})},
-            ],
-            "temperature": settings.judge_temperature,
-            "max_tokens": server.max_answer_tokens + TOKENS_A_VERDICT * len(cases),
-            "response_format": response_format("verdicts", VERDICT_SCHEMA, server.answer_format),
-        }
-        yield identified_request("judge", row["latent_id"], body)
+        yield build_request(
+            "judge",
+            row["latent_id"],
+            prompt,
+            {**shown, "cases": cases},
+            VERDICTS,
+            server,
+            temperature=settings.judge_temperature,
+            longest_answer=server.max_answer_tokens + TOKENS_A_VERDICT * len(cases),
+        )
 
 
 def describe_case(number: int, items: Sequence[Row]) -> JsonObject:
@@ -226,7 +220,7 @@ def read_verdicts(answer: JsonObject | None, cases: Sequence[int]) -> tuple[bool
     -------
     tuple[bool, ...] | RefusedAnswer : whether the judge says that the latent fires, in the order of `cases`.
     """
-    content = read_json(answer, VERDICT_SCHEMA, longest=CHARACTERS_A_VERDICT * (1 + len(cases)))
+    content = read_json(answer, VERDICTS, longest=CHARACTERS_A_VERDICT * (1 + len(cases)))
     if isinstance(content, RefusedAnswer):
         return content
     verdicts = content.value["verdicts"]
@@ -244,11 +238,11 @@ def _read_answers(ledger: Ledger) -> tuple[list[tuple[Any, ...]], list[tuple[Any
     """Read the answers, latent by latent: (latent, verdicts by case number) where all are valid, and rejects."""
     judged: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
-    for latent_id, of_latent in groupby(ledger.read_answers(), lambda exchange: latent_of(exchange[0])):
+    for latent_id, of_latent in groupby(ledger.read_answers(), lambda exchange: subject_of(exchange[0])):
         verdicts: list[bool] = []
         refused: list[tuple[Any, ...]] = []
         for request, answer in of_latent:
-            read = read_verdicts(answer, [case["case"] for case in evidence_of(request)["cases"]])
+            read = read_verdicts(answer, [case["case"] for case in shown_in(request)["cases"]])
             if isinstance(read, RefusedAnswer):
                 refused.append((latent_id, request["custom_id"], read.reason, read.answer))
             else:

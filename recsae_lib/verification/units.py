@@ -13,6 +13,7 @@ from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.concepts.terms import concept_terms
 from recsae_lib.config import Settings
 from recsae_lib.platform.spark.frames import free, keep
+from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.verification.judging import verify_units
 
 
@@ -22,13 +23,13 @@ class Units:
 
     Parameters
     ----------
-    kind : sae, shuffled, init or dimension.
+    kind : one of `JUDGED_UNITS`.
     activations : (user_id, latent_ids, activations).
     latent_items, concept_terms, scores : columns of the tables of these names, without dt and version.
     kept : those of them that `release` lets go.
     """
 
-    kind: str
+    kind: UnitKind
     activations: DataFrame
     latent_items: DataFrame
     concept_terms: DataFrame
@@ -37,7 +38,7 @@ class Units:
 
 
 def judge_baseline(
-    kind: str,
+    kind: UnitKind,
     activations: DataFrame,
     linked: DataFrame,
     items: DataFrame,

@@ -12,7 +12,6 @@ from recsae_jobs import interpret_concepts, measure_coverage, verify_concepts
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.store import audit_tables
 from recsae_lib.verification.units import judge_baseline, release
 from tests.planted import FEATURES
 from tests.workspace import DT, REPOSITORY, Workspace, alike
@@ -32,7 +31,7 @@ def test_nothing_is_lost_between_the_jobs(audited: Workspace) -> None:
     for table in (tables.CONCEPTS, tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.SHUFFLED_SCORES):
         assert {row["latent_id"] for row in warehouse.read_published(table).collect()} == live, table.name
     coverage = warehouse.read_published(tables.CONCEPT_COVERAGE).collect()
-    assert {row["unit_kind"] for row in coverage} == {"sae", "shuffled", "init", "dimension"}
+    assert {row["unit_kind"] for row in coverage} == {"sae", "shuffled", "untrained", "dimension"}
 
 
 def test_the_audit_is_published_and_its_sae_is_champion(audited: Workspace) -> None:
@@ -49,7 +48,7 @@ def test_the_audit_is_published_and_its_sae_is_champion(audited: Workspace) -> N
 
 
 def test_every_column_has_its_comment_in_the_warehouse(audited: Workspace) -> None:
-    for table in tables.TABLES.values():
+    for table in (*tables.AUDIT_TABLES, tables.AUDITS):
         described = audited.spark.sql(f"DESCRIBE {audited.warehouse().full_name(table)}").collect()
         comments = {row["col_name"]: row["comment"] for row in described if row["comment"]}
         for field in table.schema.fields:
@@ -81,7 +80,7 @@ def test_concepts_of_the_planted_data_are_interpretable_and_shuffled_ones_are_no
         "user_id string, latent_ids array<int>, activations array<float>",
     )
     units = judge_baseline(
-        "shuffled",
+        tables.UnitKind.SHUFFLED,
         shuffled,
         linked_items(context.warehouse.read_published(tables.RECOMMENDATIONS), context.settings.evidence),
         context.warehouse.read_published(tables.ITEMS),
@@ -103,7 +102,7 @@ def test_shuffled_labels_stand_beside_the_right_ones(audited: Workspace) -> None
         assert metrics["shuffled", metric] == metrics["sae", metric] > 0, metric
     assert metrics["shuffled", "interpretable_units"] < 0.5 * metrics["sae", "interpretable_units"]
     assert metrics["shuffled", "mean_confidence"] < metrics["sae", "mean_confidence"] - 0.1
-    for kind in ("sae", "shuffled", "init", "dimension"):
+    for kind in ("sae", "shuffled", "untrained", "dimension"):
         spread = [metrics[kind, f"confidence_p{share}"] for share in (10, 50, 90)]
         assert spread == sorted(spread)
     assert metrics["sae", "best_feature_units"] > 5 * metrics["sae", "best_feature_units_expected_by_chance"] > 0
@@ -122,15 +121,15 @@ def test_a_language_model_judges_beside_the_term_scorer(
     overrides = [
         "verification.judges=[terms, llm]",
         f"verification.judge_prompt={REPOSITORY}/conf/prompts/judge.md",
-        f"interpretation.openai.base_url={url}",
-        "interpretation.openai.concurrency=1",
-        "interpretation.openai.price_per_million_prompt_tokens=0.5",
-        "interpretation.openai.price_per_million_completion_tokens=1.5",
+        f"llm.base_url={url}",
+        "llm.concurrency=1",
+        "llm.price_per_million_prompt_tokens=0.5",
+        "llm.price_per_million_completion_tokens=1.5",
     ]
     before = audited.rows(tables.CONCEPT_SCORES)
     verify_concepts.estimate(audited.context("verify_concepts", *overrides))
     estimate = capsys.readouterr().out
-    naming = ["interpretation.interpreter=openai", f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md"]
+    naming = ["interpretation.interpreter=llm", f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md"]
     interpret_concepts.estimate(audited.context("interpret_concepts", *overrides, *naming))
     named = audited.warehouse().read(tables.LATENT_ITEMS).select("latent_id").distinct().count()
     assert f"interpret_concepts: {named} requests to gpt-4o-mini" in capsys.readouterr().out
@@ -169,7 +168,7 @@ def test_a_language_model_judges_beside_the_term_scorer(
     assert metrics["interpretable_by_both_judges"] == sum(
         row["interpretable"] and scores["terms", row["latent_id"]]["interpretable"] for row in by_llm
     )
-    for table in audit_tables():
+    for table in tables.AUDIT_TABLES:
         warehouse.drop_branch(table)
 
 

@@ -22,13 +22,15 @@ from pyspark.sql import SparkSession
 
 from recsae_jobs import publish_audit
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import JobContext, execute
+from recsae_lib.platform.job.run import execute
+from recsae_lib.platform.tracking.publication import promote_sae
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape
-from recsae_lib.platform.warehouse.store import audit_tables
+from recsae_lib.platform.warehouse.published import published_audits
 from tests.planted import FEATURES, add_planted_feature, change_planted
 from tests.workspace import PLANTED_SETTINGS, Workspace, open_workspace
 
@@ -72,10 +74,10 @@ class World:
     def publish(self, dt: date) -> None:
         """Bring the night to main and its SAE to champion: publish_audit without concepts and checks."""
         context = self.context("publish_audit", dt)
-        for table in audit_tables():
+        for table in tables.AUDIT_TABLES:
             context.warehouse.publish(table)
             context.warehouse.drop_branch(table)
-        publish_audit.promote(context)
+        promote_sae(context, [audit.dt for audit in published_audits(context.warehouse)])
         shape = SaeShape(context.model_version, context.sae_version, 32, 2)
         publish_audit.commit(context, RunRecord.open(context.settings, dt), shape, "published")
 
@@ -139,7 +141,7 @@ def test_nights_of_a_slowly_changing_world(world: World) -> None:
     assert "parent_version" not in registry.tags(NAME, 1)
 
     late = world.context("publish_audit", SECOND, "sae.version=2")
-    publish_audit.promote(late)  # of an older date than the newest
+    promote_sae(late, [FIRST, SECOND, THIRD])  # of an older date than the newest
     publish_audit.commit(late, RunRecord.open(late.settings, SECOND), SaeShape(1, 1, 32, 2), "failed")
     assert (registry.champion(NAME), registry.resolve(NAME, "previous")) == (3, 2)
     tags = registry.tags(NAME, 1)  # trained for another date: its snapshots are not those of this one

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from recsae_lib.config import load_settings
+from recsae_lib.config.shipped import shipped
 from recsae_lib.platform.job.jobs import AUDIT_JOBS, job_named
 from recsae_lib.platform.job.record import RunRecord
-from recsae_lib.platform.job.run import BASE_SETTINGS, execute
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from tests.kills import kill_within
 from tests.workspace import DT, Workspace, different_tables
@@ -18,14 +19,16 @@ pytestmark = pytest.mark.integration
 KILLED = ("train_sae", "verify_concepts")
 
 SUMMARY = (
-    *("NDCG@10", "FVU", "dead latents", "NDCG@10 kept", "expected by chance", "with shuffled labels", "coverage"),
+    *("NDCG@10", "FVU", "dead latents", "NDCG@10 kept", "expected by chance", "SAE, shuffled labels", "coverage"),
     "Look next",
 )
 
 
 def main_of(workspace: Workspace) -> dict[str, int]:
     """The snapshot of every table that its readers see."""
-    return {name: workspace.warehouse().references(table)["main"] for name, table in tables.TABLES.items()}
+    return {
+        table.name: workspace.warehouse().references(table)["main"] for table in (*tables.AUDIT_TABLES, tables.AUDITS)
+    }
 
 
 def test_jobs_that_are_killed_half_way_and_done_again_come_to_the_same_tables(
@@ -39,7 +42,7 @@ def test_jobs_that_are_killed_half_way_and_done_again_come_to_the_same_tables(
 
     # Publication is killed within an audit, which goes on from the jobs that have been done.
     monkeypatch.chdir(audited.folder)
-    record = RunRecord.open(load_settings(BASE_SETTINGS, Path("conf/planted.yaml"), []), DT)
+    record = RunRecord.open(load_settings(shipped("base.yaml"), Path("conf/planted.yaml"), []), DT)
     record.note_data(audited.warehouse().data_digest())
     *before, last = [job.name for job in AUDIT_JOBS]
     for job in before:

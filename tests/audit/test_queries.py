@@ -15,7 +15,7 @@ from typing import Any
 import pyspark
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.types import StructField
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.java import find_java_home
@@ -88,6 +88,12 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
     assert sorted(path.name for path in audited.folder.iterdir()) == ["conf", "data", "var"]  # no Hive beside them
 
 
+def test_every_table_that_an_audit_writes_is_in_the_list(audited: Workspace) -> None:
+    shown = audited.spark.sql(f"SHOW TABLES IN {audited.catalog}.planted").collect()
+    written = {row["tableName"] for row in shown}
+    assert written == {table.name for table in (*tables.AUDIT_TABLES, tables.AUDITS)}
+
+
 def test_every_saved_query_is_tested() -> None:
     assert {path.stem for path in QUERIES.glob("*")} == TESTED
 
@@ -157,9 +163,8 @@ def test_what_changed_since_last_week(audited: Workspace, spark: SparkSession) -
             (tables.CONCEPTS, {}),
             (tables.CONCEPT_DRIFT, {"change": change}),
         ):
-            columns = [field for field in table.schema if field.name != "dt"]
-            row = tuple(values.get(field.name, filler(field)) for field in columns)
-            warehouse.replace(table, spark.createDataFrame([row], StructType(columns)))
+            row = tuple(values.get(field.name, filler(field)) for field in table.versioned_row_schema)
+            warehouse.replace(table, spark.createDataFrame([row], table.versioned_row_schema))
             warehouse.publish(table)
             warehouse.drop_branch(table)
     query = (QUERIES / "what_changed_since_last_week.sql").read_text(encoding="utf-8")
@@ -198,7 +203,6 @@ def test_a_file_and_its_parameters_from_the_command_line(
 def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
     scopes: Any = dict.fromkeys(("data", "model", "audit"), "as_of")
     now = datetime.now(timezone.utc)
-    of_audits = StructType([field for field in tables.AUDITS.schema if field.name != "dt"])
 
     def publish(dt: date, value: float) -> Warehouse:
         warehouse = Warehouse(spark, "recsae", scopes, dt)
@@ -210,7 +214,7 @@ def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
         warehouse.publish(tables.AUDIT_METRICS)
         warehouse.drop_branch(tables.AUDIT_METRICS)
         row = (1, 1, "published", now, now, "digest", "code")
-        warehouse.append_published(tables.AUDITS, spark.createDataFrame([row], of_audits))
+        warehouse.replace_published(tables.AUDITS, spark.createDataFrame([row], tables.AUDITS.versioned_row_schema))
         return warehouse
 
     publish(DT, 0.25)

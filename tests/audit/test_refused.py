@@ -12,8 +12,10 @@ import fsspec
 import pytest
 from pyspark.sql import functions as F
 
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.failures import guarded
 from recsae_lib.platform.job.jobs import job_named
-from recsae_lib.platform.job.run import JobContext, execute, guarded
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from tests.object_storage import object_storage
 from tests.workspace import DT, REPOSITORY, Workspace, alike
@@ -121,9 +123,9 @@ def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
     line = refusal(
         audited.context(
             "interpret_concepts",
-            "interpretation.interpreter=openai",
+            "interpretation.interpreter=llm",
             f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
-            f"interpretation.openai.base_url={refusing_server}",
+            f"llm.base_url={refusing_server}",
         )
     )
     assert "HTTP 401" in line

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame
 
-from recsae_jobs.publish_audit import require_all_judges
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext, Step
+from recsae_lib.platform.job.failures import guarded
 from recsae_lib.platform.job.jobs import job_named
-from recsae_lib.platform.job.run import JobContext, Step, execute, guarded
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.verification.judging import require_all_judges
 from tests.object_storage import object_storage
 from tests.openai_server import OpenaiServer
 from tests.workspace import REPOSITORY, Workspace
@@ -79,10 +81,10 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
     shares_disk: bool,
 ) -> None:
     settings = [
-        "interpretation.interpreter=openai",
-        "interpretation.transport=batch",
+        "interpretation.interpreter=llm",
+        "llm.transport=batch",
         f"interpretation.prompt={REPOSITORY}/conf/prompts/interpret.md",
-        f"interpretation.openai.base_url={batches.url}",
+        f"llm.base_url={batches.url}",
         *([] if shares_disk else [f"paths.llm={bucket}/llm"]),
     ]
     # Requests and ledger of their own: other tests of this audited leave theirs.
@@ -114,7 +116,7 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
         assert len(batches.batches) == 1
         labels, rejects = warehouse.read(tables.CONCEPT_LABELS), warehouse.read(tables.CONCEPT_REJECTS)
         kinds = list(batches.kinds.values())
-        assert labels.where("interpreter = 'openai'").count() == kinds.count("concept")
+        assert labels.where("interpreter = 'llm'").count() == kinds.count("concept")
         assert rejects.count() == requests - kinds.count("concept")
         totals: Any = warehouse.read(tables.INTERPRETATION_REQUESTS).groupBy().sum().first()
         assert totals["sum(prompt_tokens)"] == batches.prompt_tokens
@@ -135,9 +137,9 @@ def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothin
         "verify_concepts",
         f"paths.var={tmp_path}",
         "verification.judges=[terms, llm]",
-        "interpretation.transport=batch",
+        "llm.transport=batch",
         f"verification.judge_prompt={REPOSITORY}/conf/prompts/judge.md",
-        f"interpretation.openai.base_url={batches.url}",
+        f"llm.base_url={batches.url}",
     )
     warehouse = context.warehouse
     published = {table.name: rows_of(warehouse.read_published(table)) for table in BY_TERMS}
@@ -156,9 +158,9 @@ def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothin
         assert requests() == {("submitted", False): asked}
         assert {table.name: rows_of(warehouse.read(table)) for table in BY_TERMS} == published
         with pytest.raises(InputError, match="judge llm for 2026-11-20 were not collected"):
-            require_all_judges(context)
+            require_all_judges(warehouse.read(tables.CONCEPT_SCORES), ("terms", "llm"), context.dt)
         assert run(context, "collect") == 0
-        require_all_judges(context)
+        require_all_judges(warehouse.read(tables.CONCEPT_SCORES), ("terms", "llm"), context.dt)
         assert requests() == {("answered", False): asked}
         assert (len(batches.batches), sum(batches.charged.values())) == (1, asked)
         cases, scores = warehouse.read(tables.VERIFICATION_CASES), warehouse.read(tables.CONCEPT_SCORES)

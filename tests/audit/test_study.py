@@ -128,7 +128,7 @@ def test_a_study_is_run_compared_and_not_run_again(
             ranks = values.get((model, site, what, "ndcg_at_10"))
             assert ranks is None if model == "alone" else ranks > 0
         assert 0 <= values[model, site, "sae", "feature_coverage_at_0.8"] <= 1
-        for kind in ("sae", "init", "dimension"):
+        for kind in ("sae", "untrained", "dimension"):
             assert (model, site, kind, "interpretable_units_expected_by_chance") in values
     # What reconstruction keeps is known where held-out users are scored.
     assert ("foreign", "last", "reconstructed", "ndcg_at_10") in values

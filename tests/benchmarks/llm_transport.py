@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from recsae_lib.config import InterpretationSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.request_files import read_requests, write_requests
 from recsae_lib.platform.llm.transports import collect, submit
@@ -113,13 +113,11 @@ def _request(number: int, size: int) -> dict[str, Any]:
 
 
 def _client(what: str, work: Path, url: str, path: Path) -> None:
-    settings = InterpretationSettings.model_validate(
+    settings = LlmSettings.model_validate(
         {
             "transport": "inline" if what == "bare" else what,
-            "openai": {
-                **{"base_url": url, "model": "small", "concurrency": CONCURRENCY, "batch_poll_seconds": 1.0},
-                **{"batch_enqueued_tokens": 10**12, "timeout_seconds": 600.0},
-            },
+            **{"base_url": url, "model": "small", "concurrency": CONCURRENCY, "batch_poll_seconds": 1.0},
+            **{"batch_enqueued_tokens": 10**12, "timeout_seconds": 600.0},
         }
     )
     with Usage(every_seconds=1.0) as usage:
@@ -127,7 +125,7 @@ def _client(what: str, work: Path, url: str, path: Path) -> None:
         if what == "bare":
             asyncio.run(_bare_loop(url, path))
         else:
-            with Ledger.open(work / "ledger.sqlite", "2026-11-20 benchmark", path, settings.openai) as ledger:
+            with Ledger.open(work / "ledger.sqlite", "2026-11-20 benchmark", path, settings) as ledger:
                 ledger.intend(settings.transport)
                 submit(ledger, settings, lambda done, total: None)
                 collect(ledger, settings, lambda done, total: None, wait=True)

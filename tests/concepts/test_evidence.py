@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from scipy.sparse import csr_matrix
 
 from recsae_lib.concepts.evidence import PAIRS_AT_ONCE, link_latents_to_items, sum_by_item
-from recsae_lib.platform.job.run import bad_input
+from recsae_lib.platform.job.failures import bad_input
 from recsae_lib.platform.warehouse.tables import LATENT_ITEMS
 
 ACTIVATIONS = "user_id string, latent_ids array<int>, activations array<float>"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsae_lib.config import Settings, as_commented_yaml, load_settings
+from recsae_lib.config.loading import RENAMED, known_keys
 from recsae_lib.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,6 +50,36 @@ def test_bad_settings_are_refused_with_their_place(override: str, message: str) 
     with pytest.raises(InputError) as refusal:
         load_settings(BASE, None, [override])
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("interpretation.openai.base_url=http://h/v1", "interpretation.openai is now llm: write llm.base_url"),
+        (
+            "interpretation.openai={model: small, temperature: 0, retries: 1}",
+            "interpretation.openai is now llm: write llm.model, interpretation.temperature, llm.retries",
+        ),
+        ("interpretation.openai=null", "interpretation.openai is now llm"),
+        ("interpretation.transport=batch", "interpretation.transport is now llm.transport"),
+        (
+            "interpretation.interpreter=openai",
+            "interpretation.interpreter=openai is now interpretation.interpreter=llm",
+        ),
+    ],
+)
+def test_an_old_key_is_refused_with_the_new_one(override: str, message: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        load_settings(BASE, None, [override])
+    assert refusal.value.cause == f"Settings refused: {message}"
+
+
+def test_every_renamed_key_is_gone_and_its_new_name_known() -> None:
+    for old, new in RENAMED.items():
+        (old_key, _, old_value), (new_key, _, new_value) = old.partition("="), new.partition("=")
+        assert new_key in known_keys()
+        assert old_value or old_key not in known_keys()
+        assert not new_value or load_settings(BASE, None, [new])
 
 
 def test_all_faults_are_reported_together() -> None:

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from recsae_lib.config import DatasetSettings
 from recsae_lib.datasets.reading import Dataset, read_dataset, require_described_items
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import bad_input
+from recsae_lib.platform.job.failures import bad_input
 from recsae_lib.platform.warehouse.schemas import discrepancies
 from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS
 

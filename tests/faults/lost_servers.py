@@ -56,9 +56,9 @@ def without_mlflow(nights: Nights) -> list[str]:
 def without_a_language_model(nights: Nights) -> list[str]:
     port = free_port()
     settings = [
-        *("interpretation.interpreter=openai", "verification.judges=[terms, llm]"),
-        *(f"interpretation.openai.base_url=http://127.0.0.1:{port}/v1", "interpretation.openai.model=scripted"),
-        *("interpretation.openai.retries=1", "interpretation.openai.concurrency=1"),
+        *("interpretation.interpreter=llm", "verification.judges=[terms, llm]"),
+        *(f"llm.base_url=http://127.0.0.1:{port}/v1", "llm.model=scripted"),
+        *("llm.retries=1", "llm.concurrency=1"),
     ]
     whole, night = nights.night("model-stays"), nights.night("model-stops")
     answered = night.folder / "answered"
@@ -68,13 +68,13 @@ def without_a_language_model(nights: Nights) -> list[str]:
     stop(model)
     expected = whole.published()
 
-    Run(night, settings, LOCAL).must_fail(1, "Check that it runs at interpretation.openai.base_url")
+    Run(night, settings, LOCAL).must_fail(1, "Check that it runs at llm.base_url")
     for answers in (3, len(expected["concept_labels"]) + 3):  # of the interpreter, of the judge
         model = started(scripted(port, answered), night.folder)
         run = Run(night, settings, LOCAL)
         wait_until(lambda needed=answers: answered.exists() and len(answered.read_text().splitlines()) >= needed, run)
         stop(model)
-        run.must_fail(1, "Check that it runs at interpretation.openai.base_url")
+        run.must_fail(1, "Check that it runs at llm.base_url")
     model = started(scripted(port, answered), night.folder)
     Run(night, settings, LOCAL).finish()
     stop(model)

@@ -63,9 +63,9 @@ def inject(nights: Nights) -> list[str]:
 def rows_without_date(night: Workspace, dt: date) -> dict[str, Any]:
     """Published rows of one date, with any date in its place; of concept_drift there are none on the first one."""
     return {
-        name: [tuple(ANY_DATE if value == dt else value for value in row) for row in night.rows(table, dt)]
-        for name, table in tables.TABLES.items()
-        if name not in ("audits", "concept_drift")
+        table.name: [tuple(ANY_DATE if value == dt else value for value in row) for row in night.rows(table, dt)]
+        for table in tables.AUDIT_TABLES
+        if table != tables.CONCEPT_DRIFT
     }
 
 

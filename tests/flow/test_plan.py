@@ -10,7 +10,7 @@ import pytest
 from recsae_lib.config import load_settings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.flow.audit import Retrain, plan_audit
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.spark.submission import submit_options
 from tests.workspace import REPOSITORY
 
@@ -35,7 +35,7 @@ class Registered:
 
 def plan(registry: Registered, *overrides: str, retrain: Retrain = "nothing") -> dict[str, Any]:
     context = JobContext("plan", load_settings(None, {"namespace": "shop"}, list(overrides)), DT)
-    context._shared["registry"] = registry
+    context.shared.registry = registry
     return plan_audit(context, retrain)
 
 
@@ -108,7 +108,7 @@ def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:
     ("setting", "asks"),
     [
         ("interpretation.interpreter=terms", (False, False)),
-        ("interpretation.interpreter=openai", (True, False)),
+        ("interpretation.interpreter=llm", (True, False)),
         ("verification.judges=[terms, llm]", (False, True)),
     ],
 )
@@ -128,6 +128,7 @@ def test_spark_submit_is_told_master_java_and_a_warehouse_that_holds_in_every_fo
     options = submit_options(properties)
     assert options["master"] == "local[2]"
     assert options["properties"] == {"spark.sql.catalog.recsae.warehouse": f"{REPOSITORY}/var/warehouse"}
+    assert options["jobs"] == f"{REPOSITORY}/jobs"
     assert options["jars"].endswith(".jar")
     assert options["environment"]["JAVA_HOME"]
     with pytest.raises(InputError, match=r"nowhere\.conf"):

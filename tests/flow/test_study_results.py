@@ -14,7 +14,11 @@ def test_only_the_zero_before_the_point_is_dropped(value: float | None, text: st
 
 
 def test_every_unit_kind_has_a_row_and_a_site_its_name() -> None:
-    metrics = {("recommender", "ndcg_at_10"): 0.125, ("sae", "fvu"): 0.5, ("init", "feature_coverage_at_0.8"): 0.75}
+    metrics = {
+        ("recommender", "ndcg_at_10"): 0.125,
+        ("sae", "fvu"): 0.5,
+        ("untrained", "feature_coverage_at_0.8"): 0.75,
+    }
     lines = as_markdown([AuditResult("data", "model", "blocks.0", metrics, {"train_recommender": 61.4})]).splitlines()
     (recommender,) = [line for line in lines if "| .125 |" in line]
     assert recommender.startswith("| data | model, site blocks.0 | – | .125 | –")

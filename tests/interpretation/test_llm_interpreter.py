@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from recsae_lib.config import InterpretationSettings, OpenaiSettings
+from recsae_lib.config import InterpretationSettings, LlmSettings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
 from recsae_lib.interpretation.request_evidence import gather_request_evidence
@@ -73,14 +73,14 @@ class Tables:
         return {row.latent_id: row for row in label_rows}, {row.latent_id: row for row in reject_rows}
 
     def frames_of(self, url: str, folder: Path, run: str = "2026-11-20 tests") -> tuple[DataFrame, DataFrame]:
-        server = OpenaiSettings(base_url=url, model="small", concurrency=2, retries=0)
-        settings = InterpretationSettings(interpreter="openai", openai=server)
+        server = LlmSettings(base_url=url, model="small", concurrency=2, retries=0)
+        settings = InterpretationSettings(interpreter="llm")
         requests_path = folder / "requests.jsonl"
-        write_interpretation_requests(requests_path, *self.frames, settings, load_prompt(PROMPT_FILE))
+        write_interpretation_requests(requests_path, *self.frames, settings, server, load_prompt(PROMPT_FILE))
         with Ledger.open(folder / "ledger.sqlite", run, requests_path, server) as ledger:
             ledger.intend("inline")
-            submit(ledger, settings, lambda done, total: None)
-            collect(ledger, settings, lambda done, total: None, wait=False)
+            submit(ledger, server, lambda done, total: None)
+            collect(ledger, server, lambda done, total: None, wait=False)
             self.records = {
                 row.latent_id: row for row in read_records(self.spark, INTERPRETATION_REQUESTS, ledger).collect()
             }
@@ -96,7 +96,7 @@ def evidence_in(request: Any) -> dict[str, Any]:
     return evidence
 
 
-def test_evidence_is_the_best_terms_the_linked_items_and_the_near_misses(spark: SparkSession) -> None:
+def test_evidence_is_best_terms_linked_items_and_near_misses(spark: SparkSession) -> None:
     settings = InterpretationSettings(top_terms=1, top_items=1, near_miss_items=2)
     rows = {row.latent_id: row for row in gather_request_evidence(*Tables(spark).frames, settings).collect()}
     assert sorted(rows) == [1, 2, 3, 4]
@@ -116,7 +116,7 @@ def test_no_near_misses_are_shown_where_none_are_wanted(spark: SparkSession) -> 
     assert [item.title for row in rows if row.latent_id == 3 for item in row.linked_items] == ["Heat", "Fargo"]
 
 
-def test_labels_come_from_the_server_and_refused_ones_from_the_terms(
+def test_a_latent_whose_answer_is_refused_is_named_by_its_terms(
     spark: SparkSession, server: Any, tmp_path: Path
 ) -> None:
     replies = {
@@ -131,7 +131,7 @@ def test_labels_come_from_the_server_and_refused_ones_from_the_terms(
     assert sorted(asked) == [1, 2, 3]  # 4 has no evidence
     named = labels[1]
     assert (named.label, named.description, named.features) == ("Space films", "Users who like space.", ["Sci-Fi"])
-    assert (named.interpreter, named.llm_model, named.status) == ("openai", "small", "labelled")
+    assert (named.interpreter, named.llm_model, named.status) == ("llm", "small", "labelled")
     assert (named.prompt_version, named.request_id) == (load_prompt(PROMPT_FILE).version, asked[1])
     assert (labels[2].label, labels[2].interpreter, labels[2].request_id) == ("Romance", "terms", None)
     assert (labels[3].label, labels[3].status) == ("latent 3 (no significant term)", "unlabelled")
@@ -187,9 +187,7 @@ def test_another_night_asks_only_about_what_changed(spark: SparkSession, server:
     assert {latent: row.reused for latent, row in third.records.items()} == {1: False, 2: False, 3: True}
 
 
-def test_of_a_hundred_latents_five_that_changed_are_asked_again_whatever_their_numbers(
-    spark: SparkSession, server: Any, tmp_path: Path
-) -> None:
+def test_only_latents_that_changed_are_asked_about_again(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     def interpret(run: str, numbers: list[int], changed: int) -> list[int]:
         tables = Tables(spark)
         titles = [f"Title {number}{' again' if number < changed else ''}" for number in range(100)]
@@ -208,7 +206,7 @@ def test_of_a_hundred_latents_five_that_changed_are_asked_again_whatever_their_n
         )
         server.received.clear()
         labels, _ = tables.frames_of(server.url, tmp_path, run)
-        assert labels.where("interpreter = 'openai'").count() == 100
+        assert labels.where("interpreter = 'llm'").count() == 100
         assert sum(not row.reused for row in tables.records.values()) == len(server.received)
         return sorted(latent_in(request) for request in server.received)
 
@@ -256,9 +254,7 @@ def test_a_server_that_refuses_the_key_stops_the_job(spark: SparkSession, server
         Tables(spark).frames_of(server.url, tmp_path)
 
 
-def test_no_live_latent_makes_empty_tables_with_the_declared_columns(
-    spark: SparkSession, server: Any, tmp_path: Path
-) -> None:
+def test_no_live_latent_makes_empty_tables_as_declared(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     tables = Tables(spark)
     tables.frames = (tables.frames[0].where("latent_id < 0"), *tables.frames[1:])
     labels, rejects = tables.frames_of(server.url, tmp_path)

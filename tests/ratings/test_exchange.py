@@ -74,9 +74,8 @@ def publish_concepts(workspace: Workspace) -> None:
         ),
         (tables.AUDITS, [(1, 1, "published", started, started, "digest", "code")]),
     ):
-        columns = [field for field in table.schema.fields if field.name != "dt"]
-        frame = workspace.spark.createDataFrame(rows, tables.T.StructType(columns))
-        workspace.warehouse().append_published(table, frame)
+        frame = workspace.spark.createDataFrame(rows, table.versioned_row_schema)
+        workspace.warehouse().replace_published(table, frame)
 
 
 def cases_of(page: Path) -> tuple[str, list[dict[str, Any]]]:

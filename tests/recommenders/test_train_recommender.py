@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from recsae_jobs import train_recommender
 from recsae_lib.config import Settings
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.store import load_recommender
 from tests.workspace import write_mlflow_database
@@ -38,7 +38,7 @@ def context_of(folder: Path, spark: SparkSession, **recommender: object) -> JobC
     if not (folder / "mlflow.db").exists():
         write_mlflow_database(folder / "mlflow.db")
     context = JobContext("train_recommender", settings, date(2026, 11, 20))
-    context._shared["spark"] = spark
+    context.shared.spark = spark
     return context
 
 

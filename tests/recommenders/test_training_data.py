@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders import vocabulary
 from recsae_lib.recommenders.split import Split
-from recsae_lib.recommenders.training_data import prepare_training_data, read_training_histories
+from recsae_lib.recommenders.training_data import prepare_training_data, read_training_histories, training_folder
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 COLUMNS = "user_id string, item_id string, ts timestamp, source_order bigint"
@@ -98,3 +98,8 @@ def test_damaged_files_are_refused(tmp_path: Path, users: list[str], items: list
     write(tmp_path, "part-1.parquet", users, items)
     with pytest.raises(InputError, match=message):
         read_training_histories(str(tmp_path), item_count=6)
+
+
+def test_every_model_and_date_has_a_folder_of_its_own() -> None:
+    folder = training_folder("s3a://shop/bulk/", "recommender-shop", date(2026, 11, 20))
+    assert folder == "s3a://shop/bulk/training/model=recommender-shop/dt=2026-11-20"

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import RepresentationSettings, SasrecSettings
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import bad_input
+from recsae_lib.platform.job.failures import bad_input
 from recsae_lib.recommenders.families.bpr_mf import BprMf
 from recsae_lib.recommenders.families.sasrec import Sasrec
 from recsae_lib.recommenders.grouping import INPUT_COLUMNS

@@ -7,7 +7,7 @@ import pytest
 
 from recsae_lib.config import Settings
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.representations.layout import RepresentationSet
 
 FRIDAY = date(2026, 11, 20)

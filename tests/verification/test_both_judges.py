@@ -16,7 +16,7 @@ from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.concepts.terms import concept_terms
-from recsae_lib.config import InterpretationSettings, OpenaiSettings, Settings, VerificationSettings
+from recsae_lib.config import InterpretationSettings, LlmSettings, Settings, VerificationSettings
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.prompts import load_prompt
@@ -96,12 +96,12 @@ def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server:
 
     def by_llm(labels: DataFrame) -> pd.DataFrame:
         cases = verdicts.cases.select("latent_id", "user_id", "kind", "fires")
-        openai, path = OpenaiSettings(base_url=server.url, model="small", retries=0), tmp_path / "requests.jsonl"
+        llm, path = LlmSettings(base_url=server.url, model="small", retries=0), tmp_path / "requests.jsonl"
         prompt, seed = load_prompt(PROMPT_FILE), SETTINGS.seed
-        write_judge_requests(path, cases, labels, world.linked, world.items, verification, openai, prompt, seed)
-        with Ledger.open(tmp_path / "ledger.sqlite", "2026-11-20 tests", path, openai) as ledger:
+        write_judge_requests(path, cases, labels, world.linked, world.items, verification, llm, prompt, seed)
+        with Ledger.open(tmp_path / "ledger.sqlite", "2026-11-20 tests", path, llm) as ledger:
             ledger.intend("inline")
-            submit(ledger, InterpretationSettings(openai=openai), lambda done, total: None)
+            submit(ledger, llm, lambda done, total: None)
             judged = read_judged_cases(ledger, cases, verification, seed)
         assert judged.rejects.count() == 0
         return score_concepts(judged.cases, "llm", verdicts.scores, verdicts.scores, verification).toPandas()

@@ -1,13 +1,13 @@
-"""Estimates: the cases that would be drawn, and what is said of tokens and cost."""
+"""The estimate of cases: those that would be drawn."""
 
 from __future__ import annotations
 
 import numpy as np
 from pyspark.sql import SparkSession
 
-from recsae_lib.config import OpenaiSettings, VerificationSettings
+from recsae_lib.config import VerificationSettings
 from recsae_lib.verification.cases import select_cases
-from recsae_lib.verification.estimate import RequestEstimate, estimate_cases
+from recsae_lib.verification.estimate import estimate_cases
 
 USERS = 60
 LABELS = "latent_id int, label string, description string, status string"
@@ -47,15 +47,3 @@ def test_the_cases_are_those_that_are_then_drawn(spark: SparkSession) -> None:
     assert (
         "12 cases wanted of each: the 95 % interval of a confidence is then at most 0.492 wide" in estimate.lines()[0]
     )
-
-
-def test_cost_follows_from_characters_and_prices() -> None:
-    estimate = RequestEstimate(requests=10, prompt_characters=8_000_000, completion_characters=400_000)
-    prices = {"price_per_million_prompt_tokens": 0.5, "price_per_million_completion_tokens": 3.0}
-    asked, cost = estimate.lines(OpenaiSettings(model="small", **prices))
-    assert asked == (
-        "10 requests to small, about 2,000,000 prompt tokens and 100,000 completion tokens "
-        "(estimated as characters / 4)"
-    )
-    assert cost == "cost about 1.30, at 0.5 and 3 a million prompt and completion tokens"
-    assert "price_per_million_prompt_tokens" in estimate.lines(OpenaiSettings())[1]

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
 
-from recsae_lib.platform.job.run import JobContext, log
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.llm.ledger import Ledger
-from recsae_lib.platform.llm.requests import latent_of
+from recsae_lib.platform.llm.requests import subject_of
 from recsae_lib.platform.warehouse.tables import Table
 
 if TYPE_CHECKING:  # a job that asks no language model does not wait for the import of the client
@@ -36,7 +37,7 @@ def submit_requests(context: JobContext, table: Table) -> None:
     """
     from recsae_lib.platform.llm.transports import submit
 
-    settings = context.settings.interpretation
+    settings = context.settings.llm
     with _opened(context, fetches_requests=False) as ledger:
         ledger.intend(settings.transport)
         write_records(context, table, ledger)
@@ -56,7 +57,7 @@ def collected_requests(context: JobContext, table: Table) -> Iterator[Ledger]:
 
     with _opened(context, fetches_requests=context.step == "collect") as ledger:
         with _recorded(context, table, ledger):
-            collect(ledger, context.settings.interpretation, _progress_of(context), wait=context.step is None)
+            collect(ledger, context.settings.llm, _progress_of(context), wait=context.step is None)
         yield ledger
 
 
@@ -68,7 +69,7 @@ def write_records(context: JobContext, table: Table, ledger: Ledger | None) -> N
 def read_records(spark: SparkSession, table: Table, ledger: Ledger | None) -> DataFrame:
     """The rows of a table of requests, without dt and sae_version."""
     rows = [
-        (latent_of(request), request["custom_id"], *vars(record).values())
+        (subject_of(request), request["custom_id"], *vars(record).values())
         for request, record in (() if ledger is None else ledger.records())
     ]
     return spark.createDataFrame(rows, table.row_schema)
@@ -84,7 +85,7 @@ def _opened(context: JobContext, fetches_requests: bool) -> Iterator[Ledger]:
             here.enter_context(
                 ledger_from(paths.llm, Path(paths.var), context.ledger_path(), requests, fetches_requests)
             )
-        payer, settings = f"{context.dt} {context.job}", context.settings.interpretation.openai
+        payer, settings = f"{context.dt} {context.job}", context.settings.llm
         yield here.enter_context(Ledger.open(context.ledger_path(), payer, requests, settings))
 
 

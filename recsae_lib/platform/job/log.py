@@ -6,12 +6,11 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timezone
-from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from recsae_lib.platform.job.jobs import AUDIT_JOBS
 
@@ -19,47 +18,7 @@ Outcome = Literal["running", "done", "failed", "bad input", "check failed", "sto
 JOB_RECORD = "job_record"  # attribute of the log record that tells of a job's end
 CAUSE_LENGTH = 2000  # a line that is written in one piece may not be long
 
-
-@dataclass(frozen=True)
-class Traffic:
-    """What the stages of a Spark session have read and written, of the last thousand that it remembers."""
-
-    rows_in: int = 0
-    rows_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-
-    @classmethod
-    def after(cls, stage: int) -> Traffic:
-        """Sum over the stages of the open session that came after one; nothing where no session is open."""
-        # Asking for one figure of one stage is a call to the JVM: only the stages that count are asked.
-        found = list(takewhile(lambda newer: newer.stageId() > stage, _stages_newest_first()))
-        return cls(
-            sum(stage.inputRecords() for stage in found),
-            sum(stage.outputRecords() for stage in found),
-            sum(stage.inputBytes() for stage in found),
-            sum(stage.outputBytes() for stage in found),
-        )
-
-
-def newest_stage() -> int:
-    """Number of the latest stage of the Spark session that is open; -1 where there is none."""
-    return max((stage.stageId() for stage in islice(_stages_newest_first(), 1)), default=-1)
-
-
-def _stages_newest_first() -> Iterator[Any]:
-    if "pyspark.sql" not in sys.modules:  # then there is none, and a job that needs none need not wait for the import
-        return
-    from pyspark.sql import SparkSession
-
-    spark = SparkSession.getActiveSession()
-    if spark is None:
-        return
-    context: Any = spark.sparkContext
-    no_quantiles = context._gateway.new_array(context._gateway.jvm.double, 0)
-    no_status = context._jvm.java.util.ArrayList()
-    stages = context._jsc.sc().statusStore().stageList(None, False, False, no_quantiles, no_status)
-    yield from (stages.apply(number) for number in range(stages.size()))
+log = logging.getLogger("recsae")
 
 
 @dataclass(frozen=True)
@@ -114,6 +73,16 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
         return json.dumps({**content, **getattr(record, JOB_RECORD, {})}, ensure_ascii=False)
+
+
+def log_to_stderr(log_format: str) -> None:
+    """Send warnings of all libraries, and what `log` says, to standard error: as text, or as `JsonLines`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonLines() if log_format == "json" else logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    log.setLevel(logging.INFO)
 
 
 @dataclass(frozen=True)

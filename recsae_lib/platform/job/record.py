@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timezone
 from pathlib import Path
 
-from recsae_lib import __version__
 from recsae_lib.config import DEFAULT_SITE, Settings
+from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.storage.files import write_whole
 
 
@@ -88,16 +86,3 @@ class RunRecord:
     def _save(self) -> None:
         content = {key: value for key, value in asdict(self).items() if key != "path"}
         write_whole(self.path, json.dumps(content, indent=1).encode())
-
-
-def code_version() -> str:
-    """Version of the package, with the commit where it runs from a checkout."""
-
-    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    # An installed package may lie in an environment inside somebody else's repository.
-    if shutil.which("git") is None or git("ls-files", "--error-unmatch", Path(__file__).name).returncode:
-        return __version__
-    return f"{__version__}+{git('describe', '--always', '--dirty', '--abbrev=12').stdout.strip()}"

@@ -5,22 +5,16 @@ from __future__ import annotations
 import httpx2
 from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAI, OpenAIError, Timeout
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.platform.llm.answers import one_line
-from recsae_lib.platform.llm.server import (
-    Failure,
-    address_and_key,
-    connect_seconds,
-    disconnected,
-    refused,
-    timed_out,
-)
+from recsae_lib.platform.llm.failures import Failure, disconnected, refused, timed_out
+from recsae_lib.platform.llm.server import address_and_key, connect_seconds
 
 CallError = OpenAIError | httpx2.HTTPError
 CALL_ERRORS = (OpenAIError, httpx2.HTTPError)
 
 
-def open_client(settings: OpenaiSettings) -> OpenAI:
+def open_client(settings: LlmSettings) -> OpenAI:
     """Open the client, which does not retry by itself.
 
     Raises
@@ -32,7 +26,7 @@ def open_client(settings: OpenaiSettings) -> OpenAI:
     return OpenAI(api_key=key, base_url=address, max_retries=0, timeout=timeout)
 
 
-def failure_of(error: CallError, settings: OpenaiSettings) -> Failure:
+def failure_of(error: CallError, settings: LlmSettings) -> Failure:
     """Say what an error of the client means."""
     if isinstance(error, APITimeoutError | httpx2.TimeoutException):
         return timed_out(settings)

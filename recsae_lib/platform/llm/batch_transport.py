@@ -29,12 +29,14 @@ from typing import TypeVar
 from openai import NotFoundError, OpenAI
 from openai.types import Batch
 
-from recsae_lib.config import OpenaiSettings
-from recsae_lib.platform.llm.answers import one_line
+from recsae_lib.config import LlmSettings
+from recsae_lib.platform.llm.answers import one_line, succeeded
 from recsae_lib.platform.llm.batch_client import CALL_ERRORS, failure_of, open_client
-from recsae_lib.platform.llm.ledger import ROWS_AT_ONCE, Ledger, Shard
-from recsae_lib.platform.llm.request_files import JsonObject, encode_line, estimate_prompt_tokens, succeeded
-from recsae_lib.platform.llm.server import Budget, growing_pause, may_pass
+from recsae_lib.platform.llm.budget import Budget
+from recsae_lib.platform.llm.failures import growing_pause, may_pass
+from recsae_lib.platform.llm.ledger import ROWS_AT_ONCE, Ledger
+from recsae_lib.platform.llm.request_files import JsonObject, encode_line, estimate_prompt_tokens
+from recsae_lib.platform.llm.shards import Shard
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # that the Batch API takes in one file
 SHARD_KEY = "recsae_shard"  # in the metadata of a batch
@@ -56,7 +58,7 @@ class BatchTransport:
     settings : server, key, model, limits and budget.
     """
 
-    def __init__(self, ledger: Ledger, settings: OpenaiSettings) -> None:
+    def __init__(self, ledger: Ledger, settings: LlmSettings) -> None:
         self.ledger, self.settings = ledger, settings
 
     @cached_property
@@ -76,11 +78,11 @@ class BatchTransport:
         """
         budget = Budget(self.settings, self.ledger.spending())
         all_planned = self._plan(budget)
-        for shard in self.ledger.shards("planned"):
-            waiting = sum(other.prompt_estimate for other in self.ledger.shards("submitted"))
+        for shard in self.ledger.shards.of_state("planned"):
+            waiting = sum(other.prompt_estimate for other in self.ledger.shards.of_state("submitted"))
             if waiting and waiting + shard.prompt_estimate > self.settings.batch_enqueued_tokens:
                 break
-            self.ledger.begin_sending(shard)
+            self.ledger.shards.begin_sending(shard)
             self._send(shard, may_be_there=False)
         if not all_planned:
             done, total = self.ledger.progress()
@@ -88,7 +90,7 @@ class BatchTransport:
 
     def finish_sending(self) -> None:
         """Find or create the batch of every shard whose sending was broken off."""
-        for shard in self.ledger.shards("sending"):
+        for shard in self.ledger.shards.of_state("sending"):
             self._send(shard, may_be_there=True)
 
     def land(self) -> None:
@@ -99,17 +101,17 @@ class BatchTransport:
         InputError : the server refuses; what has landed is kept.
         PassingError : it cannot be reached, or fails again and again.
         """
-        for shard in self.ledger.shards("submitted"):
+        for shard in self.ledger.shards.of_state("submitted"):
             batch = self._retrieve(shard)
             if batch is None:
-                self.ledger.finish_shard(shard, *_GONE, retries=0)
+                self.ledger.shards.finish(shard, *_GONE, retries=0)
             elif batch.status in ENDED:
                 self._land(shard, batch)
 
     def _plan(self, budget: Budget) -> bool:
         """Cut pending requests into shards of files; False where the budget does not reach for all of them."""
         self.ledger.folder.mkdir(exist_ok=True)
-        known = {shard.name for state in UNDER_WAY for shard in self.ledger.shards(state)}
+        known = {shard.name for state in UNDER_WAY for shard in self.ledger.shards.of_state(state)}
         for path in self.ledger.folder.iterdir():
             if path.stem not in known:  # of a shard that was not recorded, or has been undone
                 path.unlink()
@@ -133,7 +135,7 @@ class BatchTransport:
                     request = next(pending, None)
                 file.flush()
                 os.fsync(file.fileno())
-            self.ledger.plan_shard(shard.name, members)
+            self.ledger.shards.plan(shard.name, members)
         return request is None
 
     def _send(self, shard: Shard, may_be_there: bool) -> None:
@@ -149,7 +151,7 @@ class BatchTransport:
                     return None  # lost, and the server has no batch: the requests are planned anew
                 with self._file(shard).open("rb") as file:
                     file_id = self.client.files.create(file=(f"{shard.name}.jsonl", file), purpose="batch").id
-                self.ledger.note_file(shard, file_id)
+                self.ledger.shards.note_file(shard, file_id)
             batch = self.client.batches.create(
                 input_file_id=file_id,
                 endpoint="/v1/chat/completions",
@@ -161,9 +163,9 @@ class BatchTransport:
 
         batch_id = self._patiently(find_or_create)
         if batch_id is None:
-            self.ledger.release(shard)
+            self.ledger.shards.release(shard)
         else:
-            self.ledger.attach(shard, batch_id)
+            self.ledger.shards.attach(shard, batch_id)
             log.info("batch %s of %s prompt tokens submitted", batch_id, f"{shard.prompt_estimate:,}")
 
     def _find(self, shard: Shard) -> str | None:
@@ -191,14 +193,14 @@ class BatchTransport:
         faults = (batch.errors and batch.errors.data) or []
         queue_is_full = batch.status == "failed" and {fault.code for fault in faults} == {"token_limit_exceeded"}
         if answers_are_gone:
-            self.ledger.finish_shard(shard, *_GONE, retries=0)
-        elif queue_is_full and len(self.ledger.shards("submitted")) > 1:
-            self.ledger.release(shard)  # nothing of it was begun; it fits when others have ended
+            self.ledger.shards.finish(shard, *_GONE, retries=0)
+        elif queue_is_full and len(self.ledger.shards.of_state("submitted")) > 1:
+            self.ledger.shards.release(shard)  # nothing of it was begun; it fits when others have ended
         else:
             reasons = "; ".join(str(fault.message) for fault in faults)
             # Who cancels a batch wants it stopped, and a file that the server refuses it refuses again.
             final = batch.status == "cancelled" or (batch.status == "failed" and not queue_is_full)
-            self.ledger.finish_shard(
+            self.ledger.shards.finish(
                 shard,
                 f"batch_{batch.status}",
                 one_line(reasons or f"batch {batch.id} is {batch.status} and holds no answer to this request"),
@@ -227,7 +229,7 @@ class BatchTransport:
             while chunk := list(islice(lines, ROWS_AT_ONCE)):
                 answers = [answer for line in chunk if (answer := _read_line(line)) is not None]
                 unread += len(chunk) - len(answers)
-                self.ledger.note_failures((answer for answer in answers if _may_go_again(answer)), shard.name)
+                self.ledger.shards.note_failures((answer for answer in answers if _may_go_again(answer)), shard.name)
                 self.ledger.land((answer for answer in answers if not _may_go_again(answer)), shard.name)
         if unread:
             log.warning("batch %s: %s lines are no answers; their requests go again", shard.batch_id, f"{unread:,}")

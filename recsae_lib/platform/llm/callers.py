@@ -18,11 +18,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from itertools import cycle
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import PassingError
 from recsae_lib.platform.llm.chat_client import Outcome, open_client
+from recsae_lib.platform.llm.failures import Failure
 from recsae_lib.platform.llm.request_files import encode_line
-from recsae_lib.platform.llm.server import Failure
 
 REQUESTS_A_PROCESS = 2_500  # which make up for the seconds that a process takes to start
 LONGEST_LINE = 2**26  # bytes
@@ -31,7 +31,7 @@ Caller = Callable[[str, bytes], Awaitable[Outcome]]
 
 
 @asynccontextmanager
-async def open_caller(settings: OpenaiSettings, requests: int) -> AsyncIterator[Caller]:
+async def open_caller(settings: LlmSettings, requests: int) -> AsyncIterator[Caller]:
     """Open what makes the calls of a run.
 
     Parameters
@@ -71,7 +71,7 @@ class _Process:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, settings: OpenaiSettings) -> _Process:
+    async def start(cls, settings: LlmSettings) -> _Process:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", __name__),
             stdin=asyncio.subprocess.PIPE,
@@ -128,7 +128,7 @@ async def _serve() -> None:
     """Make calls until the standard input ends."""
     lines = asyncio.StreamReader(LONGEST_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    settings = OpenaiSettings.model_validate_json(await lines.readline())
+    settings = LlmSettings.model_validate_json(await lines.readline())
     under_way: set[asyncio.Task[None]] = set()
 
     async def answer(line: bytes) -> None:

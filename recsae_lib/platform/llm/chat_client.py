@@ -19,17 +19,10 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import certifi
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
+from recsae_lib.platform.llm.failures import Failure, disconnected, refused, timed_out, used_up_seconds
 from recsae_lib.platform.llm.request_files import JsonObject
-from recsae_lib.platform.llm.server import (
-    Failure,
-    address_and_key,
-    connect_seconds,
-    disconnected,
-    refused,
-    timed_out,
-    used_up_seconds,
-)
+from recsae_lib.platform.llm.server import address_and_key, connect_seconds
 
 # Of a custom_id and a request's body: its answer or how it failed, and for how many seconds the server's rate limits
 # want nothing more to be sent.
@@ -51,7 +44,7 @@ class ChatClient:
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], settings: OpenaiSettings
+        self, session: aiohttp.ClientSession, url: str, headers: Mapping[str, str], settings: LlmSettings
     ) -> None:
         self._session, self._url, self._headers, self._settings = session, url, headers, settings
 
@@ -77,7 +70,7 @@ class ChatClient:
 
 
 @asynccontextmanager
-async def open_client(settings: OpenaiSettings) -> AsyncIterator[ChatClient]:
+async def open_client(settings: LlmSettings) -> AsyncIterator[ChatClient]:
     """Open a client of the settings' server.
 
     Raises

@@ -14,19 +14,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError
+from recsae_lib.platform.llm.budget import Budget
 from recsae_lib.platform.llm.callers import Caller, open_caller
+from recsae_lib.platform.llm.failures import LONGEST_WAIT_SECONDS, Failure, failed_answer, growing_pause
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.request_files import JsonObject
-from recsae_lib.platform.llm.server import (
-    LONGEST_WAIT_SECONDS,
-    OPENAI_URL,
-    Budget,
-    Failure,
-    failed_answer,
-    growing_pause,
-)
+from recsae_lib.platform.llm.server import address_of
 
 FEWEST_FAILURES = 5  # in a row, before the circuit breaker opens
 GATHERING_SECONDS = 0.01  # that a commit waits for more answers: one of a few costs as much as one of many
@@ -34,7 +29,7 @@ GATHERING_SECONDS = 0.01  # that a commit waits for more answers: one of a few c
 Progress = Callable[[int, int], None]
 
 
-def ask_pending(ledger: Ledger, settings: OpenaiSettings, on_progress: Progress) -> None:
+def ask_pending(ledger: Ledger, settings: LlmSettings, on_progress: Progress) -> None:
     """Ask every request that the ledger holds for pending; land each answer.
 
     Passing failures (no connection, no answer in time, 408, 409, 429, 5xx) are tried `retries` times more with growing,
@@ -67,7 +62,7 @@ def ask_pending(ledger: Ledger, settings: OpenaiSettings, on_progress: Progress)
 class _Asking:
     """One run: its workers, and what they share."""
 
-    def __init__(self, ledger: Ledger, settings: OpenaiSettings, done: int, total: int, on_progress: Progress) -> None:
+    def __init__(self, ledger: Ledger, settings: LlmSettings, done: int, total: int, on_progress: Progress) -> None:
         self.settings, self.done, self.total, self.on_progress = settings, done, total, on_progress
         self.pending = ledger.pending()
         self.budget = Budget(settings, ledger.spending())
@@ -136,10 +131,10 @@ class _Asking:
 
     def _given_up(self, failure: Failure) -> PassingError:
         return PassingError(
-            f"The server at {self.settings.base_url or OPENAI_URL} failed every one of the last requests, the last "
+            f"The server at {address_of(self.settings)} failed every one of the last requests, the last "
             f"time with {failure.code}: {failure.message}",
-            "Check that it runs at interpretation.openai.base_url and serves interpretation.openai.model, then run "
-            "again: answers that have landed are kept",
+            "Check that it runs at llm.base_url and serves llm.model, then run again: answers that have landed are "
+            "kept",
         )
 
 

@@ -1,7 +1,7 @@
-"""The ledger: one SQLite file that remembers every request, what it cost and its answer, across dates and SAE versions.
+"""The ledger: one SQLite file that remembers every request, what it cost and its answer, from one job to the next.
 
-A request is known by the digest of its content: what was answered once is never asked again, whichever date, SAE or
-latent needs it. Intent is on disk before anything is sent, and an answer before anything depends on it.
+A request is known by the digest of its content: what was answered once is never asked again, whichever job, date or
+subject needs it. Intent is on disk before anything is sent, and an answer before anything depends on it.
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError
-from recsae_lib.platform.llm.request_files import (
-    JsonObject,
-    digest_of,
-    estimate_prompt_tokens,
-    read_requests,
-    succeeded,
-)
+from recsae_lib.platform.llm.answers import succeeded, usage_of
+from recsae_lib.platform.llm.budget import Spending
+from recsae_lib.platform.llm.request_files import JsonObject, digest_of, estimate_prompt_tokens, read_requests
+from recsae_lib.platform.llm.shards import Shards
 
 _Row = TypeVar("_Row")
 
 ROWS_AT_ONCE, ROWS_A_STATEMENT = 1_000, 100
-MOST_TOKENS = 2**40  # of one request; what a server counts beyond is not believed
 
 VERSION = 1  # of the tables below, kept in the file; other tables need another number
 
@@ -56,34 +52,8 @@ _LANDED = f"digest, custom_id, {_RESULT}"
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Requests that are sent as one batch.
-
-    Parameters
-    ----------
-    name : unique; the batch at the server carries it.
-    prompt_estimate : prompt tokens of its requests, estimated.
-    file_id, batch_id : of the server, where known.
-    """
-
-    name: str
-    prompt_estimate: int
-    file_id: str | None
-    batch_id: str | None
-
-
-@dataclass(frozen=True)
-class Spending:
-    """What was paid for, or may have to be: answers, tokens, and money (0 where there are no prices)."""
-
-    requests: int
-    tokens: int
-    cost: float
-
-
-@dataclass(frozen=True)
 class RequestRecord:
-    """What the ledger knows of one request; the columns of `interpretation_requests`."""
+    """What the ledger knows of one request; the columns of the tables of requests."""
 
     transport: str
     batch_id: str | None
@@ -106,14 +76,15 @@ class Ledger:
     path : its file; files of batches are kept in the folder of the same name without suffix.
     run : date and job that pay.
     requests_path : the requests that the job needs answers to.
-    settings : prices and budgets.
+    settings : `prices` are read.
     """
 
     def __init__(
-        self, database: sqlite3.Connection, path: Path, run: str, requests_path: Path, settings: OpenaiSettings
+        self, database: sqlite3.Connection, path: Path, run: str, requests_path: Path, settings: LlmSettings
     ) -> None:
         self._database, self.run, self.requests_path, self._settings = database, run, requests_path, settings
         self.folder = path.with_suffix("")
+        self.shards = Shards(database, self._transaction)
         database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
         database.execute(
             "CREATE TEMP TABLE needed (digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL, "
@@ -135,7 +106,7 @@ class Ledger:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, run: str, requests_path: Path, settings: OpenaiSettings) -> Iterator[Ledger]:
+    def open(cls, path: Path, run: str, requests_path: Path, settings: LlmSettings) -> Iterator[Ledger]:
         """Open the ledger for one job; it is made where it is missing.
 
         Raises
@@ -201,7 +172,7 @@ class Ledger:
             )
             failed_before = dict(rows.fetchall())
             for request in requests:
-                # The same question about two latents is asked for the one that the ledger names.
+                # The same question about two subjects is asked for the one that the ledger names.
                 if request["custom_id"] in failed_before:
                     yield request, bool(failed_before[request["custom_id"]])
 
@@ -252,93 +223,6 @@ class Ledger:
                     [*(value for row in some for value in row), shard],
                 )
 
-    def note_failures(self, answers: Iterable[JsonObject], shard: str) -> None:
-        """Record how requests of a batch failed that may go again."""
-        rows = [(json.dumps(answer), digest_of(answer["custom_id"]), answer["custom_id"], shard) for answer in answers]
-        with self._transaction():
-            self._database.executemany(
-                "UPDATE requests SET answer = ? WHERE digest = ? AND custom_id = ? AND shard = ? "
-                "AND state = 'submitted'",
-                rows,
-            )
-
-    def plan_shard(self, name: str, requests: Iterable[tuple[str, int]]) -> None:
-        """Record a batch that is to be sent, before it is.
-
-        Parameters
-        ----------
-        name : name of the shard.
-        requests : custom_id and estimated prompt tokens of each of its requests.
-        """
-        members = list(requests)
-        with self._transaction():
-            self._database.execute(
-                "INSERT INTO shards (name, state, prompt_estimate) VALUES (?, 'planned', ?)",
-                (name, sum(estimate for _, estimate in members)),
-            )
-            self._database.executemany(
-                "UPDATE requests SET shard = ?, answer = NULL WHERE digest = ?",
-                ((name, digest_of(custom_id)) for custom_id, _ in members),
-            )
-
-    def shards(self, state: str) -> list[Shard]:
-        """Batches in a state, in the order in which they were planned."""
-        rows = self._database.execute(
-            "SELECT name, prompt_estimate, file_id, batch_id FROM shards WHERE state = ? ORDER BY rowid", (state,)
-        )
-        return [Shard(*row) for row in rows]
-
-    def begin_sending(self, shard: Shard) -> None:
-        """Record that from now on the server may hold the batch."""
-        with self._transaction():
-            self._database.execute("UPDATE shards SET state = 'sending' WHERE name = ?", (shard.name,))
-
-    def note_file(self, shard: Shard, file_id: str) -> None:
-        """Record the uploaded file of a batch."""
-        with self._transaction():
-            self._database.execute("UPDATE shards SET file_id = ? WHERE name = ?", (file_id, shard.name))
-
-    def attach(self, shard: Shard, batch_id: str) -> None:
-        """Record the server's batch of a shard: its requests are under way."""
-        with self._transaction():
-            self._database.execute(
-                "UPDATE shards SET state = 'submitted', batch_id = ? WHERE name = ?", (batch_id, shard.name)
-            )
-            self._database.execute("UPDATE requests SET state = 'submitted' WHERE shard = ?", (shard.name,))
-
-    def release(self, shard: Shard) -> None:
-        """Undo a batch of which nothing was worked on: its requests are planned anew."""
-        with self._transaction():
-            self._database.execute(
-                "UPDATE requests SET state = 'intended', shard = NULL WHERE shard = ?", (shard.name,)
-            )
-            self._database.execute("DELETE FROM shards WHERE name = ?", (shard.name,))
-
-    def finish_shard(self, shard: Shard, code: str, message: str, retries: int) -> None:
-        """Record that nothing more will come of a batch: what it left without an answer goes again or has failed.
-
-        Parameters
-        ----------
-        code, message : failure of those that the server said nothing about.
-        retries : how often a request goes again within one run; 0 lets all that is left fail.
-        """
-        with self._transaction():
-            self._database.execute(
-                "UPDATE requests SET tries = tries + 1 WHERE shard = ? AND state = 'submitted'", (shard.name,)
-            )
-            self._database.execute(
-                "UPDATE requests SET state = 'intended', shard = NULL "
-                "WHERE shard = ? AND state = 'submitted' AND tries <= ?",
-                (shard.name, retries),
-            )
-            self._database.execute(
-                "UPDATE requests SET state = 'failed', landed_at = CURRENT_TIMESTAMP, answer = COALESCE(answer, "
-                "json_object('custom_id', custom_id, 'response', NULL, 'error', "
-                "json_object('code', ?, 'message', ?))) WHERE shard = ? AND state = 'submitted'",
-                (code, message, shard.name),
-            )
-            self._database.execute("UPDATE shards SET state = 'landed' WHERE name = ?", (shard.name,))
-
     def last_failure(self) -> str:
         """One of the failures among the needed requests, the latest."""
         row = self._database.execute(
@@ -360,7 +244,7 @@ class Ledger:
     def records(self) -> Iterator[tuple[JsonObject, RequestRecord]]:
         """Every recorded request of the file with what the ledger knows of it.
 
-        `reused` says that this run does not pay for it: an earlier one did, or another latent asks the same.
+        `reused` says that this run does not pay for it: an earlier one did, or another request asks the same.
         """
         seen: set[str] = set()
         for request in read_requests(self.requests_path):
@@ -408,20 +292,6 @@ def _check_version(database: sqlite3.Connection, path: Path) -> None:
             f"The ledger {path} is of version {version}, and this program reads version {VERSION}",
             "Use the program that wrote it, or move it away: what it has recorded is then asked again",
         )
-
-
-def usage_of(answer: JsonObject) -> tuple[int | None, int | None]:
-    """Tokens of prompt and completion as the server counts them, None where it does not say."""
-    response = answer.get("response")
-    body = response.get("body") if isinstance(response, dict) else None
-    usage = body.get("usage") if isinstance(body, dict) else None
-    if not isinstance(usage, dict):
-        return None, None
-    return _token_count(usage.get("prompt_tokens")), _token_count(usage.get("completion_tokens"))
-
-
-def _token_count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 def _chunks(rows: Iterator[_Row], size: int = ROWS_AT_ONCE) -> Iterator[list[_Row]]:

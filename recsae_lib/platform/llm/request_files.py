@@ -47,9 +47,3 @@ def digest_of(custom_id: str) -> str:
 def estimate_prompt_tokens(body: JsonObject) -> int:
     """How many tokens the messages of a request have: their bytes in UTF-8 by three, rounded up."""
     return math.ceil(sum(len(message["content"].encode()) for message in body["messages"]) / BYTES_PER_TOKEN)
-
-
-def succeeded(answer: JsonObject) -> bool:
-    """Whether the server did the (paid) work, rather than fail."""
-    response = answer.get("response")
-    return not answer.get("error") and isinstance(response, dict) and response.get("status_code") == 200

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 
-from recsae_lib.config import InterpretationSettings
-from recsae_lib.errors import InputError, UnfinishedError
+from recsae_lib.config import LlmSettings
+from recsae_lib.errors import InputError, PassingError, UnfinishedError
 from recsae_lib.platform.llm.batch_transport import BatchTransport
+from recsae_lib.platform.llm.failures import may_pass
 from recsae_lib.platform.llm.inline_transport import Progress, ask_pending
 from recsae_lib.platform.llm.ledger import Ledger
-from recsae_lib.platform.llm.server import refuse_if_nothing_succeeded
+from recsae_lib.platform.llm.server import address_of
 
 
-def submit(ledger: Ledger, settings: InterpretationSettings, on_progress: Progress) -> None:
+def submit(ledger: Ledger, settings: LlmSettings, on_progress: Progress) -> None:
     """Send every needed request that nobody has asked yet.
 
     With transport ``inline`` the answers have landed on return; with ``batch`` they are being worked on.
@@ -24,7 +25,7 @@ def submit(ledger: Ledger, settings: InterpretationSettings, on_progress: Progre
     Parameters
     ----------
     ledger : after `Ledger.intend`.
-    settings : section `interpretation`; `transport` and `openai` are read.
+    settings : section `llm`.
     on_progress : called with (requests answered or failed, all needed requests).
 
     Raises
@@ -32,10 +33,10 @@ def submit(ledger: Ledger, settings: InterpretationSettings, on_progress: Progre
     InputError, PassingError : see `ask_pending` and `BatchTransport.send`.
     InputError : all requests have failed.
     """
-    _send(BatchTransport(ledger, settings.openai), settings, on_progress)
+    _send(BatchTransport(ledger, settings), settings, on_progress)
 
 
-def collect(ledger: Ledger, settings: InterpretationSettings, on_progress: Progress, wait: bool) -> None:
+def collect(ledger: Ledger, settings: LlmSettings, on_progress: Progress, wait: bool) -> None:
     """Land what batches hold and send what goes again, until every needed request is answered or has failed.
 
     Parameters
@@ -50,7 +51,7 @@ def collect(ledger: Ledger, settings: InterpretationSettings, on_progress: Progr
     """
     if unknown := ledger.count(None):
         raise InputError(f"{unknown:,} requests were never submitted", "Run the job's step submit first")
-    batches = BatchTransport(ledger, settings.openai)
+    batches = BatchTransport(ledger, settings)
     while True:
         batches.land()
         _send(batches, settings, on_progress)
@@ -60,15 +61,33 @@ def collect(ledger: Ledger, settings: InterpretationSettings, on_progress: Progr
             return
         if not wait:
             raise UnfinishedError(f"{total - done:,} of {total:,} requests are still being worked on by the server")
-        time.sleep(settings.openai.batch_poll_seconds)
+        time.sleep(settings.batch_poll_seconds)
 
 
-def _send(batches: BatchTransport, settings: InterpretationSettings, on_progress: Progress) -> None:
+def _send(batches: BatchTransport, settings: LlmSettings, on_progress: Progress) -> None:
     ledger = batches.ledger
     batches.finish_sending()
     if ledger.count("intended"):
         if settings.transport == "batch":
             batches.send()
         else:
-            ask_pending(ledger, settings.openai, on_progress)
-    refuse_if_nothing_succeeded(ledger, settings.openai)
+            ask_pending(ledger, settings, on_progress)
+    _refuse_if_nothing_succeeded(ledger, settings)
+
+
+def _refuse_if_nothing_succeeded(ledger: Ledger, settings: LlmSettings) -> None:
+    """Raise where every request of the ledger's file failed: the server is at fault, and not the requests.
+
+    Raises
+    ------
+    PassingError : it could not be reached, or not cope.
+    InputError : it answered something else.
+    """
+    done, total = ledger.progress()
+    if total and done == total and not ledger.count("answered"):
+        last = ledger.last_failure()
+        raise (PassingError if may_pass(last.partition(":")[0]) else InputError)(
+            f"The server at {address_of(settings)} failed all {total:,} requests, the last with {last}",
+            "Check that the server at llm.base_url serves llm.model and takes llm.answer_format, then run again, with "
+            "submit first where submit and collect are steps of their own: what failed is asked again",
+        )

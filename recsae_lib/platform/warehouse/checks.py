@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from recsae_lib.config import CheckSettings
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.tables import Table
+from recsae_lib.platform.warehouse.tables import Table, UnitKind
 
 Severity = Literal["fail", "warn", "retrain"]
 
@@ -93,9 +93,8 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
     shape : what the rows must agree with.
     settings : limits.
     """
-    of_audit = [table for table in tables.TABLES.values() if table.name != "audits"]
     results = [
-        *side_by_side(lambda table: check_rows(table, read(table), shape), of_audit),
+        *side_by_side(lambda table: check_rows(table, read(table), shape), tables.AUDIT_TABLES),
         check_counts(read),
         check_metrics(read(tables.AUDIT_METRICS), settings),
         check_drift(read(tables.CONCEPT_DRIFT), settings),
@@ -186,7 +185,7 @@ def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResu
     values = {(row["unit_kind"], row["metric"]): row["value"] for row in metrics.collect()}  # some hundred rows
 
     def limit(metric: str, severity: Severity, bound: float, at_most: bool) -> CheckResult:
-        value = values.get(("sae", metric))
+        value = values.get((UnitKind.SAE, metric))
         broken = value is None or value != value or (value > bound if at_most else value < bound)
         sign = "at most" if at_most else "at least"
         return CheckResult("audit_metrics", f"{metric} is {sign} {bound:g}", severity, int(broken), f"{value}")

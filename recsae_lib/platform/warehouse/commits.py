@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 Answer = TypeVar("Answer")
 
@@ -36,16 +35,18 @@ def change(spark: SparkSession, catalog: str, namespace: str, table: str, action
     ----------
     action : looks at the table anew each time, and commits once, as its last step.
     """
+    retrying = Retrying(
+        retry=retry_if_exception(_lost_race),
+        stop=stop_after_attempt(TRIES),
+        wait=wait_random_exponential(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS),
+        reraise=True,
+    )
     with _turn(spark, catalog, namespace, table):
-        for attempt in range(TRIES - 1):
-            try:
-                return action()
-            except JVM_ERRORS as error:
-                if not any(sign in str(error) for sign in LOST_RACES):
-                    raise
-            longest = min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS)
-            time.sleep(random.uniform(longest / 2, longest))
-        return action()
+        return retrying(action)
+
+
+def _lost_race(error: BaseException) -> bool:
+    return isinstance(error, JVM_ERRORS) and any(sign in str(error) for sign in LOST_RACES)
 
 
 def create(spark: SparkSession, statement: str, exists: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import AUDITS, Table
+from recsae_lib.platform.warehouse.tables import Table
 
 NIGHT = re.compile(r"^(audit|published)-(\d{4}-\d{2}-\d{2})$")  # branch of an audit; tag of a published one
 SMALL_FILES = 5  # of one partition that are rewritten together
@@ -38,7 +38,8 @@ class Retention:
 
     Parameters
     ----------
-    first_night : audits of earlier dates leave the tables, with their branches and tags ``published-<dt>``.
+    first_night : audits of earlier dates leave the tables that audits publish, with their branches and tags
+        ``published-<dt>``.
     first_snapshot : moment before which snapshots go that no branch and no tag holds.
     """
 
@@ -61,6 +62,11 @@ def expired_references(references: Iterable[str], first_night: date) -> list[str
     ]
 
 
+def is_branch_of_night(name: str) -> bool:
+    """Whether a reference of this name is main or the branch of an audit."""
+    return name == "main" or (name.startswith("audit-") and NIGHT.match(name) is not None)
+
+
 def state_of(warehouse: Warehouse, table: Table) -> TableState:
     """Look at a table that exists."""
     name = warehouse.full_name(table)
@@ -80,6 +86,8 @@ def state_of(warehouse: Warehouse, table: Table) -> TableState:
 
 def maintain_table(warehouse: Warehouse, table: Table, retention: Retention) -> None:
     """Drop old audits, merge small files, expire snapshots, remove files that no snapshot knows.
+
+    What was published directly stays whatever its date: the list of audits, what people said, comparisons.
 
     Each part is a commit of its own, and any of them done twice changes nothing: a kill is followed by another run.
     Readers and audits under way go on; a commit that meets one of theirs is tried again.
@@ -103,7 +111,7 @@ def maintain_table(warehouse: Warehouse, table: Table, retention: Retention) -> 
         kind = "BRANCH" if reference.startswith("audit-") else "TAG"
         change(f"ALTER TABLE {name} DROP {kind} IF EXISTS `{reference}`")
     if "main" in warehouse.references(table):
-        if table.partitioned_by_date and table != AUDITS:  # which says what was done, for ever
+        if table.partitioned_by_date and table.published_by == "audit":
             change(f"DELETE FROM {name} WHERE dt < DATE '{retention.first_night.isoformat()}'")
         call("rewrite_data_files", f"options => map('min-input-files', '{SMALL_FILES}')")
         call("rewrite_manifests")

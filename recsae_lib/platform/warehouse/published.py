@@ -1,9 +1,9 @@
-"""Which audits have been published: the rows of the table ``audits``."""
+"""The rows of the table ``audits``: which audits have been published, or refused."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timezone
 
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse
@@ -20,8 +20,28 @@ class PublishedAudit:
 
 def published_audits(warehouse: Warehouse) -> list[PublishedAudit]:
     """Return all published audits of the namespace, newest first: a row a night."""
-    if not warehouse.exists(tables.AUDITS):
-        return []
-    rows = warehouse.spark.table(warehouse.full_name(tables.AUDITS)).where("status = 'published'")
+    rows = warehouse.read_all(tables.AUDITS).where("status = 'published'")
     found = rows.select("dt", "model_version", "sae_version").collect()
     return sorted((PublishedAudit(*row) for row in found), key=lambda audit: audit.dt, reverse=True)
+
+
+def write_audit(
+    warehouse: Warehouse,
+    model_version: int,
+    sae_version: int,
+    status: str,
+    started_at: datetime,
+    config_digest: str,
+    code_version: str,
+) -> None:
+    """Write the row of an audit that ends now, straight to main: the commit point of its publication.
+
+    Parameters
+    ----------
+    status : published or failed.
+    started_at : when its first job started.
+    config_digest, code_version : of its jobs (`RunRecord`).
+    """
+    row = model_version, sae_version, status, started_at, datetime.now(timezone.utc), config_digest, code_version
+    rows = warehouse.spark.createDataFrame([row], tables.AUDITS.versioned_row_schema)
+    warehouse.replace_published(tables.AUDITS, rows)

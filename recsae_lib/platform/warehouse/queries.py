@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import AUDITS, TABLES
+from recsae_lib.platform.warehouse.tables import TABLES
 
 QUERY_WORDS = ("SELECT", "WITH", "VALUES", "DESCRIBE", "DESC", "SHOW", "EXPLAIN", "TABLE")
 COMMENT = re.compile(r"\s*(--[^\n]*\n|/\*.*?\*/)", re.DOTALL)
@@ -26,7 +26,10 @@ def run_query(
     Parameters
     ----------
     parameters : values of the markers ``:name`` in the query; they are never part of its text.
-    as_of : the tables as the newest audit up to this date had published them; None for now.
+    as_of : the tables as the newest audit up to this date had published them, in the form that today's version gives
+        them; None for now. Tables that are published directly have no such past: of the list of audits, of comparisons
+        and of what people rate, often long after the audit, the rows are shown that stand there now for dates up to
+        this one (all rows of a table without ``dt``).
 
     Raises
     ------
@@ -61,22 +64,22 @@ def run_query(
 
 
 def _show_as_of(warehouse: Warehouse, as_of: date) -> list[str]:
-    """Put temporary views before the tables; returns their names."""
-    shown = {}
-    for name, table in TABLES.items():
-        dates = published_dates(warehouse.references(table))
-        if newest := max((dt for dt in dates if dt <= as_of), default=None):
-            reader = warehouse.spark.read.option("tag", f"published-{newest.isoformat()}")
-            rows = reader.table(warehouse.full_name(table))
-            # A night that was run again late has the nights after it in its snapshot.
-            shown[name] = rows.where(rows["dt"] <= as_of) if table.partitioned_by_date else rows
-    if not shown:
+    """Put temporary views before the tables that exist; returns their names."""
+    shown: dict[str, DataFrame] = {}
+    tagged = False
+    for table in filter(warehouse.exists, TABLES.values()):
+        rows = warehouse.read_all(table)
+        if table.published_by == "audit":
+            dates = [dt for dt in published_dates(warehouse.references(table)) if dt <= as_of]
+            rows = warehouse.read_as_published(table, max(dates)) if dates else rows.limit(0)
+            tagged |= bool(dates)
+        # A night that was run again late has the nights after it in its snapshot.
+        shown[table.name] = rows.where(rows["dt"] <= as_of) if table.partitioned_by_date else rows
+    if not tagged and all(rows.isEmpty() for rows in shown.values() if "dt" in rows.columns):
         raise InputError(
             f"No audit of {warehouse.namespaces['audit']} up to {as_of} is in the tables",
             "Give a later date; `recsae sql 'SELECT dt, status FROM audits'` lists what was published",
         )
-    audits = warehouse.spark.table(warehouse.full_name(AUDITS))  # has no tags: a row is an audit
-    shown[AUDITS.name] = audits.where(audits["dt"] <= as_of)
     for name, rows in shown.items():
         rows.createOrReplaceTempView(name)
     return list(shown)

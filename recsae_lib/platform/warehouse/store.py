@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from recsae_lib.config import Scope
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.commits import Answer, change, create
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
-from recsae_lib.platform.warehouse.schemas import conform, refuse_discrepancies
-from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, TABLES, Table
+from recsae_lib.platform.warehouse.schemas import (
+    column_clause,
+    conform,
+    in_present_form,
+    later_columns,
+    quoted,
+    refuse_discrepancies,
+    refuse_outdated,
+)
+from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, Table
+from recsae_lib.platform.warehouse.tables.history import MIGRATIONS, SCHEMA_PROPERTY, Migration, migrations_of
 
 AUDIT_PROPERTY = "recsae-audit"  # of a snapshot's summary: which audit wrote it
 
@@ -51,6 +62,10 @@ class Warehouse:
     namespaces: Mapping[Scope, str]
     dt: date
     versions: Versions | None = None
+
+    def at(self, dt: date) -> Warehouse:
+        """The same tables, as the audit of another date sees them."""
+        return Warehouse(self.spark, self.catalog, self.namespaces, dt)
 
     @property
     def branch(self) -> str:
@@ -88,7 +103,8 @@ class Warehouse:
         references = self.references(table)
         if not references:
             raise InputError(
-                f"Table {self.full_name(table)} does not exist or was never written", f"Run the job {table.owner} first"
+                f"Table {self.full_name(table)} does not exist or was never written",
+                f"Run {table.writer_in_words} first",
             )
         return self._read(table, self.branch if self.branch in references else "main")
 
@@ -104,13 +120,23 @@ class Warehouse:
             part = f" for dt={self.dt}" if table.partitioned_by_date else ""
             raise InputError(
                 f"Table {self.full_name(table)} has no rows{part}",
-                f"Run {table.owner} for this date, or give another --dt",
+                f"Run {table.writer_in_words} for this date, or give another --dt",
             )
         return rows
 
     def read_published(self, table: Table) -> DataFrame:
         """Rows of this audit's date on main: what people see."""
         return self._read(table, "main")
+
+    def read_all(self, table: Table) -> DataFrame:
+        """Rows of all dates on main; none of a table that does not exist yet."""
+        if not self.exists(table):
+            return self.spark.createDataFrame([], table.schema)
+        return self._rows(table, "branch", "main")
+
+    def read_as_published(self, table: Table, dt: date) -> DataFrame:
+        """Rows of all dates that main held when the audit of `dt` was published: what its tag holds."""
+        return self._rows(table, "tag", f"published-{dt.isoformat()}")
 
     def replace(self, table: Table, rows: DataFrame) -> int:
         """Replace this audit's part of a table on its branch and return the number of rows that it has now.
@@ -144,35 +170,53 @@ class Warehouse:
         self.change(table, lambda: commit_data_files(self.spark, self._iceberg(table), self.branch, partition, files))
         return sum(file.rows for file in files)
 
-    def append_published(self, table: Table, rows: DataFrame) -> None:
-        """Replace this date's part of a table directly on main: for tables outside of the audit's branch, such as
-        ``audits``, whose row is the commit point, and ratings, which come when the audit has long been published.
+    def replace_published(self, table: Table, rows: DataFrame) -> None:
+        """Replace this date's part of a table on main: for tables that are published directly, such as ``audits``,
+        whose row is the commit point, and ratings, which come when the audit has long been published.
         """
         self.ensure(table)
         fitting = conform(table, self._stamped(table, rows))
         self.change(table, lambda: self._overwrite(table, "main", fitting))
 
     def ensure(self, table: Table) -> None:
-        """Create namespace and table where they are missing, with the declared comments."""
+        """Create namespace and table where they are missing, with the declared comments.
+
+        Raises
+        ------
+        InputError : the table was written by an earlier version, or its columns differ from the declaration.
+        """
         if self.exists(table):
-            refuse_discrepancies(table, self.spark.table(self.full_name(table)).schema, "The columns in the warehouse")
+            refuse_outdated([self.full_name(table)] if self.is_outdated(table) else [])
+            refuse_discrepancies(table, self.columns(table), "The columns in the warehouse")
             return
-        columns = ", ".join(
-            f"{field.name} {field.dataType.simpleString()}{'' if field.nullable else ' NOT NULL'} "
-            f"COMMENT {_quoted(field.metadata['comment'])}"
-            for field in table.schema.fields
-        )
+        columns = ", ".join(column_clause(field, field.nullable) for field in table.schema.fields)
         partitioning = "PARTITIONED BY (dt)" if table.partitioned_by_date else ""
         # One write touches one dt: Iceberg's default, a shuffle by partition, would send every row to one task.
-        properties = "TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none')"
+        properties = (
+            "TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none', "
+            f"'{SCHEMA_PROPERTY}'='{len(MIGRATIONS)}')"
+        )
         namespace = f"{self.catalog}.{self._namespace(table)}"
         statement = (
             f"CREATE TABLE IF NOT EXISTS {self.full_name(table)} ({columns}) USING iceberg {partitioning} "
-            f"COMMENT {_quoted(table.comment)} {properties}"
+            f"COMMENT {quoted(table.comment)} {properties}"
         )
         known = self.spark.catalog
         create(self.spark, f"CREATE NAMESPACE IF NOT EXISTS {namespace}", lambda: known.databaseExists(namespace))
         self.change(table, lambda: create(self.spark, statement, lambda: self.exists(table)))
+
+    def columns(self, table: Table) -> T.StructType:
+        """Columns that a table has on its branches; a tag has those of its time."""
+        spark_schemas = self._jvm.org.apache.iceberg.spark.SparkSchemaUtil
+        return T.StructType.fromJson(json.loads(spark_schemas.convert(self._iceberg(table).schema()).json()))
+
+    def migrations(self, table: Table) -> list[Migration]:
+        """What a table that exists has not behind it yet."""
+        return migrations_of(table, int(self._iceberg(table).properties().getOrDefault(SCHEMA_PROPERTY, "0")))
+
+    def is_outdated(self, table: Table) -> bool:
+        """Whether a table that exists was written by an earlier version, and has not been migrated."""
+        return bool(self.migrations(table) or later_columns(table, self.columns(table)))
 
     def data_digest(self) -> str:
         """Digest of the contents of interactions and items, whatever the order of their rows: count, sum and
@@ -231,9 +275,12 @@ class Warehouse:
         return self.spark.sparkContext._jvm
 
     def _read(self, table: Table, reference: str) -> DataFrame:
-        rows = self.spark.read.option("branch", reference).table(self.full_name(table))
+        return self._rows(table, "branch", reference).where(self._part(table))
+
+    def _rows(self, table: Table, kind: Literal["branch", "tag"], reference: str) -> DataFrame:
+        rows = in_present_form(table, self.spark.read.option(kind, reference).table(self.full_name(table)))
         refuse_discrepancies(table, rows.schema, "The columns in the warehouse")
-        return rows.where(self._part(table)).select(*table.schema.names)
+        return rows.select(*table.schema.names)
 
     def _stamped(self, table: Table, rows: DataFrame) -> DataFrame:
         return rows.withColumns({name: F.lit(value) for name, value in self._stamps(table, rows.columns).items()})
@@ -285,12 +332,3 @@ class Warehouse:
     def _with_tag(self, changes: Any, references: Mapping[str, int], snapshot_id: int) -> Any:
         tag = f"published-{self.dt.isoformat()}"
         return (changes.replaceTag if tag in references else changes.createTag)(tag, snapshot_id)
-
-
-def audit_tables() -> list[Table]:
-    """Tables that an audit writes on its branch: all but ``audits``."""
-    return [table for table in TABLES.values() if table.name != "audits"]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

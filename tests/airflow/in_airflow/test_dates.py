@@ -28,20 +28,20 @@ def resolved(run_type: str, **given: Any) -> date:
 
 
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
-def test_a_scheduled_run_and_a_backfill_are_for_the_day_on_which_the_interval_begins(run_type: str) -> None:
+def test_scheduled_runs_and_backfills_are_for_the_interval_begin(run_type: str) -> None:
     assert resolved(run_type, interval_start=moment(20), logical_date=moment(21)) == date(2026, 11, 20)
     assert resolved(run_type, logical_date=moment(21)) == date(2026, 11, 21)
 
 
 @pytest.mark.parametrize("run_type", ["manual", "operator_triggered", "asset_materialization"])
-def test_a_run_by_hand_is_for_what_was_asked_else_for_its_logical_date_else_for_its_day(run_type: str) -> None:
+def test_a_run_by_hand_is_for_dt_else_logical_date_else_today(run_type: str) -> None:
     interval = moment(1)  # of a manual run it is the last whole one, which nobody asked for
     assert resolved(run_type, asked="2026-11-03", interval_start=interval, logical_date=moment(20)) == date(2026, 11, 3)
     assert resolved(run_type, interval_start=interval, logical_date=moment(20)) == date(2026, 11, 20)
     assert resolved(run_type) == date(2026, 11, 25)
 
 
-def test_a_run_that_assets_started_is_for_the_newest_date_of_their_events_else_for_its_day() -> None:
+def test_a_run_of_assets_is_for_their_newest_date_else_today() -> None:
     dates = ["2026-11-19", "2026-11-20", "2026-11-18"]
     assert resolved("asset_triggered", event_dates=dates) == date(2026, 11, 20)
     assert resolved("asset_triggered") == date(2026, 11, 25)

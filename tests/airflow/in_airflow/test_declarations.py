@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 import time
 from datetime import timedelta
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, AssetAlias
+from airflow.sdk.exceptions import AirflowFailException
 
-from tests.airflow.in_airflow.stand_in import DAGS
+from recsae_dags.common import require_same_jobs
+from recsae_dags.suite import AnswersSensor, SparkJob, SuiteCommand
+from tests.airflow.in_airflow.stand_in import DAGS, REPOSITORY
 
 PARSE_SECONDS = 1.0
 
@@ -85,6 +89,25 @@ def test_the_jobs_follow_each_other_as_the_data_flows(bag: DagBag, dag_id: str) 
     assert dag.get_task("train_recommender").upstream_task_ids == {"plan", "ingest_dataset"} | {"begin"}
     reading_no_date = {"begin", "drifted", "retrain_sae"}
     assert all("begin" in task.upstream_task_ids for task in dag.tasks if task.task_id not in reading_no_date)
+
+
+@pytest.mark.parametrize("dag_id", ["nightly_audit", "retrain_sae"])
+def test_a_dag_has_a_task_for_each_job_of_the_suite(bag: DagBag, dag_id: str) -> None:
+    # The suite's list, which imports nothing of the suite's environment.
+    jobs = runpy.run_path(str(REPOSITORY / "recsae_lib" / "platform" / "job" / "jobs.py"))["AUDIT_JOBS"]
+    tasks = bag.dags[dag_id].tasks
+    run = {task.job for task in tasks if isinstance(task, SparkJob)}
+    run |= {task.command[1] for task in tasks if isinstance(task, SuiteCommand) and task.command[0] == "run"}
+    assert run == {job.name for job in jobs}
+    assert {task.job for task in tasks if isinstance(task, AnswersSensor)} == {job.name for job in jobs if job.steps}
+
+
+def test_a_suite_of_another_release_is_refused(nightly: DAG) -> None:
+    known = [{"name": "ingest_dataset", "steps": False}, {"name": "interpret_concepts", "steps": True}]
+    require_same_jobs({"dag": nightly}, {"jobs": known})
+    others = [{"name": "tune", "steps": True}, {"name": "ingest_dataset", "steps": True}]
+    with pytest.raises(AirflowFailException, match="suite has tune, tune_collect, ingest_dataset_collect, of which"):
+        require_same_jobs({"dag": nightly}, {"jobs": known + others})
 
 
 def test_what_is_trained_is_planned(bag: DagBag) -> None:

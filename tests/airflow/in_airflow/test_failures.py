@@ -72,7 +72,7 @@ def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     server.server_close()
 
 
-def test_a_refused_audit_is_told_with_its_failed_checks_and_where_all_are(report: Path) -> None:
+def test_a_refused_audit_is_reported_with_its_failed_checks(report: Path) -> None:
     assert failure_message(context("publish_audit")).splitlines() == [
         "nightly_audit: publish_audit failed for dt=2026-11-20 (run night)",
         "publish_audit ended with exit code 3",

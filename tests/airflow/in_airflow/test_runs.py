@@ -19,17 +19,19 @@ from datetime import datetime, timezone
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import pytest
+from requests import HTTPError
 
 import local_airflow
+import local_run
 from tests.airflow.in_airflow.stand_in import DAGS, REPOSITORY, SUITE, StandIn
 
 KEY = "sk-never-to-be-seen"
 GOOD_DATE = "2026-11-03"
 CHECK = {"table": "audit_metrics", "name": "FVU", "severity": "fail", "violations": 1, "detail": "0.2", "passed": False}
 PLAN = {
+    "jobs": [{"name": "ingest_dataset", "steps": False}, {"name": "interpret_concepts", "steps": True}],
     "train_recommender": False,
     "train_sae": True,
     "settings": [],
@@ -46,7 +48,7 @@ SECONDS = 600  # that a run may take on a machine with other work
 class Local:
     """A local Airflow that is under way."""
 
-    airflow: local_airflow.Airflow
+    airflow: local_run.Airflow
     suite: StandIn
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -110,11 +112,11 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     suite = StandIn(tmp_path_factory.mktemp("suite"))
     lay_out_data(suite.home)
     told = subprocess.run([SUITE / "recsae", "spark"], cwd=suite.home, stdout=subprocess.PIPE, text=True, check=True)
-    connection = {**json.loads(told.stdout), "home": str(suite.home), "python": suite.python}
+    connection = {**json.loads(told.stdout), "home": str(suite.home), "python": suite.python, "jobs": "jobs"}
     suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN, real=REAL)
     folder, port = suite.home / "var" / "airflow", local_airflow.free_port()
     with (suite.folder / "serve.log").open("w") as log, pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(local_airflow, "PASSWORDS", folder / "passwords.json")
+        monkeypatch.setattr(local_run, "PASSWORDS", folder / local_run.PASSWORDS.name)
         process = subprocess.Popen(
             [sys.executable, str(DAGS / "local_airflow.py"), "serve", "--python", suite.python, "--port", str(port)],
             cwd=suite.home,
@@ -126,7 +128,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
             written = suite.folder / "serve.log"
             until(lambda: written.read_text("utf-8"), lambda text: "is ready" in text or process.poll() is not None)
             assert process.poll() is None, written.read_text("utf-8")
-            yield Local(local_airflow.Airflow(port), suite)
+            yield Local(local_run.Airflow(port), suite)
         finally:
             process.terminate()
             process.wait(120)
@@ -157,7 +159,7 @@ def night(local: Local) -> Night:
     settings = {"dt": GOOD_DATE, "conf": None, "set": ["seed=7"]}
     try:
         with redirect_stdout(StringIO()) as told:
-            assert local_airflow.one_night(local.airflow, settings, ends_with_it=True) == 0, told.getvalue()
+            assert local_run.run_night(local.airflow, settings, ends_with_it=True) == 0, told.getvalue()
     finally:
         (report / "checks.json").unlink()
     (run,) = (run for run in local.runs("nightly_audit", "manual") if run["state"] == "success")
@@ -165,7 +167,7 @@ def night(local: Local) -> Night:
     return Night(run, retraining, told.getvalue())
 
 
-def test_a_scheduled_run_is_for_the_day_on_which_its_interval_begins(local: Local) -> None:
+def test_a_scheduled_run_is_for_the_begin_of_its_interval(local: Local) -> None:
     (run,) = local.ended("nightly_audit", "scheduled")
     assert local.dt(run) == run["data_interval_start"][:10]
     assert local.dt(run) < run["run_after"][:10]
@@ -181,16 +183,14 @@ def test_bad_input_fails_at_once_and_says_why(local: Local) -> None:
     assert f"nightly_audit: ingest_dataset failed for dt={local.dt(run)}" in log
 
 
-def test_a_run_by_hand_is_for_its_logical_date_else_for_its_day(local: Local) -> None:
+def test_a_run_by_hand_is_for_its_logical_date_else_today(local: Local) -> None:
     assert local.dt(local.trigger("2026-10-05T12:00:00Z")) == "2026-10-05"
     before = datetime.now(timezone.utc).date().isoformat()
     without = local.dt(local.trigger())
     assert before <= without <= datetime.now(timezone.utc).date().isoformat()
 
 
-def test_a_run_by_hand_for_a_date_publishes_and_the_asset_starts_the_reader_for_that_date(
-    local: Local, night: Night
-) -> None:
+def test_the_published_asset_starts_the_reader_for_its_date(local: Local, night: Night) -> None:
     run = night.run
     states = {name: task["state"] for name, task in local.tasks(run).items()}
     assert {states.pop("train_recommender"), states.pop("verify_concepts_collect")} == {"skipped"}  # as planned
@@ -236,7 +236,7 @@ def test_a_real_job_of_the_night_has_written_its_tables(local: Local, night: Nig
         assert snapshot["summary"]["added-records"] == str(rows)
 
 
-def test_the_key_is_in_no_log_and_no_field_and_only_with_the_jobs_that_ask(local: Local, night: Night) -> None:
+def test_the_key_is_in_no_log_and_only_with_jobs_that_ask(local: Local, night: Night) -> None:
     for task in local.tasks(night.run).values():
         assert KEY not in str(task)
     for log in local.suite.home.glob("var/airflow/**/*.log"):
@@ -252,7 +252,7 @@ def test_the_key_is_in_no_log_and_no_field_and_only_with_the_jobs_that_ask(local
     assert all(KEY not in str(call["words"]) for call in local.suite.calls())
 
 
-def test_a_refused_audit_fails_at_once_tells_its_checks_and_emits_nothing(local: Local) -> None:
+def test_a_refused_audit_fails_at_once_and_emits_nothing(local: Local) -> None:
     before = local.call("GET", "assets/events")["total_entries"]
     report = local.suite.home / "var" / "reports" / "shop"
     report.mkdir(parents=True)
@@ -273,9 +273,7 @@ def test_a_refused_audit_fails_at_once_tells_its_checks_and_emits_nothing(local:
     assert local.call("GET", "assets/events")["total_entries"] == before
 
 
-def test_concepts_that_drifted_start_a_retraining_for_the_same_date_which_a_night_waits_for(
-    local: Local, night: Night
-) -> None:
+def test_drift_starts_a_retraining_that_the_night_waits_for(local: Local, night: Night) -> None:
     assert local.tasks(night.run)["retrain_sae"]["state"] == "success"
     assert night.told.index("nightly_audit: success") < night.told.index("retrain_sae: success")
     assert night.retraining["state"] == "success"
@@ -284,7 +282,7 @@ def test_concepts_that_drifted_start_a_retraining_for_the_same_date_which_a_nigh
     assert night.run["end_date"] < local.tasks(night.retraining)["ingest_dataset"]["start_date"]
 
 
-def test_the_runs_of_a_backfill_are_for_their_own_dates_and_take_turns(local: Local) -> None:
+def test_runs_of_a_backfill_have_their_own_dates_and_take_turns(local: Local) -> None:
     backfill = {
         "dag_id": "nightly_audit",
         "from_date": "2026-09-01T00:00:00Z",
@@ -298,7 +296,7 @@ def test_the_runs_of_a_backfill_are_for_their_own_dates_and_take_turns(local: Lo
         try:
             return local.call("POST", "backfills", backfill)
         except HTTPError as error:  # Airflow: creation "is not supported on SQLite under concurrent access"
-            if error.code not in (409, 500, 503):
+            if error.response.status_code not in (409, 500, 503):
                 raise
         # One that met the scheduler's lock half-way is there without its runs, and forbids another.
         for left in local.call("GET", "backfills?dag_id=nightly_audit&active=true")["backfills"]:

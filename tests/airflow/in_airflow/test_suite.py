@@ -80,7 +80,18 @@ def test_the_suite_is_started_as_the_connection_says(stand_in: StandIn, turn: Ca
     assert submitted["environment"]["JAVA_HOME"] == "/java"
 
 
-def test_the_key_of_the_language_model_reaches_only_the_environment_of_jobs_that_ask(
+def test_an_installed_suite_has_its_jobs_elsewhere(
+    stand_in: StandIn, turn: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn(MINE)
+    monkeypatch.setenv("AIRFLOW_CONN_RECSAE_SPARK", stand_in.connection(jobs="/venv/site-packages/recsae_jobs"))
+    execute(job())
+    AnswersSensor(task_id="collect", job="encode_latents", night=NIGHT).poke(CONTEXT)
+    file = "/venv/site-packages/recsae_jobs/encode_latents.py"
+    assert [file in call["words"] for call in stand_in.calls()] == [True, True]
+
+
+def test_the_key_reaches_only_the_environment_of_jobs_that_ask(
     stand_in: StandIn,
     turn: Callable[[Any], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -140,7 +151,7 @@ def test_a_killed_task_leaves_no_process_behind(stand_in: StandIn) -> None:
 
     def submit() -> None:
         with pytest.raises(AirflowException):
-            hook.submit("jobs/encode_latents.py")
+            hook.submit("encode_latents.py")
 
     running = threading.Thread(target=submit, daemon=True)
     running.start()

@@ -11,9 +11,11 @@ from pyspark.sql import SparkSession
 from recsae_lib.cli import main as cli
 from recsae_lib.config import Settings
 from recsae_lib.errors import CheckError, InputError, StoppedError, UnfinishedError
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.failures import guarded
 from recsae_lib.platform.job.jobs import AUDIT_JOBS
 from recsae_lib.platform.job.log import JobRecord, Night, log_path, read_nights
-from recsae_lib.platform.job.run import JobContext, execute, guarded
+from recsae_lib.platform.job.run import execute
 
 DT = date(2026, 11, 20)
 NAMES = [job.name for job in AUDIT_JOBS]

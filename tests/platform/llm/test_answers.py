@@ -1,148 +1,114 @@
-"""Answers of a server: labels only from what passes every check."""
+"""Answers of a server: JSON only from what passes every check."""
 
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae_lib.platform.llm.answers import ConceptAnswer, RefusedAnswer, read_answer, shown_features
+from recsae_lib.platform.llm.answers import (
+    AnswerSchema,
+    ReadJson,
+    RefusedAnswer,
+    one_line,
+    read_json,
+    succeeded,
+    usage_of,
+)
+from tests.answer_lines import completed, landed
 
-SHOWN = ["Sci-Fi", "Horror"]
-SHOWN_TEXT = "Name it. Sci-Fi, Horror"
-GOOD = {"label": "Space horror", "description": "Users who like both.", "features": ["Horror"]}
-
-
-def completed(content: Any, finish: str = "stop", refusal: str | None = None) -> dict[str, Any]:
-    message = {"role": "assistant", "content": content, "refusal": refusal}
-    return landed({"choices": [{"index": 0, "message": message, "finish_reason": finish}]})
-
-
-def landed(body: Any, status: int = 200) -> dict[str, Any]:
-    return {"custom_id": "latent-1-a", "response": {"status_code": status, "body": body}, "error": None}
-
-
-def with_fields(**fields: Any) -> str:
-    return json.dumps({**GOOD, **fields})
+WANTED = AnswerSchema(
+    "colour",
+    {"type": "object", "properties": {"colour": {"type": "string", "maxLength": 9}}, "required": ["colour"]},
+)
+GOOD = '{"colour": "red"}'
 
 
-def test_an_answer_that_fits_is_a_label() -> None:
-    assert read_answer(completed(json.dumps(GOOD)), SHOWN, SHOWN_TEXT) == ConceptAnswer(
-        "Space horror", "Users who like both.", ("Horror",)
-    )
-
-
-def test_features_that_were_not_shown_are_dropped_and_the_others_spelt_as_shown() -> None:
-    answer = read_answer(completed(with_fields(features=["sci-fi ", "Western", "HORROR", "Sci-Fi"])), SHOWN, SHOWN_TEXT)
-    assert isinstance(answer, ConceptAnswer)
-    assert answer.features == ("Sci-Fi", "Horror")
-
-
-def test_control_characters_leave_a_label() -> None:
-    dirty = with_fields(label="Space\x1b[31m\u202e horror\n\x00!", description="Half a pair: \ud800 می\u200cخواهم")
-    answer = read_answer(completed(dirty), SHOWN, SHOWN_TEXT)
-    assert isinstance(answer, ConceptAnswer)
-    assert answer.label == "Space [31m horror !"
-    assert answer.description == "Half a pair: ? می\u200cخواهم"
+def test_an_answer_that_fits_is_read_with_its_text() -> None:
+    assert read_json(completed(GOOD), WANTED) == ReadJson({"colour": "red"}, GOOD)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (with_fields(label=""), "the answer breaks the schema: minLength at $.label"),
-        (with_fields(label="x" * 81), "the answer breaks the schema: maxLength at $.label"),
-        (with_fields(description="x" * 601), "the answer breaks the schema: maxLength at $.description"),
-        (with_fields(features=["Horror"] * 11), "the answer breaks the schema: maxItems at $.features"),
-        (with_fields(features=[1]), "the answer breaks the schema: type at $.features[0]"),
-        (with_fields(label=None), "the answer breaks the schema: type at $.label"),
-        (with_fields(mood="dark"), "the answer breaks the schema: additionalProperties at $"),
-        ('{"label": "Space"}', "the answer breaks the schema: required at $"),
-        ('["Space"]', "the answer breaks the schema: type at $"),
-        (with_fields(label=" \u200b\x00"), "the label or description is blank"),
-        (json.dumps(GOOD)[:-5], "the answer is no JSON"),
-        ("Space horror", "the answer is no JSON"),
-        ("```json\n" + json.dumps(GOOD) + "\n```", "the answer is no JSON"),
+        ('{"colour": 3}', "the answer breaks the schema: type at $.colour"),
+        ('{"colour": "vermilion red"}', "the answer breaks the schema: maxLength at $.colour"),
+        ("{}", "the answer breaks the schema: required at $"),
+        ('["red"]', "the answer breaks the schema: type at $"),
+        (GOOD[:-2], "the answer is no JSON"),
+        ("red", "the answer is no JSON"),
+        (f"```json\n{GOOD}\n```", "the answer is no JSON"),
         ("[" * 9_999, "the answer is no JSON"),
-        ('{"label": ' + "9" * 5_000, "the answer is no JSON"),
-        (json.dumps(GOOD) + " " * 10_000, "longer than 10000 characters"),
+        ('{"colour": ' + "9" * 5_000, "the answer is no JSON"),
+        (GOOD + " " * 10_000, "longer than 10000 characters"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_text(content: str, reason: str) -> None:
-    assert read_answer(completed(content), SHOWN, SHOWN_TEXT) == RefusedAnswer(reason, content[:10_000])
+    assert read_json(completed(content), WANTED) == RefusedAnswer(reason, content[:10_000])
 
 
-@pytest.mark.parametrize("content", [None, "", " \n", ["Space"]])
+@pytest.mark.parametrize("content", [None, "", " \n", ["red"]])
 def test_an_answer_without_text_is_empty(content: Any) -> None:
-    assert read_answer(completed(content), SHOWN, SHOWN_TEXT) == RefusedAnswer("empty answer", None)
+    assert read_json(completed(content), WANTED) == RefusedAnswer("empty answer", None)
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "text"),
+    ("answer", "refused"),
     [
-        (completed(json.dumps(GOOD), finish="length"), "cut off at max_answer_tokens", json.dumps(GOOD)),
-        (completed("Some", finish="content_filter"), "stopped by the server's content filter", "Some"),
-        (completed(None, refusal="I cannot."), "the model refused", "I cannot."),
-        (landed({"choices": []}), "the server sent no chat completion", '{"choices": []}'),
-        (landed("hello"), "the server sent no chat completion", '"hello"'),
-        (landed({"choices": [{"message": None}]}), "the server sent no chat completion", None),
-        (landed({}, status=400), "http_400", None),
-        (None, "no answer", None),
+        (completed(GOOD, finish="length"), RefusedAnswer("cut off at max_answer_tokens", GOOD)),
+        (completed("So", finish="content_filter"), RefusedAnswer("stopped by the server's content filter", "So")),
+        (completed(None, refusal="I cannot."), RefusedAnswer("the model refused", "I cannot.")),
+        (landed({"choices": []}), RefusedAnswer("the server sent no chat completion", '{"choices": []}')),
+        (landed("hello"), RefusedAnswer("the server sent no chat completion", '"hello"')),
+        (
+            landed({"choices": [{"message": None}]}),
+            RefusedAnswer("the server sent no chat completion", '{"choices": [{"message": null}]}'),
+        ),
+        (landed({}, status=400), RefusedAnswer("http_400", None)),
+        (None, RefusedAnswer("no answer", None)),
     ],
 )
-def test_what_is_no_whole_answer_is_refused(answer: Any, reason: str, text: str | None) -> None:
-    refused = read_answer(answer, SHOWN, SHOWN_TEXT)
-    assert isinstance(refused, RefusedAnswer)
-    assert refused.reason == reason
-    assert text is None or refused.answer == text
+def test_what_is_no_whole_answer_is_refused(answer: Any, refused: RefusedAnswer) -> None:
+    assert read_json(answer, WANTED) == refused
 
 
 def test_a_failed_request_is_refused_with_its_failure() -> None:
     failed = {"custom_id": "a", "response": None, "error": {"code": "timeout", "message": "no answer\nin time"}}
-    assert read_answer(failed, SHOWN, SHOWN_TEXT) == RefusedAnswer("timeout: no answer in time", None)
+    assert read_json(failed, WANTED) == RefusedAnswer("timeout: no answer in time", None)
+
+
+@given(st.text() | st.from_regex(r'\{"colour": ?".*"\}', fullmatch=True))
+def test_no_text_breaks_the_reader(content: str) -> None:
+    read = read_json(completed(content), WANTED)
+    if isinstance(read, ReadJson):
+        assert read.value == json.loads(content)
+        read.text.encode()
+    else:
+        assert read.reason
+        (read.answer or "").encode()
+
+
+def test_text_from_outside_is_one_bounded_line() -> None:
+    assert one_line("a\x1b[31m\n\u202eb \ud800" + "x" * 600) == "a [31m b ?" + "x" * 490
 
 
 @pytest.mark.parametrize(
-    ("label", "script"),
-    [("太空恐怖", "CJK"), ("Космос", "CYRILLIC"), ("さくら", "CJK"), ("공포", "HANGUL")],
+    ("usage", "tokens"),
+    [
+        ({"prompt_tokens": 70, "completion_tokens": 9}, (70, 9)),
+        ({"prompt_tokens": -1, "completion_tokens": 2**41}, (None, None)),
+        ({"prompt_tokens": True, "completion_tokens": "9"}, (None, None)),
+        ([70, 9], (None, None)),
+    ],
 )
-def test_a_label_in_a_script_of_which_the_request_has_no_letter_is_refused(label: str, script: str) -> None:
-    content = with_fields(label=label)
-    refused = RefusedAnswer(f"the label is in another script: {script}", content)
-    assert read_answer(completed(content), SHOWN, SHOWN_TEXT) == refused
-    answer = read_answer(completed(content), SHOWN, f"{SHOWN_TEXT} {label[0]}")
-    assert isinstance(answer, ConceptAnswer)
-    assert answer.label == label
+def test_only_counts_that_can_be_are_believed(usage: Any, tokens: tuple[int | None, int | None]) -> None:
+    assert usage_of(landed({"usage": usage})) == tokens
 
 
-@pytest.mark.parametrize("label", ["Caf\u00e9 films", "\uff26ilms", "1984", "R&B 太空", "Sci-Fi → 80s"])
-def test_a_label_with_a_letter_of_the_request_or_with_none_at_all_is_kept(label: str) -> None:
-    answer = read_answer(completed(with_fields(label=label)), SHOWN, SHOWN_TEXT)
-    assert isinstance(answer, ConceptAnswer)
-    assert answer.label == label
-
-
-@given(st.text() | st.from_regex(r'\{"label": ?".*", "description": ?".*", "features": \[".*"\]\}', fullmatch=True))
-def test_no_text_breaks_the_reader_or_passes_its_bounds(content: str) -> None:
-    answer = read_answer(completed(content), SHOWN, SHOWN_TEXT)
-    if isinstance(answer, ConceptAnswer):
-        assert 1 <= len(answer.label) <= 80
-        assert 1 <= len(answer.description) <= 600
-        assert set(answer.features) <= set(SHOWN)
-        kinds = {unicodedata.category(character) for character in answer.label + answer.description} - {"Cf"}
-        assert not kinds & {"Cc", "Cs"}
-    else:
-        assert answer.reason
-        (answer.answer or "").encode()
-
-
-def test_features_are_those_of_linked_items_and_terms() -> None:
-    evidence = {
-        "terms": [{"term": "Noir", "kind": "feature"}, {"term": "ship", "kind": "word"}],
-        "items": [{"title": "A", "features": ["Sci-Fi", "Horror"]}],
-        "near_misses": [{"title": "B", "features": ["Western"]}],
-    }
-    assert shown_features(evidence) == ["Sci-Fi", "Horror", "Noir"]
+def test_only_a_whole_response_has_succeeded() -> None:
+    error = {"code": "timeout", "message": ""}
+    lines = [landed({}), landed({}, status=500), {"response": None, "error": error}, {**landed({}), "error": error}]
+    assert [succeeded(line) for line in lines] == [True, False, False, False]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recsae_lib.config import InterpretationSettings, OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, UnfinishedError
 from recsae_lib.platform.llm import batch_transport
 from recsae_lib.platform.llm.ledger import Ledger
@@ -41,21 +40,19 @@ class Night:
         write_requests(folder / "requests.jsonl", ({"custom_id": name, "body": body} for name in self.ids))
 
     @contextmanager
-    def ledger(self, **openai: Any) -> Iterator[tuple[Ledger, InterpretationSettings]]:
-        given = {"base_url": self.server.url, "batch_poll_seconds": 0.01, "retries": 1, **openai}
-        settings = InterpretationSettings.model_validate({"transport": "batch", "openai": given})
-        with Ledger.open(
-            self.folder / "ledger.sqlite", self.run, self.folder / "requests.jsonl", settings.openai
-        ) as ledger:
+    def ledger(self, **changes: Any) -> Iterator[tuple[Ledger, LlmSettings]]:
+        given = {"base_url": self.server.url, "batch_poll_seconds": 0.01, "retries": 1, **changes}
+        settings = LlmSettings.model_validate({"transport": "batch", **given})
+        with Ledger.open(self.folder / "ledger.sqlite", self.run, self.folder / "requests.jsonl", settings) as ledger:
             yield ledger, settings
 
-    def submit(self, **openai: Any) -> None:
-        with self.ledger(**openai) as (ledger, settings):
+    def submit(self, **changes: Any) -> None:
+        with self.ledger(**changes) as (ledger, settings):
             ledger.intend("batch")
             submit(ledger, settings, ignore)
 
-    def collect(self, wait: bool = True, **openai: Any) -> None:
-        with self.ledger(**openai) as (ledger, settings):
+    def collect(self, wait: bool = True, **changes: Any) -> None:
+        with self.ledger(**changes) as (ledger, settings):
             collect(ledger, settings, ignore, wait)
 
     def states(self) -> dict[str, str]:
@@ -90,7 +87,7 @@ def test_shards_hold_what_one_file_may_hold(
     assert sent == night.ids
 
 
-def test_no_more_tokens_wait_at_the_server_than_the_account_may_have(batches: OpenaiServer, tmp_path: Path) -> None:
+def test_no_more_tokens_wait_than_the_account_may_have(batches: OpenaiServer, tmp_path: Path) -> None:
     night = Night(tmp_path, batches, range(8))
     night.submit(batch_enqueued_tokens=3 * TOKENS)
     assert night.sizes() == [3]
@@ -150,8 +147,8 @@ def test_a_budget_ends_the_job_before_it_is_passed(
 ) -> None:
     night = Night(tmp_path, batches, range(9))
 
-    def run(**openai: Any) -> None:
-        with night.ledger(concurrency=4, **openai) as (ledger, settings):
+    def run(**changes: Any) -> None:
+        with night.ledger(concurrency=4, **changes) as (ledger, settings):
             settings = settings.model_copy(update={"transport": transport})
             ledger.intend(transport)
             submit(ledger, settings, ignore)
@@ -205,33 +202,3 @@ def test_a_ledger_that_is_none_is_refused(batches: OpenaiServer, tmp_path: Path)
 def test_collecting_what_was_never_submitted_is_refused(batches: OpenaiServer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 requests were never submitted"):
         Night(tmp_path, batches, range(2)).collect()
-
-
-def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    path, requests = tmp_path / "ledger.sqlite", tmp_path / "requests.jsonl"
-    requests.touch()
-    for _ in range(2):
-        with Ledger.open(path, "run", requests, OpenaiSettings()):
-            pass
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version = 7")
-    before = path.read_bytes()
-    opening = Ledger.open(path, "run", requests, OpenaiSettings())
-    with pytest.raises(InputError, match="of version 7, and this program reads version 1"), opening:
-        pass
-    assert path.read_bytes() == before
-
-
-def test_the_first_answer_lands_and_only_one_to_what_was_asked(tmp_path: Path) -> None:
-    path, asked, of_another_latent = tmp_path / "requests.jsonl", "latent-1-" + "a" * 32, "latent-2-" + "a" * 32
-    write_requests(path, [{"custom_id": asked, "body": {"messages": [], "max_tokens": 5}}])
-
-    def answer(custom_id: str, text: str) -> dict[str, Any]:
-        return {"custom_id": custom_id, "response": {"status_code": 200, "body": text}, "error": None}
-
-    with Ledger.open(tmp_path / "ledger.sqlite", "run", path, OpenaiSettings()) as ledger:
-        ledger.intend("inline")
-        ledger.land([answer(of_another_latent, "not asked"), answer(asked, "first"), answer(asked, "second")])
-        ledger.land([answer(asked, "third")])
-        ((_, line),) = ledger.read_answers()
-    assert line == answer(asked, "first")

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.platform.llm import callers
 from recsae_lib.platform.llm.chat_client import ChatClient
@@ -32,7 +32,7 @@ class Processes:
         monkeypatch.setattr(os, "cpu_count", lambda: 2)
         start, ask = callers._Process.start, ChatClient.ask
 
-        async def noted_start(settings: OpenaiSettings) -> Any:
+        async def noted_start(settings: LlmSettings) -> Any:
             self.started.append(await start(settings))
             return self.started[-1]
 
@@ -62,9 +62,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
     assert not [pid for pid in processes.pids() if psutil.pid_exists(pid)]
 
 
-def test_every_request_is_asked_once_here_or_there_and_its_answer_lands(
-    server: Any, tmp_path: Path, processes: Processes
-) -> None:
+def test_every_request_is_asked_once_by_whichever_process(server: Any, tmp_path: Path, processes: Processes) -> None:
     def answer(request: Any) -> Any:
         processes.wait_until_ready()
         return server.says("answer to " + request.body["messages"][0]["content"])
@@ -124,9 +122,7 @@ def test_limits_that_a_server_names_there_hold_all(server: Any, tmp_path: Path, 
     assert arrivals[2] - arrivals[1] >= 1.0
 
 
-def test_a_refusal_there_ends_the_job_and_what_was_answered_is_kept(
-    server: Any, tmp_path: Path, processes: Processes
-) -> None:
+def test_a_refusal_there_ends_the_job_and_keeps_the_answers(server: Any, tmp_path: Path, processes: Processes) -> None:
     answered: list[str] = []
 
     def answer(request: Any) -> Any:
@@ -143,9 +139,7 @@ def test_a_refusal_there_ends_the_job_and_what_was_answered_is_kept(
     assert sorted(exchange.answers()) == sorted(answered)
 
 
-def test_a_killed_process_ends_the_job_and_the_next_run_asks_what_is_missing(
-    server: Any, tmp_path: Path, processes: Processes
-) -> None:
+def test_a_killed_process_ends_the_job_and_the_next_goes_on(server: Any, tmp_path: Path, processes: Processes) -> None:
     answered: list[str] = []
 
     def answer(request: Any) -> Any:
@@ -172,7 +166,7 @@ def test_a_killed_process_ends_the_job_and_the_next_run_asks_what_is_missing(
 
 
 def test_they_end_when_the_process_that_started_them_is_killed(server: Any, tmp_path: Path) -> None:
-    settings = OpenaiSettings(base_url=server.url, model="small").model_dump_json()
+    settings = LlmSettings(base_url=server.url, model="small").model_dump_json()
     parent = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen([sys.executable, '-m', '{callers.__name__}'], stdin=subprocess.PIPE)\n"

@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from openai import OpenAI
 
-from recsae_lib.config import OpenaiSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.platform.llm.batch_client import failure_of
 from recsae_lib.platform.llm.chat_client import Outcome, open_client
-from recsae_lib.platform.llm.server import Failure
+from recsae_lib.platform.llm.failures import Failure
 from tests.chat_server import Reply
 from tests.openai_server import OpenaiServer
 
@@ -33,7 +33,7 @@ BODY: dict[str, Any] = {"model": "small", "messages": [{"role": "user", "content
 
 def ask(url: str) -> Outcome:
     async def run() -> Outcome:
-        async with open_client(OpenaiSettings(base_url=url, model="small")) as client:
+        async with open_client(LlmSettings(base_url=url, model="small")) as client:
             return await client.ask("latent-1-ab", json.dumps(BODY).encode())
 
     return asyncio.run(run())
@@ -53,7 +53,7 @@ def whole_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenaiServer]:
     server.close()
 
 
-def test_both_clients_read_the_same_of_the_servers_that_tests_use(server: Any, whole_server: OpenaiServer) -> None:
+def test_both_clients_read_the_same_of_the_servers_of_tests(server: Any, whole_server: OpenaiServer) -> None:
     server.reply = lambda request: server.says("hello " + request.body["messages"][0]["content"])
     for url in (server.url, whole_server.url):
         answer, wait = ask(url)
@@ -105,7 +105,7 @@ def test_both_clients_understand_the_same_of_an_error(server: Any, status: int, 
         return
     with pytest.raises(openai.APIStatusError) as error:
         ask_with_openai(server.url)
-    theirs = failure_of(error.value, OpenaiSettings(base_url=server.url))
+    theirs = failure_of(error.value, LlmSettings(base_url=server.url))
     assert (failure.passing, failure.wait_seconds, failure.remedy) == (
         theirs.passing,
         theirs.wait_seconds,

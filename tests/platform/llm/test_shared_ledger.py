@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from recsae_lib.config import InterpretationSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError, UnfinishedError
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.request_files import write_requests
@@ -66,11 +66,11 @@ class Machine:
             yield
 
     @contextmanager
-    def opened(self, settings: InterpretationSettings, run: str, fetches_requests: bool = False) -> Iterator[Ledger]:
-        with self.lent(fetches_requests), Ledger.open(self.ledger, run, self.requests, settings.openai) as ledger:
+    def opened(self, settings: LlmSettings, run: str, fetches_requests: bool = False) -> Iterator[Ledger]:
+        with self.lent(fetches_requests), Ledger.open(self.ledger, run, self.requests, settings) as ledger:
             yield ledger
 
-    def submit(self, settings: InterpretationSettings, run: str) -> None:
+    def submit(self, settings: LlmSettings, run: str) -> None:
         body = {"messages": [{"role": "user", "content": "x" * 60}], "max_tokens": 5}
         self.requests.parent.mkdir(parents=True, exist_ok=True)
         write_requests(self.requests, ({"custom_id": name, "body": body} for name in IDS))
@@ -92,14 +92,13 @@ def machines(tmp_path: Path, address: str) -> list[Machine]:
     return [Machine(tmp_path / name, address) for name in "abc"]
 
 
-def test_what_one_submits_another_collects_and_a_third_does_not_ask_again(
+def test_one_submits_another_collects_and_a_third_asks_nothing(
     machines: list[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = OpenaiServer(seed=1, faults=0.0)
     # Two requests may wait at the server: what is left is sent by who collects.
-    openai = {"base_url": server.url, "batch_enqueued_tokens": 40, "batch_poll_seconds": 0.01}
-    settings = InterpretationSettings.model_validate({"transport": "batch", "openai": openai})
+    settings = LlmSettings(transport="batch", base_url=server.url, batch_enqueued_tokens=40, batch_poll_seconds=0.01)
     first, second, third = machines
     first.submit(settings, "2026-11-20 job")
     assert len(server.batches) == 1
@@ -117,7 +116,7 @@ def test_what_one_submits_another_collects_and_a_third_does_not_ask_again(
     server.close()
 
 
-def test_where_a_job_was_killed_its_ledger_stays_until_a_job_there_brings_it_back(machines: list[Machine]) -> None:
+def test_the_ledger_of_a_killed_job_stays_until_a_job_there_ends(machines: list[Machine]) -> None:
     first, second, _ = machines
     with second.lent():
         second.ledger.write_text("older")
@@ -182,7 +181,7 @@ def test_files_of_batches_come_and_go_and_large_ones_go_in_parts(machines: list[
         assert [path.name for path in first.ledger.with_suffix("").iterdir()] == ["two.jsonl"]
 
 
-def test_storage_that_fails_at_the_end_leaves_it_here_and_is_named(
+def test_storage_that_fails_at_the_end_leaves_the_ledger_here(
     machines: list[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)  # of the same buckets, and can stop

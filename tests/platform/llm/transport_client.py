@@ -14,9 +14,9 @@ from typing import Any
 import certifi
 from openai import OpenAI
 
-from recsae_lib.config import InterpretationSettings
+from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError, UnfinishedError
-from recsae_lib.platform.llm import server as llm_server
+from recsae_lib.platform.llm import failures
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.transports import collect, submit
 
@@ -56,18 +56,16 @@ def run_step(
 ) -> None:
     """Exit with 0 (done), 2 (bad input), 5 (not finished), `GIVEN_UP` (a server) or `KILLED`."""
     os.environ.update(NO_PROXY="127.0.0.1", SSL_CERT_FILE=str(_ONE_AUTHORITY))
-    llm_server.FIRST_PAUSE_SECONDS = 0.01
+    failures.FIRST_PAUSE_SECONDS = 0.01
     MortalLedger.commits_left, MortalLedger.before = commits_left, before
-    interpretation = InterpretationSettings(**settings)
+    llm = LlmSettings(**settings)
     try:
-        with MortalLedger.open(
-            folder / "ledger.sqlite", run, folder / "requests.jsonl", interpretation.openai
-        ) as ledger:
+        with MortalLedger.open(folder / "ledger.sqlite", run, folder / "requests.jsonl", llm) as ledger:
             if step == "submit":
-                ledger.intend(interpretation.transport)
-                submit(ledger, interpretation, lambda done, total: None)
+                ledger.intend(llm.transport)
+                submit(ledger, llm, lambda done, total: None)
             else:
-                collect(ledger, interpretation, lambda done, total: None, wait=wait)
+                collect(ledger, llm, lambda done, total: None, wait=wait)
     except InputError as error:
         print(error, file=sys.stderr)
         os._exit(2)

@@ -16,7 +16,8 @@ import pytest
 
 from recsae_lib.config import Settings
 from recsae_lib.errors import PassingError
-from recsae_lib.platform.job.run import JobContext, execute
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage import leases
 from recsae_lib.platform.storage.leases import TakenError, hold_lease
 from recsae_lib.platform.storage.locks import RUN_VARIABLE, hold_night

@@ -11,7 +11,8 @@ import pytest
 
 from recsae_lib.config import load_settings
 from recsae_lib.errors import PassingError
-from recsae_lib.platform.job.run import JobContext, execute
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.locks import OWN_RUN, RUN_VARIABLE, hold_job, hold_night, process_name, run_name
 
 DT = date(2026, 11, 20)

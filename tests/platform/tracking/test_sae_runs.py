@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from recsae_lib.config import SaeSettings, Settings
-from recsae_lib.platform.job.run import JobContext
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.tracking.sae_runs import (
     SaeRuns,
     epoch_line,

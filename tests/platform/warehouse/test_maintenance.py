@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
-from pyspark.sql.types import StructType
 
 from recsae_jobs import maintain_tables
 from recsae_lib.platform.warehouse.maintenance import Retention, expired_references, maintain_table, state_of
@@ -98,9 +97,8 @@ def test_small_files_of_a_night_become_one_and_the_rows_stay(night: NightOf) -> 
 def test_the_list_of_audits_keeps_every_night(night: NightOf) -> None:
     now = datetime.now(timezone.utc)
     for number in range(3):
-        columns = StructType([field for field in AUDITS.schema if field.name != "dt"])
         row = (1, 1, "published", now, now, "digest", "code")
-        night(number).append_published(AUDITS, night(number).spark.createDataFrame([row], columns))
+        night(number).replace_published(AUDITS, night(number).spark.createDataFrame([row], AUDITS.versioned_row_schema))
     maintain_table(night(2), AUDITS, drop_before(FIRST + timedelta(days=2)))
     assert night(0).spark.table(night(0).full_name(AUDITS)).count() == 3
 

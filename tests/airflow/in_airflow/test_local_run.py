@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from urllib.error import HTTPError
 
 import pytest
+from requests import HTTPError
 
-import local_airflow
+import local_run
 
 
 class Locked(BaseHTTPRequestHandler):
@@ -33,22 +33,24 @@ class Locked(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[local_airflow.Airflow]:
-    monkeypatch.setattr(local_airflow, "SECONDS_BETWEEN_LOOKS", 0)
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[local_run.Airflow]:
+    monkeypatch.setattr(local_run, "AGAIN_IF_LOCKED", local_run.AGAIN_IF_LOCKED.new(backoff_factor=0))
     Locked.asked = 0
     with HTTPServer(("127.0.0.1", 0), Locked) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield local_airflow.Airflow(server.server_port, token="known")
+        local = local_run.Airflow(server.server_port)
+        local._http.headers["Authorization"] = "Bearer known"
+        yield local
         server.shutdown()
 
 
-def test_a_question_is_asked_again_where_the_data_base_was_locked(airflow: local_airflow.Airflow) -> None:
+def test_a_question_is_asked_again_where_the_database_was_locked(airflow: local_run.Airflow) -> None:
     Locked.codes = [500, 503, 500, 503]
     assert airflow.call("GET", "dags/nightly_audit") == {"state": "success"}
     assert Locked.asked == 5
 
 
-def test_it_is_not_asked_for_ever_nor_where_another_error_is_met(airflow: local_airflow.Airflow) -> None:
+def test_it_is_not_asked_for_ever_nor_where_another_error_is_met(airflow: local_run.Airflow) -> None:
     Locked.codes = [500] * 9
     with pytest.raises(HTTPError):
         airflow.call("GET", "dags/nightly_audit")
@@ -59,7 +61,7 @@ def test_it_is_not_asked_for_ever_nor_where_another_error_is_met(airflow: local_
     assert Locked.asked == 6
 
 
-def test_what_changes_something_is_sent_once(airflow: local_airflow.Airflow) -> None:
+def test_what_changes_something_is_sent_once(airflow: local_run.Airflow) -> None:
     Locked.codes = [500]
     with pytest.raises(HTTPError):
         airflow.call("POST", "backfills", {})

@@ -1,0 +1,70 @@
+"""The arguments that jobs and commands take, and what they come to."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+from recsae_lib.config import Settings, load_settings
+from recsae_lib.config.shipped import shipped
+from recsae_lib.platform.job.context import STEPS, JobContext
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = True) -> None:
+    """Add ``--conf``, ``--set`` and ``--dt``, which every job and command takes."""
+    parser.add_argument(
+        "--conf", type=Path, metavar="FILE", help="settings file; without it the example on MovieLens-100K is meant"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides", help="one setting; may be repeated"
+    )
+    parser.add_argument(
+        "--dt",
+        type=parse_date,
+        required=dt_required,
+        metavar="YYYY-MM-DD",
+        help="date of the audit: the partition to write",
+    )
+    parser.add_argument("--traceback", action="store_true", help="show the whole traceback of a failure")
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="of the log on standard error; json is one object a line, with all that is known of a job when it ends",
+    )
+
+
+def add_estimate_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--estimate``, of jobs that ask a language model."""
+    parser.add_argument(
+        "--estimate", action="store_true", help="only print what would be asked of a language model, and its cost"
+    )
+
+
+def add_step_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--step``, which jobs take that hand work to a server and fetch it later."""
+    parser.add_argument(
+        "--step",
+        choices=STEPS,
+        help="submit: send the requests and end; collect: fetch what is answered, exit code 5 while some is not; "
+        "without it: both, waiting in between",
+    )
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Resolve the settings that the common arguments name."""
+    return load_settings(shipped("base.yaml"), arguments.conf or shipped("local.yaml"), arguments.overrides)
+
+
+def context_of(arguments: argparse.Namespace, job: str) -> JobContext:
+    """Return the context of a job under the common arguments; its date is today (UTC) where none is given."""
+    return JobContext(job, settings_of(arguments), arguments.dt or datetime.now(timezone.utc).date())
+
+
+def parse_date(text: str) -> date:
+    """Type of arguments that are dates."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date of the form YYYY-MM-DD") from None

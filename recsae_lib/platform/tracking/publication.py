@@ -1,0 +1,64 @@
+"""What an audit leaves in MLflow when it is published or refused: its checks, the champion, the tags of its SAE."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from typing import Literal
+
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.storage.reports import write_report
+from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.checks import CheckResult, SaeShape
+
+AuditStatus = Literal["published", "failed"]
+
+
+def sae_shape(context: JobContext) -> SaeShape:
+    """Return what the rows of the audit must agree with, as the training of its SAE wrote it down."""
+    tags = context.registry.tags(context.sae_name, context.sae_version)
+    return SaeShape(int(tags["model_version"]), context.sae_version, int(tags["num_latents"]), int(tags["k"]))
+
+
+def keep_checks(context: JobContext, results: Sequence[CheckResult]) -> None:
+    """Write all results to checks.json and to MLflow, beside the SAE, and those that do not pass to the log."""
+    rows = [{**vars(result), "passed": result.passed} for result in results]
+    content = json.dumps(rows, indent=1).encode()
+    file = write_report(context.settings.paths, context.namespaces["audit"], context.dt, "checks.json", content)
+    context.registry.keep_report(context.sae_name, context.sae_version, file, f"audits/{context.dt}")
+    for result in results:
+        if not result.passed:
+            log.warning("publish_audit: %s", result.line())
+    passed = sum(result.passed for result in results)
+    log.info("publish_audit: %s of %s checks pass, all in %s", passed, len(results), file)
+
+
+def promote_sae(context: JobContext, published: Sequence[date]) -> None:
+    """Make the SAE of the audit champion, unless the audit is of an older date than one that is published.
+
+    Parameters
+    ----------
+    published : dates of the published audits.
+    """
+    if (newest := max(published, default=context.dt)) > context.dt:
+        log.info("publish_audit: %s was published already: champion stays as it is", newest)
+        return
+    before = context.registry.promote(context.sae_name, context.sae_version)
+    log.info("publish_audit: champion is version %s (before: %s)", context.sae_version, before or "none")
+
+
+def tag_outcome(context: JobContext, sae_version: int, status: AuditStatus) -> None:
+    """Tag an SAE version with the outcome of its audit and, where it was trained for this date, the snapshots of its
+    data.
+    """
+    dt = context.dt.isoformat()
+    tags = {"audit_status": status, "audit_dt": dt}
+    if status == "published":
+        tags[PUBLISHED_TAG] = dt
+    if context.registry.tags(context.sae_name, sae_version).get("dt") == dt:
+        for table in (tables.INTERACTIONS, tables.ITEMS):
+            tags[f"{table.name}_snapshot"] = str(context.warehouse.snapshot_id(table))
+    context.registry.set_tags(context.sae_name, sae_version, tags)

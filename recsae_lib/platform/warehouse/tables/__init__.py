@@ -1,0 +1,64 @@
+"""Every table of the warehouse, declared once: columns with types and comments, key, partitioning, writer.
+
+What this package holds is imported from here: `tables.CONCEPTS`.
+"""
+
+from recsae_lib.platform.warehouse.tables.audits import (
+    AUDIT_METRICS,
+    AUDITS,
+    COMPARISONS,
+    CONCEPT_COVERAGE,
+    CONCEPT_DRIFT,
+)
+from recsae_lib.platform.warehouse.tables.catalogue import AUDIT_TABLES, TABLES
+from recsae_lib.platform.warehouse.tables.concepts import (
+    CONCEPT_LABELS,
+    CONCEPT_REJECTS,
+    CONCEPT_SCORES,
+    CONCEPT_TERMS,
+    CONCEPTS,
+    INTERPRETATION_REQUESTS,
+    SHUFFLED_SCORES,
+    VERIFICATION_CASES,
+    VERIFICATION_REJECTS,
+    VERIFICATION_REQUESTS,
+)
+from recsae_lib.platform.warehouse.tables.data import INTERACTIONS, ITEMS, RECOMMENDATIONS, REJECTS
+from recsae_lib.platform.warehouse.tables.declaration import STAMPS, Table
+from recsae_lib.platform.warehouse.tables.latents import LATENT_ACTIVATIONS, LATENT_ITEMS
+from recsae_lib.platform.warehouse.tables.ratings import CONCEPT_RATINGS, RATING_METRICS, RATING_REJECTS, RATING_SAMPLES
+from recsae_lib.platform.warehouse.tables.unit_kinds import JUDGED_UNITS, UnitKind
+
+__all__ = [
+    "AUDITS",
+    "AUDIT_METRICS",
+    "AUDIT_TABLES",
+    "COMPARISONS",
+    "CONCEPTS",
+    "CONCEPT_COVERAGE",
+    "CONCEPT_DRIFT",
+    "CONCEPT_LABELS",
+    "CONCEPT_RATINGS",
+    "CONCEPT_REJECTS",
+    "CONCEPT_SCORES",
+    "CONCEPT_TERMS",
+    "INTERACTIONS",
+    "INTERPRETATION_REQUESTS",
+    "ITEMS",
+    "JUDGED_UNITS",
+    "LATENT_ACTIVATIONS",
+    "LATENT_ITEMS",
+    "RATING_METRICS",
+    "RATING_REJECTS",
+    "RATING_SAMPLES",
+    "RECOMMENDATIONS",
+    "REJECTS",
+    "SHUFFLED_SCORES",
+    "STAMPS",
+    "TABLES",
+    "VERIFICATION_CASES",
+    "VERIFICATION_REJECTS",
+    "VERIFICATION_REQUESTS",
+    "Table",
+    "UnitKind",
+]

@@ -1,0 +1,39 @@
+"""The list of all tables."""
+
+from __future__ import annotations
+
+from recsae_lib.platform.warehouse.tables import audits, concepts, data, latents, ratings
+from recsae_lib.platform.warehouse.tables.declaration import Table
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        data.INTERACTIONS,
+        data.ITEMS,
+        data.REJECTS,
+        data.RECOMMENDATIONS,
+        latents.LATENT_ACTIVATIONS,
+        latents.LATENT_ITEMS,
+        concepts.CONCEPT_TERMS,
+        concepts.CONCEPT_LABELS,
+        concepts.CONCEPT_REJECTS,
+        concepts.INTERPRETATION_REQUESTS,
+        concepts.VERIFICATION_CASES,
+        concepts.CONCEPT_SCORES,
+        concepts.SHUFFLED_SCORES,
+        concepts.VERIFICATION_REJECTS,
+        concepts.VERIFICATION_REQUESTS,
+        concepts.CONCEPTS,
+        audits.CONCEPT_COVERAGE,
+        audits.AUDIT_METRICS,
+        audits.CONCEPT_DRIFT,
+        audits.COMPARISONS,
+        audits.AUDITS,
+        ratings.RATING_SAMPLES,
+        ratings.CONCEPT_RATINGS,
+        ratings.RATING_REJECTS,
+        ratings.RATING_METRICS,
+    )
+}
+# What an audit writes on its branch, and publishes.
+AUDIT_TABLES = tuple(table for table in TABLES.values() if table.published_by == "audit")

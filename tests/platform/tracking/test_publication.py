@@ -1,0 +1,93 @@
+"""What publishing leaves in MLflow, on a registry with three SAE versions."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from recsae_lib.config import Settings
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.tracking.publication import keep_checks, promote_sae, sae_shape, tag_outcome
+from recsae_lib.platform.warehouse.checks import CheckResult, SaeShape
+from tests.workspace import write_mlflow_database
+
+NAME = "recsae-shop"
+FRIDAY, SATURDAY = date(2026, 11, 20), date(2026, 11, 21)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> JobContext:
+    """The audit of Friday by version 2; version 1 is champion."""
+    write_mlflow_database(tmp_path / "mlflow.db")
+    paths = {
+        "var": str(tmp_path / "var"),
+        "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
+        "artifacts": str(tmp_path / "artifacts"),
+    }
+    context = JobContext(
+        "publish_audit", Settings.model_validate({"namespace": "shop", "paths": paths, "sae": {"version": 2}}), FRIDAY
+    )
+    registry = context.registry
+    (tmp_path / "weights.txt").write_text("weights", encoding="utf-8")
+    with registry.training_run(NAME, {"job": "train_sae"}, {}) as run:
+        for number, dt in enumerate((FRIDAY, FRIDAY, SATURDAY), start=1):
+            tags = {"dt": str(dt), "model_version": "3", "num_latents": "16", "k": "2"}
+            registry.register_recommender(run, NAME, tmp_path / "weights.txt", f"digest-{number}", tags)
+    registry.promote(NAME, 1)
+    warehouse: Any = SimpleNamespace(snapshot_id=lambda table: len(table.name))
+    vars(context)["warehouse"] = warehouse
+    return context
+
+
+def test_rows_must_agree_with_what_training_wrote(context: JobContext) -> None:
+    assert sae_shape(context) == SaeShape(model_version=3, sae_version=2, num_latents=16, k=2)
+
+
+@pytest.mark.parametrize(("published", "champion"), [([], 2), ([date(2026, 11, 19), FRIDAY], 2), ([SATURDAY], 1)])
+def test_only_the_newest_audit_makes_its_sae_champion(
+    context: JobContext, published: list[date], champion: int
+) -> None:
+    promote_sae(context, published)
+    assert context.registry.champion(NAME) == champion
+
+
+def test_a_version_is_tagged_with_its_outcome(context: JobContext) -> None:
+    def audit_tags(version: int) -> dict[str, str]:
+        found = context.registry.tags(NAME, version)
+        return {name: value for name, value in found.items() if name not in ("recsae.weights_sha256", "k")}
+
+    before = audit_tags(2), audit_tags(3)
+    tag_outcome(context, 2, "published")
+    tag_outcome(context, 3, "failed")  # trained for another date: its data are not those of Friday
+    outcome = {"audit_dt": "2026-11-20", "audit_status": "published", "published_dt": "2026-11-20"}
+    snapshots = {"interactions_snapshot": "12", "items_snapshot": "5"}
+    assert audit_tags(2) == {**before[0], **outcome, **snapshots}
+    assert audit_tags(3) == {**before[1], "audit_dt": "2026-11-20", "audit_status": "failed"}
+
+
+def test_checks_are_kept_and_what_fails_is_shown(context: JobContext, caplog: pytest.LogCaptureFixture) -> None:
+    results = [
+        CheckResult("items", "key", "fail", 0),
+        CheckResult("concepts", "range", "warn", 4, "of density"),
+    ]
+    with caplog.at_level(logging.INFO, "recsae"):
+        keep_checks(context, results)
+    file = Path(context.settings.paths.var) / "reports" / "shop" / "2026-11-20" / "checks.json"
+    rows = json.loads(file.read_text("utf-8"))
+    assert [(row["table"], row["passed"], row["violations"]) for row in rows] == [
+        ("items", True, 0),
+        ("concepts", False, 4),
+    ]
+    run_id = context.registry.versions(NAME)[1].run_id
+    kept = context.registry.client.download_artifacts(run_id, "audits/2026-11-20/checks.json")
+    assert Path(kept).read_bytes() == file.read_bytes()
+    assert caplog.messages == [
+        "publish_audit: WARN (4 violations): concepts: range [of density]",
+        f"publish_audit: 1 of 2 checks pass, all in {file}",
+    ]
