@@ -12,7 +12,6 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.coverage import concept_coverage
 from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
-from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.concepts.terms import concept_terms
 from recsae_lib.config import Settings
 from recsae_lib.platform.spark.frames import free, keep
@@ -102,8 +101,7 @@ def judge_baseline(
     construct = in_construct_half(F.col("user_id"), settings.evidence.salt)
     latent_items = keep(link_latents_to_items(activations.where(construct), linked, settings.evidence.items_per_latent))
     terms = keep(concept_terms(latent_items, items, settings.terms))
-    neighbours = neighbours_of(latent_items, settings.verification.neighbours)
-    verdicts = verify_units(activations, linked, items, terms, neighbours, settings)
+    verdicts = verify_units(activations, linked, items, terms, latent_items, settings)
     verdicts.release()
     return Units(kind, activations, latent_items, terms, verdicts.scores, (latent_items, terms))
 
