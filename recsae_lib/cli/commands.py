@@ -121,9 +121,11 @@ def _migrate(arguments: argparse.Namespace) -> None:
         context = JobContext("migrate", audits[0].settings, datetime.now(timezone.utc).date())
         warehouses = warehouses_of(context, study, audits)
     else:
-        warehouses = context_of(arguments, "migrate").warehouses
+        context = context_of(arguments, "migrate")
+        warehouses = context.warehouses
+    steps = (migrate_tables(warehouses),)  # each yields what it did, a line for each thing
     changed = False
-    for line in chain(migrate_tables(warehouses)):  # and what else an earlier version wrote
+    for line in chain.from_iterable(steps):
         print(line, flush=True)
         changed = True
     if not changed:
