@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from recsae_lib.sae.training.loop import EpochReport
+from recsae_lib.sae.training.one_sae import EpochReport
 from recsae_lib.sae.training.sweep import SweepResult
 
 

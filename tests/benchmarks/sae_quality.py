@@ -19,7 +19,8 @@ from recsae_lib.config import SaeSettings, load_settings
 from recsae_lib.representations.loader import RepresentationLoader
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
-from recsae_lib.sae.training.loop import SaeChoice, train_saes
+from recsae_lib.sae.training.loop import train_saes
+from recsae_lib.sae.training.one_sae import SaeChoice
 from tests.benchmarks.harness import Figure
 from tests.benchmarks.sae_peers import DictionaryLearning, Sparsify, install
 

@@ -16,7 +16,8 @@ import torch
 from recsae_lib.config import SaeSettings
 from recsae_lib.representations.loader import RepresentationLoader
 from recsae_lib.sae.model import SparseAutoencoder
-from recsae_lib.sae.training.loop import SAMPLE_ROWS, SaeChoice, train_saes
+from recsae_lib.sae.training.loop import SAMPLE_ROWS, train_saes
+from recsae_lib.sae.training.one_sae import SaeChoice
 from recsae_lib.sae.training.state import TrainingState
 from tests.benchmarks.harness import Figure
 from tests.benchmarks.synthetic import write_representations

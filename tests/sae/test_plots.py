@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from recsae_lib.sae.plots import density_plot, loss_plot
-from recsae_lib.sae.training.loop import EpochReport
+from recsae_lib.sae.training.one_sae import EpochReport
 
 
 def test_density_plot_counts_every_live_latent_once() -> None:

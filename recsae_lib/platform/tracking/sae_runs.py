@@ -18,7 +18,8 @@ from recsae_lib.sae.evaluation import SaeMetrics
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.plots import density_plot, loss_plot, sweep_plot
 from recsae_lib.sae.store import load_sae, save_sae, weights_digest
-from recsae_lib.sae.training.loop import EpochReport, OnEpoch, SaeChoice, TrainedSae
+from recsae_lib.sae.training.loop import OnEpoch, TrainedSae
+from recsae_lib.sae.training.one_sae import EpochReport, SaeChoice
 from recsae_lib.sae.training.sweep import SweepResult
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress on the terminal

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recsae_lib.config import CheckSettings, Settings
-from recsae_lib.sae.training.loop import SaeChoice
+from recsae_lib.sae.training.one_sae import SaeChoice
 
 
 @dataclass(frozen=True)

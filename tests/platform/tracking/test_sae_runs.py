@@ -29,7 +29,8 @@ from recsae_lib.platform.tracking.sae_runs import (
 from recsae_lib.sae.evaluation import SaeMetrics
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import load_sae
-from recsae_lib.sae.training.loop import EpochReport, SaeChoice, TrainedSae
+from recsae_lib.sae.training.loop import TrainedSae
+from recsae_lib.sae.training.one_sae import EpochReport, SaeChoice
 from recsae_lib.sae.training.sweep import SweepResult
 from tests.workspace import write_mlflow_database
 

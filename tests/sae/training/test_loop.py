@@ -14,7 +14,8 @@ from recsae_lib.platform.compute.checkpoint import CheckpointFile
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.training import state as training_state
-from recsae_lib.sae.training.loop import EpochReport, SaeChoice, TrainedSae, train_saes
+from recsae_lib.sae.training.loop import TrainedSae, train_saes
+from recsae_lib.sae.training.one_sae import EpochReport, SaeChoice
 from recsae_lib.sae.training.optimiser import remove_parallel_gradient
 from recsae_lib.sae.training.state import TrainingState, default_learning_rate, rate_share
 

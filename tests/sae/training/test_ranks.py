@@ -14,7 +14,8 @@ from recsae_lib.config import SaeSettings
 from recsae_lib.errors import StoppedError
 from recsae_lib.platform.compute.checkpoint import CheckpointFile
 from recsae_lib.sae.training import loop as training
-from recsae_lib.sae.training.loop import SaeChoice, train_saes
+from recsae_lib.sae.training.loop import train_saes
+from recsae_lib.sae.training.one_sae import SaeChoice
 from recsae_lib.sae.training.ranks import Ranks
 from tests.sae.training.test_loop import planted
 

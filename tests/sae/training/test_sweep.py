@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from recsae_lib.config import CheckSettings, SaeSettings, Settings
-from recsae_lib.sae.training.loop import SaeChoice
+from recsae_lib.sae.training.one_sae import SaeChoice
 from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of
 
 LIMITS = CheckSettings(maximum_fvu=0.5, maximum_dead_fraction=0.1, minimum_ndcg_kept=0.9)
