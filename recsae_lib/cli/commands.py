@@ -82,9 +82,9 @@ def _audit(arguments: argparse.Namespace) -> None:
     from recsae_lib.flow.audit import run_audit
 
     context = context_of(arguments, "audit")
-    record = run_audit(context)
+    seconds = run_audit(context)
     for site in context.settings.representations.sites:
-        print_summary(context.at_site(site), record)
+        print_summary(context.at_site(site), seconds)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -105,7 +105,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise InputError(f"{job.name} has no steps", "Leave --step out")
     context, module = context_of(arguments, job.name), job.load()
     context.step = arguments.step
-    execute(context, module.estimate if arguments.estimate else module.run)
+    execute(context, module.estimate if arguments.estimate else module.run, in_book=not arguments.estimate)
 
 
 def _plan(arguments: argparse.Namespace) -> None:
@@ -114,6 +114,7 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 def _migrate(arguments: argparse.Namespace) -> None:
     from recsae_lib.flow.study import is_study, load_study, warehouses_of
+    from recsae_lib.platform.job.record import migrate_books
     from recsae_lib.platform.warehouse.migration import migrate_tables
 
     if arguments.conf is not None and is_study(arguments.conf):
@@ -123,7 +124,8 @@ def _migrate(arguments: argparse.Namespace) -> None:
     else:
         context = context_of(arguments, "migrate")
         warehouses = context.warehouses
-    steps = (migrate_tables(warehouses),)  # each yields what it did, a line for each thing
+    # Each step yields what it did, a line for each thing.
+    steps = (migrate_tables(warehouses), migrate_books(Path(context.settings.paths.var)))
     changed = False
     for line in chain.from_iterable(steps):
         print(line, flush=True)

@@ -12,7 +12,7 @@ from recsae_lib.cli.terminal import print_table
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.arguments import settings_of
-from recsae_lib.platform.job.log import log_path, read_nights
+from recsae_lib.platform.job.record import book_path, latest_nights, read_book
 
 
 def add_to(commands: Any) -> None:
@@ -24,11 +24,10 @@ def add_to(commands: Any) -> None:
 
 def _status(arguments: argparse.Namespace) -> None:
     settings = settings_of(arguments)
-    path = log_path(Path(settings.paths.var), settings.namespaces(DEFAULT_SITE)["model"])
+    path = book_path(Path(settings.paths.var), settings.namespaces(DEFAULT_SITE)["model"])
     if not path.is_file():
         raise InputError(f"No job has run here yet: there is no {path}", "Start one, or see --conf and paths.var")
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        nights = read_nights(lines, arguments.nights)
+    nights = latest_nights(read_book(path), arguments.nights)
     if arguments.format == "json":
         for night in nights:
             for record in night.jobs.values():
