@@ -49,7 +49,7 @@ def test_every_job_file_defines_what_the_list_says_of_it() -> None:
 def test_the_jobs_are_installed_under_a_name_of_their_own() -> None:
     installed = metadata.distribution("recsae").read_text("top_level.txt")
     assert installed is not None
-    assert sorted(installed.split()) == ["recsae_jobs", "recsae_lib"]
+    assert sorted(installed.split()) == ["recsae_conf", "recsae_jobs", "recsae_lib"]
     assert AUDIT_JOBS[0].load().__name__ == "recsae_jobs.ingest_dataset"
 
 
