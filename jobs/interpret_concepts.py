@@ -49,7 +49,7 @@ def write_requests_of(context: JobContext, path: Path) -> None:
     terms, latent_items = warehouse.read(tables.CONCEPT_TERMS), warehouse.read(tables.LATENT_ITEMS)
     neighbours = neighbours_of(latent_items, settings.verification.neighbours)
     evidence = live, terms, latent_items, warehouse.read_filled(tables.ITEMS), neighbours
-    prompt = load_prompt(Path(settings.interpretation.prompt))
+    prompt = load_prompt(settings.interpretation.prompt_file)
     write_interpretation_requests(path, *evidence, settings.interpretation, settings.llm, prompt)
 
 

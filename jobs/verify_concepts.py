@@ -11,8 +11,6 @@ answers (exit code 5 while some are missing); give both the same settings. --est
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from recsae_lib.concepts.linking import linked_items, strongest_first
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
@@ -47,7 +45,7 @@ def judge_by_terms(context: JobContext) -> None:
     warehouse.replace(tables.SHUFFLED_SCORES, shuffled)
     warehouse.replace(tables.VERIFICATION_REJECTS, tables.VERIFICATION_REJECTS.empty(context.spark))
     if has_llm:
-        prompt, labels = load_prompt(Path(settings.verification.judge_prompt)), warehouse.read(tables.CONCEPT_LABELS)
+        prompt, labels = load_prompt(settings.verification.judge_prompt_file), warehouse.read(tables.CONCEPT_LABELS)
         shown = verdicts.cases, labels, strongest_first(linked, settings.evidence), items
         write_judge_requests(requests_path(context), *shown, settings.verification, settings.llm, prompt, settings.seed)
     verdicts.release()
@@ -76,7 +74,7 @@ def estimate(context: JobContext) -> None:
     """Print how many cases there would be, and what judge llm would be asked and cost."""
     warehouse, settings, has_llm = context.warehouse, context.settings, "llm" in context.settings.verification.judges
     activations, recommendations, items = (warehouse.read_filled(table) for table in READ)
-    labels, prompt_file = warehouse.read(tables.CONCEPT_LABELS), Path(settings.verification.judge_prompt)
+    labels, prompt_file = warehouse.read(tables.CONCEPT_LABELS), settings.verification.judge_prompt_file
     prompt = load_prompt(prompt_file) if has_llm else None
     lines = estimate_verification(activations, recommendations, items, labels, settings, prompt)
     print("\n".join(f"verify_concepts: {line}" for line in lines))

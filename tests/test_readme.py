@@ -111,7 +111,7 @@ def test_the_readme_of_jobs_names_jobs_and_tables() -> None:
     rows = rows_of(path)
     assert rows.keys() == JOBS
     for table in TABLES.values():
-        assert f"`{table.name}`" in rows.get(table.owner, path.read_text("utf-8"))
+        assert f"`{table.name}`" in rows.get(table.writer, path.read_text("utf-8"))
 
 
 def test_every_benchmark_and_fault_has_its_row() -> None:

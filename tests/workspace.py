@@ -144,8 +144,6 @@ def open_workspace(spark: SparkSession, folder: Path, catalog: str) -> Workspace
     folder.mkdir(exist_ok=True)
     write_planted(folder / "data")
     (folder / "conf").mkdir()
-    for part in ("base.yaml", "spark", "prompts"):
-        (folder / "conf" / part).symlink_to(REPOSITORY / "conf" / part)
     write_properties(folder / "conf" / "tiny.conf", {**TINY_QUERIES, "spark.driver.extraJavaOptions": java_options()})
     write_mlflow_database(folder / "var" / "mlflow" / "mlflow.db")
     (folder / "conf" / "planted.yaml").write_text(yaml.safe_dump(PLANTED_SETTINGS), encoding="utf-8")

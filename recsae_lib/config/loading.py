@@ -51,22 +51,28 @@ def load_settings(
         ) from None
 
 
-def as_commented_yaml(settings: Settings) -> str:
-    """Every setting in YAML, each below its description; conf/base.yaml is this text for the defaults."""
+def as_commented_yaml(settings: Settings, only_changed: bool = False) -> str:
+    """Every setting in YAML, each below its description; conf/base.yaml is this text for the defaults.
+
+    Parameters
+    ----------
+    only_changed : settings that have their default stand behind a ``#``, right before the name.
+    """
     lines: list[str] = []
 
-    def visit(section: Section, indent: str) -> None:
+    def visit(section: Section, defaults: Section, indent: str) -> None:
+        plain = section.model_dump(mode="json")
         for name, field in type(section).model_fields.items():
-            value = getattr(section, name)
+            value, default = getattr(section, name), getattr(defaults, name)
             lines.append(f"{indent}# {field.description}")
             if isinstance(value, Section):
                 lines.append(f"{indent}{name}:")
-                visit(value, indent + "  ")
+                visit(value, default, indent + "  ")
             else:
-                plain = section.model_dump(mode="json")[name]
-                lines.append(f"{indent}{name}: {json.dumps(plain, ensure_ascii=False)}")
+                hidden = "#" if only_changed and value == default else ""
+                lines.append(f"{indent}{hidden}{name}: {json.dumps(plain[name], ensure_ascii=False)}")
 
-    visit(settings, "")
+    visit(settings, Settings(), "")
     return "\n".join(lines) + "\n"
 
 
@@ -131,11 +137,13 @@ def _parse_override(override: str) -> dict[str, Any]:
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Lay one tree of settings over another."""
+    """Lay one tree of settings over another; a section that holds nothing changes nothing."""
     merged = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
+        if isinstance(merged.get(key), dict) and (value is None or isinstance(value, dict)):
+            merged[key] = merge(merged[key], value or {})
+        else:
+            merged[key] = value
     return merged
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Device = Literal["auto", "cpu", "cuda"]
 Scope = Literal["data", "model", "audit"]  # of a table: all models on the same data, all sites of a model, one audit
@@ -18,6 +18,11 @@ class Section(BaseModel):
     """A group of settings: immutable, and closed to keys it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, given: object) -> object:
+        return {} if given is None else given  # a section of a file whose settings are all comments
 
 
 def slug(site: str) -> str:

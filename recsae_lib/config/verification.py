@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from recsae_lib.config.section import PositiveInt, Section, Share
+from recsae_lib.config.shipped import own_or_shipped
 
 Judge = Literal["terms", "llm"]
 
@@ -33,7 +35,9 @@ class VerificationSettings(Section):
         description="Who judges the cases: terms (the term scorer, always there), and llm beside it, the language "
         "model of section llm, whose scores the concepts then carry.",
     )
-    judge_prompt: str = Field("conf/prompts/judge.md", description="Prompt file of judge llm.")
+    judge_prompt: str | None = Field(
+        None, description="Prompt file of judge llm. Empty: conf/prompts/judge.md, which the suite comes with."
+    )
     judge_temperature: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
         0.0, description="Sampling temperature of judge llm."
     )
@@ -51,3 +55,8 @@ class VerificationSettings(Section):
         if judges.count("terms") != 1 or len(set(judges)) < len(judges):
             raise ValueError(f"verification.judges is [terms] or [terms, llm], got {list(judges)}")
         return judges
+
+    @property
+    def judge_prompt_file(self) -> Path:
+        """Path of the prompt file."""
+        return own_or_shipped(self.judge_prompt, "prompts/judge.md")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.reports import write_report
+from recsae_lib.platform.warehouse.migration import require_migrated
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import COMPARISONS
 
@@ -43,6 +45,11 @@ class StudyAudit:
     data_set: str
     model: str
     settings: Settings
+
+
+def is_study(path: Path) -> bool:
+    """Whether a file is meant as a study, not as settings."""
+    return "data_sets" in read_yaml(path)
 
 
 def load_study(path: Path, base: Path | None, overrides: list[str]) -> tuple[Study, list[StudyAudit]]:
@@ -85,8 +92,10 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
 
     Raises
     ------
+    InputError : a table was written by an earlier version.
     CheckError : some audits were refused; the table holds the others.
     """
+    require_migrated(warehouses_of(context, study, audits))
     refused = []
     for data_set in study.data_sets:
         of_data = [audit for audit in audits if audit.data_set == data_set]
@@ -112,8 +121,7 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     ]
     markdown = as_markdown(results)
     if results:
-        warehouse = Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
-        warehouse.replace_published(COMPARISONS, comparison_rows(context.spark, results))
+        _warehouse_of(context, study).replace_published(COMPARISONS, comparison_rows(context.spark, results))
     file = write_report(context.settings.paths, study.name, context.dt, "comparison.md", markdown.encode())
     log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), file)
     if refused:
@@ -122,6 +130,16 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
             f"start again to run only these.\n\n{markdown}"
         )
     return markdown
+
+
+def warehouses_of(context: JobContext, study: Study, audits: list[StudyAudit]) -> list[Warehouse]:
+    """The tables of a study: its own, and those of its audits at each probing site."""
+    of_audits = [context.with_settings(audit.settings).warehouses for audit in audits]
+    return [_warehouse_of(context, study), *chain.from_iterable(of_audits)]
+
+
+def _warehouse_of(context: JobContext, study: Study) -> Warehouse:
+    return Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
 
 
 def _ingest(context: JobContext) -> str:

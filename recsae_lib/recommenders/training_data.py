@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.bulk import parquet_files, stream_columns
 from recsae_lib.recommenders.inputs import in_order, with_item_index
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.training_histories import TrainingHistories
@@ -67,7 +67,8 @@ def read_training_histories(folder: str, item_count: int) -> TrainingHistories:
     ------
     InputError : a user stands in the wrong place, or an index is none of the vocabulary.
     """
-    files = _parquet_files(folder)
+    file_system, paths = parquet_files(folder)
+    files = [pq.ParquetFile(file_system.open(path)) for path in paths]
     footers = [parquet.metadata for parquet in files]
     interactions = sum(
         footer.row_group(group).column(1).num_values for footer in footers for group in range(footer.num_row_groups)
@@ -92,14 +93,4 @@ def read_training_histories(folder: str, item_count: int) -> TrainingHistories:
 
 
 def _column(folder: str, name: str) -> Iterator[pa.Array]:
-    """Stream one column of a sorted folder: Spark numbers the files in the order of its partitions."""
-    for parquet in _parquet_files(folder):
-        for batch in parquet.iter_batches(columns=[name]):
-            yield batch.column(0)
-
-
-def _parquet_files(folder: str) -> list[pq.ParquetFile]:
-    file_system, root = fsspec.core.url_to_fs(folder)
-    file_system.invalidate_cache()  # object stores: an earlier listing in this process may be out of date
-    paths = sorted(path for path in file_system.find(root) if path.endswith(".parquet"))
-    return [pq.ParquetFile(file_system.open(path)) for path in paths]
+    return (batch.column(0) for batch in stream_columns(folder, [name]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import torch
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.bulk import parquet_files
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,10 @@ def read_held_out(folder: str, block_users: int) -> Iterator[HeldOutUsers]:
     ------
     InputError : a file is damaged, or the representations are not all of one dimension.
     """
-    file_system, root = fsspec.core.url_to_fs(folder)
-    files = sorted(path for path in file_system.find(root) if path.endswith(".parquet"))
+    file_system, files = parquet_files(folder)
     columns = ["target_index", "seen_indices", "representation"]
     try:
-        batches = ds.dataset(files, filesystem=file_system, format="parquet").to_batches(
+        batches = ds.dataset(list(files), filesystem=file_system, format="parquet").to_batches(
             columns=columns, batch_size=block_users
         )
         for batch in batches:

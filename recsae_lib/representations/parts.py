@@ -8,6 +8,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsae_lib.platform.storage.bulk import parquet_files
+
 PART_BYTES = 2**27  # of the files of a part, at most about; what is made of it is a file of a decent size
 BATCH_ROWS = 8192
 COLUMNS = ["user_id", "representation"]
@@ -26,17 +28,15 @@ def parts_of(folder: str, at_once: int) -> list[Part]:
     folder : path or address.
     at_once : parts that are worked at together; their number is a multiple of it where there are files enough.
     """
-    file_system, root = fsspec.core.url_to_fs(folder)
-    found = file_system.find(root, detail=True)
-    files = sorted(path for path in found if path.endswith(".parquet"))
-    total = sum(found[path]["size"] for path in files)
+    file_system, files = parquet_files(folder)
+    total = sum(files.values())
     count = at_once * -(-total // (PART_BYTES * at_once))
     parts: list[list[str]] = [[] for _ in range(count)]
     before = 0
-    for path in files:
-        middle = before + found[path]["size"] / 2
+    for path, size in files.items():
+        middle = before + size / 2
         parts[int(count * middle / total)].append(file_system.unstrip_protocol(path))
-        before += found[path]["size"]
+        before += size
     return [tuple(part) for part in parts if part]
 
 

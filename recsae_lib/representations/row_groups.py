@@ -12,7 +12,6 @@ from threading import Condition
 from types import SimpleNamespace
 from typing import Any
 
-import fsspec
 import numpy as np
 import petastorm.reader
 import pyarrow as pa
@@ -22,6 +21,7 @@ from petastorm.workers_pool import EmptyResultError, VentilatedItemProcessedMess
 from petastorm.workers_pool.thread_pool import ThreadPool, WorkerTerminationRequested
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.bulk import parquet_files
 
 # Petastorm 0.12 and its reader threads use pyarrow's legacy data set, which announces its removal; pyarrow is pinned.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\.")
@@ -53,8 +53,7 @@ class RowGroups:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         url = folder if "://" in folder else f"file://{Path(folder).absolute()}"
-        self._filesystem, root = fsspec.core.url_to_fs(url)
-        paths = sorted(path for path in self._filesystem.find(root) if path.endswith(".parquet"))
+        self._filesystem, paths = parquet_files(url)
         with ThreadPoolExecutor(FOOTER_THREADS) as pool:
             found = zip(paths, pool.map(self._read_footer, paths), strict=True)
             filled = {path: rows for path, rows in found if sum(rows)}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recsae_lib.config import load_settings
-from recsae_lib.platform.job.arguments import BASE_SETTINGS
+from recsae_lib.config.shipped import shipped
 from recsae_lib.platform.job.jobs import AUDIT_JOBS, job_named
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
@@ -42,7 +42,7 @@ def test_jobs_that_are_killed_half_way_and_done_again_come_to_the_same_tables(
 
     # Publication is killed within an audit, which goes on from the jobs that have been done.
     monkeypatch.chdir(audited.folder)
-    record = RunRecord.open(load_settings(BASE_SETTINGS, Path("conf/planted.yaml"), []), DT)
+    record = RunRecord.open(load_settings(shipped("base.yaml"), Path("conf/planted.yaml"), []), DT)
     record.note_data(audited.warehouse().data_digest())
     *before, last = [job.name for job in AUDIT_JOBS]
     for job in before:

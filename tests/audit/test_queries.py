@@ -194,7 +194,7 @@ def test_a_file_and_its_parameters_from_the_command_line(
     assert audited.recsae_here("sql", *conf, "--file", str(file), "--parameter", "name") == 2
     assert "not of the form NAME=VALUE" in capsys.readouterr().err
     assert audited.recsae_here("sql", *conf) == 2
-    assert "takes a query or --file" in capsys.readouterr().err
+    assert "takes a query, --file or --saved" in capsys.readouterr().err
     file.write_text("-- SELECT\nDROP TABLE concepts", encoding="utf-8")
     assert audited.recsae_here("sql", *conf, "--file", str(file)) == 2
     assert "DROP is not a query" in capsys.readouterr().err

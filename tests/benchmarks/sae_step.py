@@ -8,7 +8,7 @@ import torch
 
 from recsae_lib.config import SaeSettings
 from recsae_lib.sae.model import SparseAutoencoder
-from recsae_lib.sae.training.loop import TrainingState
+from recsae_lib.sae.training.state import TrainingState
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
 from tests.benchmarks.sae_peers import ALPHA, DictionaryLearning, Sparsify, install
 

@@ -29,7 +29,7 @@ def test_an_answer_that_fits_is_a_label() -> None:
     )
 
 
-def test_features_that_were_not_shown_are_dropped_and_the_others_spelt_as_shown() -> None:
+def test_only_shown_features_are_kept_and_spelt_as_shown() -> None:
     answer = read_label(completed(with_fields(features=["sci-fi ", "Western", "HORROR", "Sci-Fi"])), SHOWN, SHOWN_TEXT)
     assert isinstance(answer, ConceptAnswer)
     assert answer.features == ("Sci-Fi", "Horror")
@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_refused_with_the_text(content: str, reason: str) -
     ("label", "script"),
     [("太空恐怖", "CJK"), ("Космос", "CYRILLIC"), ("さくら", "CJK"), ("공포", "HANGUL")],
 )
-def test_a_label_in_a_script_of_which_the_request_has_no_letter_is_refused(label: str, script: str) -> None:
+def test_a_label_in_a_script_that_was_not_shown_is_refused(label: str, script: str) -> None:
     content = with_fields(label=label)
     refused = RefusedAnswer(f"the label is in another script: {script}", content)
     assert read_label(completed(content), SHOWN, SHOWN_TEXT) == refused
@@ -77,7 +77,7 @@ def test_a_label_in_a_script_of_which_the_request_has_no_letter_is_refused(label
 
 
 @pytest.mark.parametrize("label", ["Caf\u00e9 films", "\uff26ilms", "1984", "R&B 太空", "Sci-Fi → 80s"])
-def test_a_label_with_a_letter_of_the_request_or_with_none_at_all_is_kept(label: str) -> None:
+def test_a_label_with_a_letter_of_the_request_or_none_is_kept(label: str) -> None:
     answer = read_label(completed(with_fields(label=label)), SHOWN, SHOWN_TEXT)
     assert isinstance(answer, ConceptAnswer)
     assert answer.label == label

@@ -96,7 +96,7 @@ def evidence_in(request: Any) -> dict[str, Any]:
     return evidence
 
 
-def test_evidence_is_the_best_terms_the_linked_items_and_the_near_misses(spark: SparkSession) -> None:
+def test_evidence_is_best_terms_linked_items_and_near_misses(spark: SparkSession) -> None:
     settings = InterpretationSettings(top_terms=1, top_items=1, near_miss_items=2)
     rows = {row.latent_id: row for row in gather_request_evidence(*Tables(spark).frames, settings).collect()}
     assert sorted(rows) == [1, 2, 3, 4]
@@ -116,7 +116,7 @@ def test_no_near_misses_are_shown_where_none_are_wanted(spark: SparkSession) -> 
     assert [item.title for row in rows if row.latent_id == 3 for item in row.linked_items] == ["Heat", "Fargo"]
 
 
-def test_labels_come_from_the_server_and_refused_ones_from_the_terms(
+def test_a_latent_whose_answer_is_refused_is_named_by_its_terms(
     spark: SparkSession, server: Any, tmp_path: Path
 ) -> None:
     replies = {
@@ -187,9 +187,7 @@ def test_another_night_asks_only_about_what_changed(spark: SparkSession, server:
     assert {latent: row.reused for latent, row in third.records.items()} == {1: False, 2: False, 3: True}
 
 
-def test_of_a_hundred_latents_five_that_changed_are_asked_again_whatever_their_numbers(
-    spark: SparkSession, server: Any, tmp_path: Path
-) -> None:
+def test_only_latents_that_changed_are_asked_about_again(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     def interpret(run: str, numbers: list[int], changed: int) -> list[int]:
         tables = Tables(spark)
         titles = [f"Title {number}{' again' if number < changed else ''}" for number in range(100)]
@@ -256,9 +254,7 @@ def test_a_server_that_refuses_the_key_stops_the_job(spark: SparkSession, server
         Tables(spark).frames_of(server.url, tmp_path)
 
 
-def test_no_live_latent_makes_empty_tables_with_the_declared_columns(
-    spark: SparkSession, server: Any, tmp_path: Path
-) -> None:
+def test_no_live_latent_makes_empty_tables_as_declared(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     tables = Tables(spark)
     tables.frames = (tables.frames[0].where("latent_id < 0"), *tables.frames[1:])
     labels, rejects = tables.frames_of(server.url, tmp_path)

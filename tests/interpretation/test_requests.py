@@ -55,7 +55,7 @@ def test_a_request_is_a_line_of_the_batch_format() -> None:
     }
 
 
-def test_a_server_that_wants_json_objects_gets_the_schema_with_its_bounds() -> None:
+def test_a_json_object_is_asked_for_with_the_schema_and_bounds() -> None:
     assert request_of(answer_format="json_object")["body"]["response_format"] == {
         "type": "json_object",
         "schema": {

@@ -111,7 +111,7 @@ def test_only_so_many_terms_make_a_label(spark: SparkSession) -> None:
     ]  # fmt: skip
 
 
-def test_a_description_names_words_alone_where_there_are_no_features(spark: SparkSession) -> None:
+def test_a_description_names_words_where_there_are_no_features(spark: SparkSession) -> None:
     row = interpret(spark, *(word(f"word{place}") for place in range(7)))
     assert row.description == (
         "Fires for users whose linked items stand out by their words (word0, word1, word2, word3, word4)."

@@ -157,9 +157,7 @@ def test_the_identity_is_the_one_that_ledgers_know() -> None:
     assert request["custom_id"] == "judge-3-3d87f7d25dadd6feb8b7c2efe5df3a07"
 
 
-def test_an_answer_that_is_not_whole_leaves_its_latent_without_a_verdict(
-    spark: SparkSession, server: Any, tmp_path: Path
-) -> None:
+def test_an_answer_that_is_not_whole_leaves_no_verdict(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     def reply(request: Any) -> Any:
         verdicts = oracle(request)
         if shown_in(request)["concept"]["label"] == "War":
@@ -175,9 +173,7 @@ def test_an_answer_that_is_not_whole_leaves_its_latent_without_a_verdict(
     assert json.loads(reply(asked).body)["choices"][0]["message"]["content"] == answer
 
 
-def test_cases_are_cut_into_requests_and_one_refusal_drops_the_latent(
-    spark: SparkSession, server: Any, tmp_path: Path
-) -> None:
+def test_one_refusal_among_the_requests_drops_the_latent(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     def reply(request: Any) -> Any:
         shown = shown_in(request)
         refused = shown["concept"]["label"] == "War" and any(case["case"] == 4 for case in shown["cases"])
@@ -294,7 +290,7 @@ cases_of_a_request = st.lists(st.integers(1, 40), min_size=1, max_size=12, uniqu
 
 @settings(deadline=None)
 @given(st.data())
-def test_a_whole_answer_in_any_order_is_read_in_the_order_of_the_cases(data: st.DataObject) -> None:
+def test_an_answer_in_any_order_is_read_in_that_of_the_cases(data: st.DataObject) -> None:
     cases = data.draw(cases_of_a_request)
     fires = {case: data.draw(st.booleans()) for case in cases}
     content = json.dumps({"verdicts": [verdict(case, fires[case]) for case in data.draw(st.permutations(cases))]})

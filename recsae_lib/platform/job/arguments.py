@@ -7,14 +7,15 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 
 from recsae_lib.config import Settings, load_settings
+from recsae_lib.config.shipped import shipped
 from recsae_lib.platform.job.context import STEPS, JobContext
-
-BASE_SETTINGS = Path("conf/base.yaml")
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = True) -> None:
     """Add ``--conf``, ``--set`` and ``--dt``, which every job and command takes."""
-    parser.add_argument("--conf", type=Path, metavar="FILE", help="settings file over conf/base.yaml")
+    parser.add_argument(
+        "--conf", type=Path, metavar="FILE", help="settings file; without it the example on MovieLens-100K is meant"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides", help="one setting; may be repeated"
     )
@@ -53,12 +54,7 @@ def add_step_argument(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Resolve the settings that the common arguments name."""
-    return load_settings(base_settings(), arguments.conf, arguments.overrides)
-
-
-def base_settings() -> Path | None:
-    """The file under all settings, where there is one."""
-    return BASE_SETTINGS if BASE_SETTINGS.is_file() else None
+    return load_settings(shipped("base.yaml"), arguments.conf or shipped("local.yaml"), arguments.overrides)
 
 
 def context_of(arguments: argparse.Namespace, job: str) -> JobContext:

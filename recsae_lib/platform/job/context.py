@@ -65,7 +65,7 @@ class JobContext:
         from recsae_lib.platform.spark.session import open_session
 
         if self.shared.spark is None:
-            properties = Path(self.settings.spark.properties)
+            properties = self.settings.spark.properties_file
             self.shared.spark = open_session(self.job, properties, self.spark_overrides)
         return self.shared.spark
 
@@ -75,6 +75,11 @@ class JobContext:
         from recsae_lib.platform.warehouse.store import Warehouse
 
         return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt, self)
+
+    @property
+    def warehouses(self) -> list[Warehouse]:
+        """The tables at each probing site of the settings."""
+        return [self.at_site(site).warehouse for site in self.settings.representations.sites]
 
     @property
     def registry(self) -> Registry:

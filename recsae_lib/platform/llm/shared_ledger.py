@@ -18,14 +18,10 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import boto3
-from boto3.exceptions import S3TransferFailedError, S3UploadFailedError
-from botocore.exceptions import BotoCoreError, ClientError
 
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.platform.storage.files import write_whole
+from recsae_lib.platform.storage.object_store import ObjectStore
 
 log = logging.getLogger("recsae")
 
@@ -54,10 +50,9 @@ def ledger_from(address: str, var: Path, ledger: Path, requests: Path, fetches_r
             raise InputError(
                 f"The ledger {ledger} is in use by another process", "Let that end; two at once would pay twice"
             ) from None
-        with place.failures_named():
-            _take(place, ledger)
-            if fetches_requests:
-                place.fetch(requests)
+        _take(place, ledger)
+        if fetches_requests:
+            place.fetch(requests)
         try:
             yield
         except BaseException:
@@ -95,12 +90,11 @@ def _take(place: _Place, ledger: Path) -> None:
 
 
 def _bring_back(place: _Place, ledger: Path, requests: Path) -> None:
-    with place.failures_named():
-        for path in (ledger, requests):
-            if path.is_file():
-                place.store(path)
-        place.store_all(ledger.with_suffix(""))
-        place.delete(ledger.with_suffix(".taken.json"))
+    for path in (ledger, requests):
+        if path.is_file():
+            place.store(path)
+    place.store_all(ledger.with_suffix(""))
+    place.delete(ledger.with_suffix(".taken.json"))
     ledger.with_suffix(".mine.json").unlink()
 
 
@@ -110,77 +104,56 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 class _Place:
-    """A folder in S3 whose keys are paths below `var`."""
+    """A folder in S3 where a file has the name of its path below `var`."""
 
     def __init__(self, address: str, var: Path) -> None:
-        parts = urlsplit(address)
-        self._address, self._bucket, self._folder, self._var = address, parts.netloc, parts.path.strip("/"), var
-        self._client = boto3.client("s3")
+        self._var = var
+        self._store = ObjectStore(
+            address,
+            f"The ledger at {address} cannot be fetched or brought back",
+            "paths.llm",
+            ", then start the job again on this machine",
+        )
 
     def key(self, path: Path) -> str:
-        return f"{self._folder}/{path.relative_to(self._var).as_posix()}"
+        return self._store.key(self._name(path))
 
     def create(self, path: Path, content: dict[str, Any]) -> bool:
         """Write an object unless there is one; says whether."""
-        body = json.dumps(content).encode()
-        try:
-            self._client.put_object(Bucket=self._bucket, Key=self.key(path), IfNoneMatch="*", Body=body)
-        except ClientError as failure:
-            if failure.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                raise
-            return False
-        return True
+        return self._store.write(self._name(path), json.dumps(content).encode(), None)
 
     def read(self, path: Path) -> Any:
-        return json.loads(self._client.get_object(Bucket=self._bucket, Key=self.key(path))["Body"].read())
+        content = self._store.read(self._name(path)).content
+        if content is None:
+            raise PassingError(f"{self.key(path)} was removed at this moment", "Start the job again")
+        return json.loads(content)
 
     def fetch(self, path: Path) -> bool:
-        """Bring a file here, if there is one there, and say whether; a large one comes in parts."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._client.download_file(self._bucket, self.key(path), str(path))
-        except ClientError as failure:
-            if failure.response["Error"]["Code"] not in ("NoSuchKey", "404"):
-                raise
-            return False
-        return True
+        """Bring a file here, if there is one there, and say whether."""
+        return self._store.download(self._name(path), path)
 
     def fetch_all(self, folder: Path) -> None:
         """Bring the files of a folder here; others that are here leave it."""
-        keys = self._keys(folder)
-        if keys and folder.exists():
+        names = self._store.names(self._name(folder))
+        if names and folder.exists():
             shutil.rmtree(folder)
-        for key in keys:
-            self.fetch(folder / key.rpartition("/")[2])
+        for name in names:
+            self._store.download(name, folder / name.rpartition("/")[2])
 
     def store(self, path: Path) -> None:
-        """Bring a file there; a large one goes in parts."""
-        self._client.upload_file(str(path), self._bucket, self.key(path))
+        """Bring a file there."""
+        self._store.upload(path, self._name(path))
 
     def store_all(self, folder: Path) -> None:
         """Bring the files of a folder there; others that are there leave it."""
         files = sorted(folder.iterdir()) if folder.exists() else []
         for path in files:
             self.store(path)
-        for key in set(self._keys(folder)) - {self.key(path) for path in files}:
-            self._client.delete_object(Bucket=self._bucket, Key=key)
+        for name in set(self._store.names(self._name(folder))) - {self._name(path) for path in files}:
+            self._store.delete(name)
 
     def delete(self, path: Path) -> None:
-        self._client.delete_object(Bucket=self._bucket, Key=self.key(path))
+        self._store.delete(self._name(path))
 
-    def _keys(self, folder: Path) -> list[str]:
-        pages = self._client.get_paginator("list_objects_v2")
-        found = pages.paginate(Bucket=self._bucket, Prefix=f"{self.key(folder)}/")
-        return [entry["Key"] for page in found for entry in page.get("Contents", ())]
-
-    @contextmanager
-    def failures_named(self) -> Iterator[None]:
-        """Raise a PassingError for what the storage refuses or does not do."""
-        try:
-            yield
-        except (BotoCoreError, ClientError, S3TransferFailedError, S3UploadFailedError) as failure:
-            raise PassingError(
-                f"The ledger at {self._address} cannot be fetched or brought back: {failure}",
-                "Check that the bucket of paths.llm exists and answers, and that this machine may write to it, then "
-                "start the job again on this machine",
-            ) from failure
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._var).as_posix()

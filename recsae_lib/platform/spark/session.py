@@ -40,7 +40,7 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
         arguments = ["--properties-file", str(properties)]
         if jars := iceberg_jars():
             arguments += ["--jars", ",".join(jars)]
-        for key, value in {**absolute_warehouses(properties), **(overrides or {})}.items():
+        for key, value in {**absolute_paths(properties), **(overrides or {})}.items():
             arguments += ["--conf", f"{key}={value}"]
         os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
     session = SparkSession.builder.appName(application).getOrCreate()
@@ -55,13 +55,29 @@ def read_property(properties: Path, key: str) -> str:
     return str(found[-1]) if found else ""
 
 
-def absolute_warehouses(properties: Path) -> dict[str, str]:
-    """Complete the relative warehouse folders of the catalogs in a properties file.
+def absolute_paths(properties: Path) -> dict[str, str]:
+    """Complete the relative paths in a properties file, and return the properties that change by it.
 
-    Iceberg writes paths into its metadata as it gets them: relative ones would hold in one working directory only.
+    The warehouse folders of catalogs lie in the working directory. Iceberg writes paths into its metadata as it gets
+    them: relative ones would hold in one directory only.
     """
     lines = re.findall(r"^\s*(spark\.sql\.catalog\.\w+\.warehouse)[\s=:]+(\S+)", properties.read_text("utf-8"), re.M)
-    return {key: str(Path(value).absolute()) for key, value in lines if ":" not in value}
+    completed = {key: str(Path(value).absolute()) for key, value in lines if ":" not in value}
+    if (options := java_options(properties)) != read_property(properties, JAVA_OPTIONS):
+        completed[JAVA_OPTIONS] = options
+    return completed
+
+
+def java_options(properties: Path) -> str:
+    """Return the driver's Java options. The file with the settings of its log lies in the working directory, as the
+    option says, or beside the properties file where the suite is installed.
+    """
+    options = read_property(properties, JAVA_OPTIONS)
+    if (log := re.search(r"-Dlog4j2\.configurationFile=([^\s:]+)", options)) and not Path(log[1]).is_file():
+        beside = (properties.parent / Path(log[1]).name).absolute()
+        if beside.is_file():
+            return options.replace(log[0], f'"-Dlog4j2.configurationFile={beside}"')
+    return options
 
 
 def iceberg_jars() -> list[str]:

@@ -17,8 +17,9 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.java import find_java_home
 from recsae_lib.platform.spark.session import (
     JAVA_OPTIONS,
-    absolute_warehouses,
+    absolute_paths,
     iceberg_jars,
+    java_options,
     open_session,
     read_property,
 )
@@ -40,10 +41,10 @@ def submit_options(properties: Path, class_archives: Path | None = None) -> dict
     """
     if not properties.is_file():
         raise InputError(f"There is no Spark properties file {properties}", "Set spark.properties to one")
-    overrides, java_options = absolute_warehouses(properties), read_property(properties, JAVA_OPTIONS)
-    has_its_own = "SharedArchiveFile" in java_options  # a JVM takes one, and does not start to make another
+    overrides, options = absolute_paths(properties), java_options(properties)
+    has_its_own = "SharedArchiveFile" in options  # a JVM takes one, and does not start to make another
     if class_archives is not None and not has_its_own and (archive := archive_classes(properties, class_archives)):
-        overrides[JAVA_OPTIONS] = f"{java_options} -XX:SharedArchiveFile={archive}".strip()
+        overrides[JAVA_OPTIONS] = f"{options} -XX:SharedArchiveFile={archive}".strip()
     return {
         "master": read_property(properties, "spark.master") or "local[*]",
         "home": str(Path.cwd()),
@@ -72,7 +73,7 @@ def archive_classes(properties: Path, folder: Path) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory() as warehouse, TemporaryDirectory(dir=folder) as beside:
             written = Path(beside).absolute() / archive.name
-            options = f"{read_property(properties, JAVA_OPTIONS)} -XX:ArchiveClassesAtExit={written} -Xlog:disable"
+            options = f"{java_options(properties)} -XX:ArchiveClassesAtExit={written} -Xlog:disable"
             catalog = "spark.sql.catalog.archive"
             overrides = {
                 JAVA_OPTIONS: options.strip(),

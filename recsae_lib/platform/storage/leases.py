@@ -19,20 +19,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlsplit
-
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from recsae_lib.errors import PassingError
+from recsae_lib.platform.storage.object_store import ObjectStore, StoredObject
 
 SECONDS_TO_LIVE = 120.0  # after the last sign of life of a holder
 RENEWALS = 4  # in that time
 TRIES, SECONDS_BETWEEN = 20, 0.2  # where others write at the same moment
-_CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
-_ABSENT = ("NoSuchKey", "404")
 
 log = logging.getLogger("recsae")
 
@@ -77,10 +70,10 @@ def hold_lease(address: str, run: str) -> Iterator[None]:
     TakenError : another run holds it.
     PassingError : the storage does not answer, or refuses.
     """
-    store, holder = _Store(address), uuid.uuid4().hex
-    store.change(lambda lease, now: _with_holder(lease, run, holder, now))
+    lock, holder = _Lock(address), uuid.uuid4().hex
+    lock.change(lambda lease, now: _with_holder(lease, run, holder, now))
     over = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(store, run, holder, over), name="lease", daemon=True)
+    renewing = threading.Thread(target=_renew, args=(lock, run, holder, over), name="lease", daemon=True)
     renewing.start()
     try:
         yield
@@ -88,19 +81,19 @@ def hold_lease(address: str, run: str) -> Iterator[None]:
         over.set()
         renewing.join()
         try:
-            store.change(lambda lease, now: _without_holder(lease, run, holder))
+            lock.change(lambda lease, now: _without_holder(lease, run, holder))
         except PassingError as failure:  # the work is done, and the lease ends by itself
             log.warning("%s is held for %g seconds more: %s", address, SECONDS_TO_LIVE, failure)
 
 
-def _renew(store: _Store, run: str, holder: str, over: threading.Event) -> None:
+def _renew(lock: _Lock, run: str, holder: str, over: threading.Event) -> None:
     while not over.wait(SECONDS_TO_LIVE / RENEWALS):
         try:
-            store.change(lambda lease, now: _renewed(lease, run, holder, now))
+            lock.change(lambda lease, now: _renewed(lease, run, holder, now))
         except PassingError as failure:
-            log.warning("%s is not renewed: %s", store.address, failure)
+            log.warning("%s is not renewed: %s", lock.address, failure)
         except TakenError as taken:
-            log.error("%s was not renewed in time, and %s has taken it: this run stops", store.address, taken.lease.run)
+            log.error("%s was not renewed in time, and %s has taken it: this run stops", lock.address, taken.lease.run)
             os.kill(os.getpid(), signal.SIGTERM)
             return
 
@@ -127,51 +120,24 @@ def _without_holder(lease: Lease | None, run: str, holder: str) -> Lease | None:
     return replace(lease, holders={name: until for name, until in lease.holders.items() if name != holder})
 
 
-class _Store:
+class _Lock:
     """The object of one lease."""
 
     def __init__(self, address: str) -> None:
         self.address = address
-        parts = urlsplit(address)
-        self._place = {"Bucket": parts.netloc, "Key": parts.path.lstrip("/")}
-        self._client = boto3.client("s3")
+        folder, _, self._name = address.rpartition("/")
+        self._store = ObjectStore(folder, f"The lock {address} cannot be read or written", "paths.locks")
+
+    def read(self) -> tuple[Lease | None, StoredObject]:
+        found = self._store.read(self._name)
+        return (None if found.content is None else Lease(**json.loads(found.content))), found
 
     def change(self, make: Callable[[Lease | None, float], Lease | None]) -> None:
         """Replace the lease by what `make` makes of it and of the time; None leaves it as it is."""
-        try:
-            for _ in range(TRIES):
-                lease, tag, now = self._read()
-                made = make(lease, now)
-                if made is None or self._write(made, tag):
-                    return
-                time.sleep(SECONDS_BETWEEN)
-        except (BotoCoreError, ClientError) as failure:
-            raise PassingError(
-                f"The lock {self.address} cannot be read or written: {failure}",
-                "Check that the bucket of paths.locks exists and answers, and that this machine may write to it",
-            ) from failure
+        for _ in range(TRIES):
+            lease, found = self.read()
+            made = make(lease, found.time)
+            if made is None or self._store.write(self._name, json.dumps(asdict(made)).encode(), found.tag):
+                return
+            time.sleep(SECONDS_BETWEEN)
         raise PassingError(f"The lock {self.address} changes all the time", "Start again")
-
-    def _read(self) -> tuple[Lease | None, str | None, float]:
-        try:
-            found = self._client.get_object(**self._place)
-        except ClientError as failure:
-            if failure.response["Error"]["Code"] not in _ABSENT:
-                raise
-            return None, None, _time_of(failure.response)
-        return Lease(**json.loads(found["Body"].read())), found["ETag"], _time_of(found)
-
-    def _write(self, lease: Lease, tag: str | None) -> bool:
-        """Write it, unless another has been written since; says whether."""
-        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
-        try:
-            self._client.put_object(**self._place, **condition, Body=json.dumps(asdict(lease)).encode())
-        except ClientError as failure:
-            if failure.response["Error"]["Code"] not in _CHANGED:
-                raise
-            return False
-        return True
-
-
-def _time_of(response: Any) -> float:
-    return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()

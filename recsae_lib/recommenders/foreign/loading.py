@@ -14,9 +14,10 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import ExternalSettings, ModuleSettings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.bulk import stream_columns
 from recsae_lib.recommenders.foreign.external import External
 from recsae_lib.recommenders.foreign.module import ModuleRecommender
-from recsae_lib.recommenders.foreign.tables import read_own_rows, stream_columns, validate_vectors, vectors_of
+from recsae_lib.recommenders.foreign.tables import read_own_rows, validate_vectors, vectors_of
 from recsae_lib.recommenders.inputs import in_order, with_item_index
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.training_data import COLUMNS, read_training_histories

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 
-import fsspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -130,15 +128,6 @@ def most_frequent_length(rows: DataFrame, vector: str) -> int:
     lengths = rows.where(F.size(vector) > 0).groupBy(F.size(vector).alias("length")).count()
     first = lengths.orderBy(F.desc("count"), "length").first()
     return int(first["length"]) if first is not None else 0
-
-
-def stream_columns(folder: str, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """Stream columns of a folder that Spark has written in order: it numbers the files in the order of partitions."""
-    file_system, root = fsspec.core.url_to_fs(folder)
-    file_system.invalidate_cache()  # object stores: an earlier listing in this process may be out of date
-    for path in sorted(path for path in file_system.find(root) if path.endswith(".parquet")):
-        with file_system.open(path) as file:
-            yield from pq.ParquetFile(file).iter_batches(columns=names)
 
 
 def vectors_of(column: pa.ListArray, dimension: int) -> np.ndarray:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ def test_shards_hold_what_one_file_may_hold(
     assert sent == night.ids
 
 
-def test_no_more_tokens_wait_at_the_server_than_the_account_may_have(batches: OpenaiServer, tmp_path: Path) -> None:
+def test_no_more_tokens_wait_than_the_account_may_have(batches: OpenaiServer, tmp_path: Path) -> None:
     night = Night(tmp_path, batches, range(8))
     night.submit(batch_enqueued_tokens=3 * TOKENS)
     assert night.sizes() == [3]
@@ -203,72 +202,3 @@ def test_a_ledger_that_is_none_is_refused(batches: OpenaiServer, tmp_path: Path)
 def test_collecting_what_was_never_submitted_is_refused(batches: OpenaiServer, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 requests were never submitted"):
         Night(tmp_path, batches, range(2)).collect()
-
-
-def test_a_ledger_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    path, requests = tmp_path / "ledger.sqlite", tmp_path / "requests.jsonl"
-    requests.touch()
-    for _ in range(2):
-        with Ledger.open(path, "run", requests, LlmSettings()):
-            pass
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version = 7")
-    before = path.read_bytes()
-    opening = Ledger.open(path, "run", requests, LlmSettings())
-    with pytest.raises(InputError, match="of version 7, and this program reads version 1"), opening:
-        pass
-    assert path.read_bytes() == before
-
-
-def test_a_ledger_of_an_earlier_release_still_answers(tmp_path: Path) -> None:
-    # As the release before section llm left it.
-    name, path = "latent-17-359ec36427847fba0de2ee3e626592ef", tmp_path / "requests.jsonl"
-    line = {"custom_id": name, "response": {"status_code": 200, "body": {"choices": []}}, "error": None}
-    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as database:
-        database.executescript(
-            """
-            CREATE TABLE requests (
-                digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL, run TEXT NOT NULL, transport TEXT NOT NULL,
-                state TEXT NOT NULL CHECK (state IN ('intended', 'submitted', 'answered', 'failed')),
-                shard TEXT, tries INTEGER NOT NULL DEFAULT 0, prompt_estimate INTEGER NOT NULL,
-                completion_limit INTEGER NOT NULL, answer TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
-                cost REAL, intended_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, landed_at TEXT
-            );
-            CREATE TABLE shards (
-                name TEXT PRIMARY KEY,
-                state TEXT NOT NULL CHECK (state IN ('planned', 'sending', 'submitted', 'landed')),
-                prompt_estimate INTEGER NOT NULL, file_id TEXT, batch_id TEXT
-            );
-            CREATE INDEX requests_of_shard ON requests (shard, state);
-            CREATE INDEX requests_of_run ON requests (run);
-            PRAGMA user_version = 1;
-            """
-        )
-        known = (name[10:], name, "2026-11-20 job", "inline", "answered", 39, 200, json.dumps(line), 70, 9)
-        columns = "digest, custom_id, run, transport, state, prompt_estimate, completion_limit, answer"
-        database.execute(
-            f"INSERT INTO requests ({columns}, prompt_tokens, completion_tokens) VALUES ({', '.join('?' * 10)})", known
-        )
-        database.commit()
-    write_requests(path, [{"custom_id": name, "body": {"messages": [], "max_tokens": 200}}])
-    with Ledger.open(tmp_path / "ledger.sqlite", "2026-11-21 job", path, LlmSettings()) as ledger:
-        ledger.intend("inline")
-        assert list(ledger.pending()) == []
-        assert [answer for _, answer in ledger.read_answers()] == [line]
-        ((_, record),) = ledger.records()
-    assert (record.state, record.reused, record.prompt_tokens) == ("answered", True, 70)
-
-
-def test_the_first_answer_lands_and_only_one_to_what_was_asked(tmp_path: Path) -> None:
-    path, asked, of_another_latent = tmp_path / "requests.jsonl", "latent-1-" + "a" * 32, "latent-2-" + "a" * 32
-    write_requests(path, [{"custom_id": asked, "body": {"messages": [], "max_tokens": 5}}])
-
-    def answer(custom_id: str, text: str) -> dict[str, Any]:
-        return {"custom_id": custom_id, "response": {"status_code": 200, "body": text}, "error": None}
-
-    with Ledger.open(tmp_path / "ledger.sqlite", "run", path, LlmSettings()) as ledger:
-        ledger.intend("inline")
-        ledger.land([answer(of_another_latent, "not asked"), answer(asked, "first"), answer(asked, "second")])
-        ledger.land([answer(asked, "third")])
-        ((_, line),) = ledger.read_answers()
-    assert line == answer(asked, "first")

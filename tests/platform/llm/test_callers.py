@@ -62,9 +62,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
     assert not [pid for pid in processes.pids() if psutil.pid_exists(pid)]
 
 
-def test_every_request_is_asked_once_here_or_there_and_its_answer_lands(
-    server: Any, tmp_path: Path, processes: Processes
-) -> None:
+def test_every_request_is_asked_once_by_whichever_process(server: Any, tmp_path: Path, processes: Processes) -> None:
     def answer(request: Any) -> Any:
         processes.wait_until_ready()
         return server.says("answer to " + request.body["messages"][0]["content"])
@@ -124,9 +122,7 @@ def test_limits_that_a_server_names_there_hold_all(server: Any, tmp_path: Path, 
     assert arrivals[2] - arrivals[1] >= 1.0
 
 
-def test_a_refusal_there_ends_the_job_and_what_was_answered_is_kept(
-    server: Any, tmp_path: Path, processes: Processes
-) -> None:
+def test_a_refusal_there_ends_the_job_and_keeps_the_answers(server: Any, tmp_path: Path, processes: Processes) -> None:
     answered: list[str] = []
 
     def answer(request: Any) -> Any:
@@ -143,9 +139,7 @@ def test_a_refusal_there_ends_the_job_and_what_was_answered_is_kept(
     assert sorted(exchange.answers()) == sorted(answered)
 
 
-def test_a_killed_process_ends_the_job_and_the_next_run_asks_what_is_missing(
-    server: Any, tmp_path: Path, processes: Processes
-) -> None:
+def test_a_killed_process_ends_the_job_and_the_next_goes_on(server: Any, tmp_path: Path, processes: Processes) -> None:
     answered: list[str] = []
 
     def answer(request: Any) -> Any:

@@ -53,7 +53,7 @@ def whole_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenaiServer]:
     server.close()
 
 
-def test_both_clients_read_the_same_of_the_servers_that_tests_use(server: Any, whole_server: OpenaiServer) -> None:
+def test_both_clients_read_the_same_of_the_servers_of_tests(server: Any, whole_server: OpenaiServer) -> None:
     server.reply = lambda request: server.says("hello " + request.body["messages"][0]["content"])
     for url in (server.url, whole_server.url):
         answer, wait = ask(url)

@@ -65,7 +65,7 @@ def exchange(tmp_path: Path) -> Exchange:
     return Exchange(tmp_path, requests=4)
 
 
-def test_every_request_is_asked_once_as_written_and_its_answer_lands(server: Any, exchange: Exchange) -> None:
+def test_every_request_is_asked_once_and_its_answer_lands(server: Any, exchange: Exchange) -> None:
     server.reply = lambda request: server.says("answer to " + request.body["messages"][0]["content"])
     answers = exchange.run(server.url, concurrency=2)
     assert server.asked == dict.fromkeys(exchange.ids, 1)
@@ -119,7 +119,7 @@ def test_a_passing_failure_is_tried_again(server: Any, tmp_path: Path, broken: i
         (400, "http_400"),
     ],
 )
-def test_a_lasting_failure_of_one_request_lands_and_the_others_are_answered(
+def test_one_request_fails_for_good_and_the_others_are_answered(
     server: Any, exchange: Exchange, broken: int | str | bytes, code: str
 ) -> None:
     def break_one(request: Any) -> Any:
@@ -167,7 +167,7 @@ def test_a_server_that_is_not_there_is_named(exchange: Exchange, monkeypatch: py
     assert "base_url" in refused.value.remedy
 
 
-def test_a_server_that_dies_is_given_up_and_only_the_rest_is_asked_again(server: Any, tmp_path: Path) -> None:
+def test_a_server_that_dies_is_given_up_and_the_rest_asked_later(server: Any, tmp_path: Path) -> None:
     exchange = Exchange(tmp_path, requests=40)
     served = exchange.ids[:3]
     server.reply = lambda request: server.says("fine") if request.custom_id in served else server.fails(500)
@@ -186,7 +186,7 @@ def test_a_server_that_dies_is_given_up_and_only_the_rest_is_asked_again(server:
     assert server.received == []
 
 
-def test_requests_that_fail_again_do_not_give_up_a_server_that_answers(server: Any, tmp_path: Path) -> None:
+def test_requests_that_fail_again_do_not_give_the_server_up(server: Any, tmp_path: Path) -> None:
     exchange = Exchange(tmp_path, requests=12)
     healthy = exchange.ids[::2]
     server.reply = lambda request: server.says("fine") if request.custom_id in healthy else server.fails(400)
@@ -295,7 +295,7 @@ class HeldLedger:
         return len(server.received)
 
 
-def test_while_a_commit_takes_its_time_half_as_many_requests_more_are_sent_and_they_share_the_next(
+def test_during_a_commit_half_as_many_more_are_sent(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, exchange = HeldLedger(monkeypatch), Exchange(tmp_path, requests=20)
@@ -309,7 +309,7 @@ def test_while_a_commit_takes_its_time_half_as_many_requests_more_are_sent_and_t
     assert len(answers) == sum(held.groups) == 20
 
 
-def test_one_at_a_time_an_answer_is_on_disk_before_the_next_request(
+def test_one_at_a_time_each_answer_is_on_disk_before_the_next(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, exchange = HeldLedger(monkeypatch), Exchange(tmp_path, requests=3)
@@ -344,7 +344,7 @@ def test_a_compressed_answer_is_read(server: Any, tmp_path: Path) -> None:
     assert exchange.failures() == {}
 
 
-def test_the_proxy_of_the_environment_is_asked_unless_it_is_not_to_be(
+def test_the_proxy_of_the_environment_is_asked_unless_excepted(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1"))
@@ -368,7 +368,7 @@ def test_a_redirect_is_followed(server: Any, tmp_path: Path) -> None:
     assert [request.body for request in server.received] == [body(exchange.ids[0])] * 2
 
 
-def test_after_many_failures_one_request_at_a_time_goes_out_until_one_is_answered(
+def test_after_many_failures_one_request_at_a_time_goes_out(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(failures, "LONGEST_PAUSE_SECONDS", 0.02)
@@ -403,7 +403,7 @@ def test_as_many_failed_probes_as_retries_give_the_server_up(
     assert len(server.received) == 5 + 2
 
 
-def test_what_an_answer_leaves_of_its_share_of_the_budget_is_for_others(server: Any, tmp_path: Path) -> None:
+def test_what_an_answer_leaves_of_the_budget_is_for_others(server: Any, tmp_path: Path) -> None:
     said = server.says("fine")
     completion = {**json.loads(said.body), "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
     server.reply = lambda _: dataclasses.replace(said, body=json.dumps(completion).encode())

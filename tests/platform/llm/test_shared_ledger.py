@@ -92,7 +92,7 @@ def machines(tmp_path: Path, address: str) -> list[Machine]:
     return [Machine(tmp_path / name, address) for name in "abc"]
 
 
-def test_what_one_submits_another_collects_and_a_third_does_not_ask_again(
+def test_one_submits_another_collects_and_a_third_asks_nothing(
     machines: list[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -116,7 +116,7 @@ def test_what_one_submits_another_collects_and_a_third_does_not_ask_again(
     server.close()
 
 
-def test_where_a_job_was_killed_its_ledger_stays_until_a_job_there_brings_it_back(machines: list[Machine]) -> None:
+def test_the_ledger_of_a_killed_job_stays_until_a_job_there_ends(machines: list[Machine]) -> None:
     first, second, _ = machines
     with second.lent():
         second.ledger.write_text("older")
@@ -181,7 +181,7 @@ def test_files_of_batches_come_and_go_and_large_ones_go_in_parts(machines: list[
         assert [path.name for path in first.ledger.with_suffix("").iterdir()] == ["two.jsonl"]
 
 
-def test_storage_that_fails_at_the_end_leaves_it_here_and_is_named(
+def test_storage_that_fails_at_the_end_leaves_the_ledger_here(
     machines: list[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)  # of the same buckets, and can stop

@@ -159,7 +159,7 @@ def run_seed(folder: Path, seed: int) -> Counter[int]:
 
 
 @pytest.mark.integration
-def test_nothing_is_lost_and_nothing_is_paid_twice_whatever_fails_and_whenever_it_is_killed(tmp_path: Path) -> None:
+def test_whatever_fails_nothing_is_lost_and_nothing_paid_twice(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         exits = sum(pool.map(lambda seed: run_seed(tmp_path, seed), range(SEEDS)), Counter[int]())
     assert set(exits) <= {0, 2, 5, GIVEN_UP, KILLED}

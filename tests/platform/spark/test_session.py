@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.session import absolute_warehouses, open_session, read_property
+from recsae_lib.platform.spark.session import absolute_paths, open_session, read_property
 
 
 def test_a_missing_properties_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,20 @@ def test_relative_warehouse_folders_become_absolute_and_others_stay(
         "spark.sql.warehouse.dir var/spark-warehouse\n",
         encoding="utf-8",
     )
-    assert absolute_warehouses(properties) == {"spark.sql.catalog.a.warehouse": f"{tmp_path}/var/warehouse"}
+    assert absolute_paths(properties) == {"spark.sql.catalog.a.warehouse": f"{tmp_path}/var/warehouse"}
+
+
+def test_settings_of_the_log_are_found_beside_the_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "conf").mkdir()
+    properties = tmp_path / "installed" / "local.conf"
+    properties.write_text("spark.driver.extraJavaOptions -Xss4m -Dlog4j2.configurationFile=conf/log.properties\n")
+    (tmp_path / "installed" / "log.properties").touch()
+    monkeypatch.chdir(tmp_path)
+    beside = f'-Xss4m "-Dlog4j2.configurationFile={tmp_path}/installed/log.properties"'
+    assert absolute_paths(properties) == {"spark.driver.extraJavaOptions": beside}
+    (tmp_path / "conf" / "log.properties").touch()
+    assert absolute_paths(properties) == {}
 
 
 def test_of_a_property_that_is_given_twice_the_last_one_holds_as_in_java(tmp_path: Path) -> None:

@@ -65,9 +65,13 @@ def test_a_killed_writing_changes_nothing_and_is_cleared_up(path: Path) -> None:
 
 
 def test_a_failed_writing_leaves_the_old_file(path: Path) -> None:
-    with pytest.raises(OSError, match="full"), replacing(path) as unfinished:
-        unfinished.write_text("ne")
-        raise OSError("the disk is full")
+    def fill_the_disk() -> None:
+        with replacing(path) as unfinished:
+            unfinished.write_text("ne")
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        fill_the_disk()
     assert path.read_text() == "old"
     assert os.listdir(path.parent) == [path.name]
 

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage import leases
 from recsae_lib.platform.storage.leases import TakenError, hold_lease
 from recsae_lib.platform.storage.locks import RUN_VARIABLE, hold_night
+from recsae_lib.platform.storage.object_store import ObjectStore, StoredObject
 from tests.object_storage import object_storage
 
 DT = date(2026, 11, 20)
@@ -83,7 +83,7 @@ def test_a_run_shares_its_lease_and_keeps_others_out_until_all_its_holders_are_d
 
 def test_a_living_holder_keeps_it_and_a_killed_one_loses_it_when_its_time_is_over(address: str) -> None:
     holder = start_holder(address, "killed", seconds=4.0)
-    (lease, *_), lives_until = leases._Store(address)._read(), time.monotonic() + 6
+    (lease, _), lives_until = leases._Lock(address).read(), time.monotonic() + 6
     assert lease is not None
     while time.monotonic() < lives_until:  # longer than it was given at first
         with pytest.raises(TakenError), hold_lease(address, "other"):
@@ -93,7 +93,7 @@ def test_a_living_holder_keeps_it_and_a_killed_one_loses_it_when_its_time_is_ove
     with pytest.raises(TakenError), hold_lease(address, "other"):
         pass
     with wait_to_take(address, "other"):
-        (after, *_) = leases._Store(address)._read()
+        after, _ = leases._Lock(address).read()
         assert after is not None
         assert (after.run, len(after.holders)) == ("other", 1)
         assert after.since > lease.since
@@ -112,16 +112,16 @@ def test_of_two_that_find_it_free_at_the_same_moment_one_takes_it(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second takes it between the first one's look and its write."""
-    read, quick = leases._Store._read, ExitStack()
+    read, quick = ObjectStore.read, ExitStack()
 
-    def read_and_be_late(store: Any) -> Any:
-        found = read(store)
-        monkeypatch.setattr(leases._Store, "_read", read)
+    def read_and_be_late(store: ObjectStore, name: str) -> StoredObject:
+        found = read(store, name)
+        monkeypatch.setattr(ObjectStore, "read", read)
         quick.enter_context(hold_lease(address, "quick"))
         return found
 
     for _ in range(2):  # there is no object, and there is one that nobody holds
-        monkeypatch.setattr(leases._Store, "_read", read_and_be_late)
+        monkeypatch.setattr(ObjectStore, "read", read_and_be_late)
         with pytest.raises(TakenError, match="quick"), hold_lease(address, "late"):
             pass
         quick.close()

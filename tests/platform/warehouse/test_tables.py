@@ -30,7 +30,7 @@ def test_the_list_of_tables_holds_all_that_are_declared() -> None:
     assert {name: getattr(tables, name) for name in names} == names  # where others import them from
 
 
-def test_an_audit_publishes_all_tables_but_those_that_are_written_directly() -> None:
+def test_an_audit_publishes_all_but_what_comes_directly() -> None:
     assert {table.name for table in AUDIT_TABLES} == set(TABLES) - DIRECTLY
 
 

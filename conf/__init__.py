@@ -1,0 +1,1 @@
+"""What the suite comes with, as `recsae_conf`: default settings, examples, prompts, queries, Spark properties."""
