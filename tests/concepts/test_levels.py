@@ -1,4 +1,4 @@
-"""Levels: deciles of a latent's own activations, ties alike, and nothing that hangs on the order of rows."""
+"""Levels: deciles of a latent's own activations, ties alike, and nothing that depends on the order of rows."""
 
 from __future__ import annotations
 
