@@ -3,11 +3,10 @@
 spark-submit --properties-file conf/spark/local.conf jobs/interpret_concepts.py --dt 2026-11-20
 recsae run interpret_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
 
-With interpreter llm every request and answer is kept in the ledger var/llm/<namespace>.sqlite: what was answered
-once, on whatever date and for whatever SAE, is not asked again. An answer that does not fit the schema lands in
-concept_rejects while the latent keeps the label of its terms. `--step submit` sends the requests, `--step collect`
-fetches the answers and writes the labels, with exit code 5 while some are still being worked on. With --estimate the
-job prints what it would ask and cost, and asks nothing.
+With interpreter llm, what was answered once, on whatever date and for whatever SAE, is in the ledger and not asked
+again. An answer that does not fit the schema lands in concept_rejects while the latent keeps the label of its terms.
+`--step submit` sends the requests, `--step collect` fetches the answers and writes the labels (exit code 5 while some
+are missing). --estimate prints what would be asked and cost, and asks nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
+from recsae_lib.concepts.levels import live_latents
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.interpretation.estimate import estimate_labels
 from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
@@ -47,50 +44,34 @@ def ask(context: JobContext) -> None:
 
 def write_requests_of(context: JobContext, path: Path) -> None:
     """Write the requests about all live latents into a file."""
-    warehouse, settings = context.warehouse, context.settings.interpretation
-    latent_items = warehouse.read(tables.LATENT_ITEMS)
-    write_interpretation_requests(
-        path,
-        live_latents(context),
-        warehouse.read(tables.CONCEPT_TERMS),
-        latent_items,
-        warehouse.read_filled(tables.ITEMS),
-        neighbours_of(latent_items, context.settings.verification.neighbours),
-        settings,
-        context.settings.llm,
-        load_prompt(settings.prompt_file),
-    )
+    warehouse, settings = context.warehouse, context.settings
+    live = live_latents(warehouse.read_filled(tables.LATENT_ACTIVATIONS))
+    terms, latent_items = warehouse.read(tables.CONCEPT_TERMS), warehouse.read(tables.LATENT_ITEMS)
+    neighbours = neighbours_of(latent_items, settings.verification.neighbours)
+    evidence = live, terms, latent_items, warehouse.read_filled(tables.ITEMS), neighbours
+    prompt = load_prompt(settings.interpretation.prompt_file)
+    write_interpretation_requests(path, *evidence, settings.interpretation, settings.llm, prompt)
 
 
 def write_labels(context: JobContext) -> None:
     """Write labels, refused answers (none without a language model), and what the requests cost."""
-    settings, spark = context.settings.interpretation, context.spark
-    live, terms = live_latents(context), context.warehouse.read(tables.CONCEPT_TERMS)
+    warehouse, settings = context.warehouse, context.settings.interpretation
+    live, terms = live_latents(warehouse.read_filled(tables.LATENT_ACTIVATIONS)), warehouse.read(tables.CONCEPT_TERMS)
     if settings.interpreter == "terms":
-        labels = interpret_with_terms(live, terms, settings)
-        rejects = tables.CONCEPT_REJECTS.empty(spark)
+        labels, rejects = interpret_with_terms(live, terms, settings), tables.CONCEPT_REJECTS.empty(context.spark)
         write_records(context, tables.INTERPRETATION_REQUESTS, None)
     else:
         with collected_requests(context, tables.INTERPRETATION_REQUESTS) as ledger:
-            labels, rejects = read_labels(spark, ledger, live, terms, settings)
-    warehouse = context.warehouse
+            labels, rejects = read_labels(context.spark, ledger, live, terms, settings)
     counts = warehouse.replace(tables.CONCEPT_LABELS, labels), warehouse.replace(tables.CONCEPT_REJECTS, rejects)
     log.info("interpret_concepts: %s labels, %s refused answers", *(f"{count:,}" for count in counts))
-
-
-def live_latents(context: JobContext) -> DataFrame:
-    """The latents that fire for anybody, one row each."""
-    activations = context.warehouse.read_filled(tables.LATENT_ACTIVATIONS)
-    return activations.select(F.explode("latent_ids").alias("latent_id")).distinct()
 
 
 @for_each_site
 def estimate(context: JobContext) -> None:
     """Print what the language model would be asked and cost."""
-    settings = context.settings.interpretation
-    if settings.interpreter == "terms":
-        lines = ["interpreter terms asks nobody; --set interpretation.interpreter=llm estimates a language model"]
-    else:
+    lines = ["interpreter terms asks nobody; --set interpretation.interpreter=llm estimates a language model"]
+    if context.settings.interpretation.interpreter == "llm":
         with TemporaryDirectory() as folder:
             path = Path(folder) / "requests.jsonl"
             write_requests_of(context, path)

@@ -17,13 +17,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import torch
-
-from recsae_lib.platform.compute.device import resolve_device
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import main
-from recsae_lib.platform.tracking.recommender_runs import log_epochs, measure_model, open_run, register_model
+from recsae_lib.platform.tracking.recommender_runs import device_of, log_epochs, measure_model, open_run, register_model
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.fit import fit
 from recsae_lib.recommenders.foreign.loading import prepare_external, prepare_module
@@ -50,7 +47,7 @@ def train(context: JobContext, folder: Path, shared_folder: str) -> None:
     histories = prepare_training_data(interactions, split, folder, shared_folder, user_vocabulary=has_users)
     sizes = (f"{number:,}" for number in (len(histories.items), len(histories), histories.item_count))
     log.info("train_recommender: %s on %s interactions of %s users with %s items", settings.kind, *sizes)
-    device, checkpoint = torch.device(resolve_device(context.settings.device)), folder.parent / "checkpoint.safetensors"
+    device, checkpoint = device_of(context), folder.parent / "checkpoint.safetensors"
     with open_run(context, settings.dimension) as mlrun:
         trained = fit(histories, settings, seed, device, log_epochs(mlrun, settings.selection_cutoff), checkpoint)
         mlrun.log_metrics({"best_epoch": trained.best_epoch})

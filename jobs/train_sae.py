@@ -18,16 +18,7 @@ from recsae_lib.platform.compute.stop_signals import stop_at_signals
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
-from recsae_lib.platform.tracking.sae_runs import (
-    KEPT,
-    choice_name,
-    lineage,
-    open_sae_runs,
-    register_trained,
-    training_identity,
-    training_parameters,
-    warm_start,
-)
+from recsae_lib.platform.tracking import sae_runs
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.held_out import read_held_out
 from recsae_lib.representations.layout import RepresentationSet, RowKind
@@ -49,11 +40,11 @@ def run(context: JobContext) -> None:
     device = resolve_device(context.settings.device)
     ranks = Ranks.join(device)
     loader = _loader(context, ranks, device)
-    parent, start = warm_start(context)
+    parent, start = sae_runs.warm_start(context)
     choices = [replace(choice, start=start) for choice in choices_of(context.settings)]
-    parameters = training_parameters(context, loader.parameters(), device, ranks.world_size)
+    parameters = sae_runs.training_parameters(context, loader.parameters(), device, ranks.world_size)
     file = context.work_folder() / "checkpoint.safetensors"
-    checkpoint = CheckpointFile(file, training_identity(parameters), CHECKPOINT_SECONDS)
+    checkpoint = CheckpointFile(file, sae_runs.training_identity(parameters), CHECKPOINT_SECONDS)
 
     def train(on_epoch: OnEpoch) -> list[TrainedSae]:
         with stop_at_signals() as stop:
@@ -63,21 +54,21 @@ def run(context: JobContext) -> None:
         train(lambda *_: None)
         return
     fidelity_of = _fidelity_measure(context)
-    origin = lineage(parameters["data_digest"], parent)
+    origin = sae_runs.lineage(parameters["data_digest"], parent)
     results, versions = [], []
-    with open_sae_runs(context, choices, parameters) as runs:
-        trained = train(runs.log_epochs(lambda sae: fidelity_of("dev", sae).get(KEPT)))
+    with sae_runs.open_runs(context, choices, parameters) as runs:
+        trained = train(runs.log_epochs(lambda sae: fidelity_of("dev", sae).get(sae_runs.KEPT)))
         rows = loader if ranks.world_size == 1 else _loader(context, ALONE, device)
         example = next(rows.iterate(0))[:EXAMPLE_ROWS].cpu().numpy()
         for of_sae, choice, one in zip(runs.each, choices, trained, strict=True):
             measured, fidelity = evaluate_sae(one.sae, rows.iterate(0)), fidelity_of("test", one.sae)
-            kept = fidelity_of("dev", one.sae).get(KEPT)
+            kept = fidelity_of("dev", one.sae).get(sae_runs.KEPT)
             results.append(SweepResult(choice, measured.fvu, measured.dead_fraction, measured.l0, kept))
-            versions.append(register_trained(context, of_sae, choice, one, measured, fidelity, example, origin))
+            versions.append(sae_runs.register(context, of_sae, choice, one, measured, fidelity, example, origin))
         best = best_of(results, context.settings.checks)
         runs.log_sweep(results, versions, best)
     context.registry.set_alias(context.sae_name, "candidate", versions[best])
-    log.info("train_sae: candidate is version %s (%s)", versions[best], choice_name(choices[best]))
+    log.info("train_sae: candidate is version %s (%s)", versions[best], sae_runs.choice_name(choices[best]))
 
 
 def _loader(context: JobContext, ranks: Ranks, device: str) -> RepresentationLoader:

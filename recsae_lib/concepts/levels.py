@@ -1,4 +1,4 @@
-"""Activation levels: how strongly a latent fires for a user, measured by the latent's own activations."""
+"""For whom a latent fires, and how strongly: levels of its activation, measured by its own activations."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ def firing_pairs(activations: DataFrame) -> DataFrame:
     return activations.select("user_id", F.inline(F.arrays_zip("latent_ids", "activations"))).select(
         "user_id", F.col("latent_ids").alias("latent_id"), F.col("activations").alias("activation")
     )
+
+
+def live_latents(activations: DataFrame) -> DataFrame:
+    """The latents that fire for anybody: (latent_id INT), one row each.
+
+    Parameters
+    ----------
+    activations : (latent_ids ARRAY<INT>, …), one row a user.
+    """
+    return activations.select(F.explode("latent_ids").alias("latent_id")).distinct()
 
 
 def level_edges(activations: DataFrame) -> DataFrame:

@@ -61,7 +61,7 @@ def evidence_profiles(latents: np.ndarray, items: np.ndarray, weights: np.ndarra
     ----------
     latents, items, weights : (pairs,) latent ids, int64 hashes of items and weights, each pair once.
     """
-    order = np.lexsort((items, latents))  # sums do not hang on the order in which rows come
+    order = np.lexsort((items, latents))  # sums do not depend on the order in which rows come
     latents, items, weights = latents[order], items[order], weights[order].astype(np.float64)
     shares = weights / np.bincount(latents, weights)[latents]
     codes, distinct = pd.factorize(items)

@@ -10,6 +10,7 @@ import pandas as pd
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.levels import live_latents
 from recsae_lib.concepts.publication import latent_reach
 from recsae_lib.config import DriftSettings
 from recsae_lib.drift.matching import Followed
@@ -35,9 +36,7 @@ class AuditedLatents:
 
     def live(self) -> np.ndarray:
         """Latents that fire for anybody, (live,) int64, rising: at most M."""
-        latents: pd.DataFrame = (
-            self.activations.select(F.explode("latent_ids").alias("latent_id")).distinct().toPandas()
-        )
+        latents: pd.DataFrame = live_latents(self.activations).toPandas()
         return np.sort(latents["latent_id"].to_numpy(np.int64))
 
     def described(self, top_terms: int) -> DataFrame:

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite
 BLOCK_COSINES = 2**24  # cosines held at once
 SIMILARITY_STEPS = 1_000_000  # similarities closer than a millionth count as equal: last bits differ between machines
 NEAREST = 64  # latents of the other audit that one may be matched with
-DENSE_PAIRS = 2**22  # of latents that hang together, up to which they are solved as a matrix
+DENSE_PAIRS = 2**22  # of latents connected by pairs, up to which they are solved as a matrix
 UNMATCHED_COST = 2.0  # above 2 - similarity, the cost of any pair
 
 
@@ -103,8 +103,8 @@ def match_one_to_one(pairs: SimilarPairs) -> np.ndarray:
 
         max Σ s_p    over sets P of pairs in which each earlier and each present latent stands at most once
 
-    Latents that hang together by pairs are solved by themselves (most are one pair): the Hungarian method on a small
-    matrix, or its sparse form where thousands hang together. The answer is exact for the pairs that there are.
+    Latents that are connected by pairs are solved by themselves (most are one pair): the Hungarian method on a small
+    matrix, or its sparse form where thousands are connected. The answer is exact for the pairs that there are.
 
     Returns
     -------

@@ -18,7 +18,8 @@ from recsae_lib.recommenders.probing import Site, find_sites, probe
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.store import load_recommender, read_description
 from recsae_lib.recommenders.worker import worker_recommender
-from recsae_lib.representations.layout import RowKind
+from recsae_lib.representations.layout import RepresentationSet, RowKind
+from recsae_lib.representations.write import WrittenSet, write_sets
 
 REPRESENTATION_COLUMNS = "user_id string"
 HELD_OUT_COLUMNS = "user_id string, target_index int, seen_indices array<int>"
@@ -86,6 +87,25 @@ def extract(
     columns = HELD_OUT_COLUMNS if rows in ("dev", "test") else REPRESENTATION_COLUMNS
     representations = [f"`{site_column(site.name)}` array<float>" for site in sites]
     return contexts.mapInArrow(run, ", ".join([columns, *representations]))
+
+
+def write_sites(
+    extracted: DataFrame, targets: Sequence[RepresentationSet], settings: RepresentationSettings
+) -> list[WrittenSet]:
+    """Write what `extract` gave as one set a site; one pass over the rows serves all.
+
+    Parameters
+    ----------
+    targets : sets of the same rows, one for each `site_column`.
+    settings : `row_group_mib` and `minimum_row_groups` are read.
+
+    Returns
+    -------
+    list[WrittenSet] : in the order of `targets`.
+    """
+    paths = {site_column(target.site): target.path for target in targets}
+    written = write_sets(extracted, paths, "representation", settings.row_group_mib, settings.minimum_row_groups)
+    return [written[column] for column in paths]
 
 
 def count_unknown(histories: DataFrame, model_folder: Path) -> int:

@@ -26,6 +26,10 @@ class WrittenSet:
     bytes: int
     row_groups: int
 
+    def line(self) -> str:
+        """The figures as people read them."""
+        return f"{self.rows:,} rows, {self.bytes / 2**20:.1f} MiB, {self.row_groups} row groups"
+
 
 def write_representations(
     rows: DataFrame, target: RepresentationSet | str, row_group_mib: float, minimum_row_groups: int

@@ -11,7 +11,7 @@ from recsae_lib.platform.spark.frames import local_frame
 SAMPLE_USERS = 1_000_000  # users, drawn by hash, from whom negatives are taken; everybody where there are fewer
 POOL_USERS = 4_096  # users, drawn by hash, from whom the random negatives of all latents are taken
 CANDIDATES_PER_NEIGHBOUR = 4  # times n: users of one neighbour that are looked at, as some fire the latent as well
-UNIT = ["construct", "latent_id"]
+GROUP = ["construct", "latent_id"]  # cases are drawn of each latent in each half
 
 
 def select_cases(
@@ -56,18 +56,18 @@ def select_cases(
     fired = levels.where(sampled)
     in_pool = F.broadcast(pools.select("construct", F.explode("pool").alias("user_id")))
     fired_in_pool = (
-        fired.select(*UNIT, "user_id")
+        fired.select(*GROUP, "user_id")
         .join(in_pool, ["construct", "user_id"], "left_semi")
-        .groupBy(*UNIT)
+        .groupBy(*GROUP)
         .agg(F.collect_set("user_id").alias("fired_in_pool"))
     )
     drawn = (
         _positives(levels, per_kind, settings.minimum_level, seed)
-        .join(_hard(fired, neighbours, per_kind, seed), UNIT, "left")
-        .join(fired_in_pool, UNIT, "left")
+        .join(_hard(fired, neighbours, per_kind, seed), GROUP, "left")
+        .join(fired_in_pool, GROUP, "left")
         .join(F.broadcast(pools), "construct", "inner")
-        .select(*UNIT, "positives", _or_none("hard").alias("hard"), _random(2 * per_kind, seed).alias("random"))
-        .select(*UNIT, "positives", "hard", F.slice(F.array_except("random", "hard"), 1, per_kind).alias("random"))
+        .select(*GROUP, "positives", _or_none("hard").alias("hard"), _random(2 * per_kind, seed).alias("random"))
+        .select(*GROUP, "positives", "hard", F.slice(F.array_except("random", "hard"), 1, per_kind).alias("random"))
     )
     cases = F.least(F.size("positives"), F.size("hard") + F.size("random"))
     hard = F.least(F.size("hard"), F.greatest(F.floor(cases / 2).cast("int"), cases - F.size("random")))
@@ -76,7 +76,7 @@ def select_cases(
         _cases_of("random", cases - hard, "random"),
         _cases_of("hard", hard, "hard"),
     )
-    return drawn.select(*UNIT, F.explode(shares).alias("case")).select(*UNIT, "case.*")
+    return drawn.select(*GROUP, F.explode(shares).alias("case")).select(*GROUP, "case.*")
 
 
 def _hash(seed: int, purpose: str, *columns: str) -> Column:
@@ -107,14 +107,14 @@ def _pools(sampled: DataFrame, seed: int) -> DataFrame:
 
 def _first_by_hash(pairs: DataFrame, most: int, purpose: str, seed: int, *columns: str) -> DataFrame:
     """Of each latent and half the `most` users of smallest hash: (construct, latent_id, user_id, place from 1)."""
-    by_hash = Window.partitionBy(*UNIT).orderBy(_hash(seed, purpose, "latent_id", "user_id"), "user_id")
-    ranked = pairs.select(*UNIT, "user_id", *columns, F.row_number().over(by_hash).alias("place"))
+    by_hash = Window.partitionBy(*GROUP).orderBy(_hash(seed, purpose, "latent_id", "user_id"), "user_id")
+    ranked = pairs.select(*GROUP, "user_id", *columns, F.row_number().over(by_hash).alias("place"))
     return ranked.where(F.col("place") <= most)
 
 
 def _as_arrays(drawn: DataFrame, name: str) -> DataFrame:
     ordered = F.sort_array(F.collect_list(F.struct("place", "user_id")))
-    return drawn.groupBy(*UNIT).agg(ordered["user_id"].alias(name))
+    return drawn.groupBy(*GROUP).agg(ordered["user_id"].alias(name))
 
 
 def _positives(levels: DataFrame, per_kind: int, minimum_level: int, seed: int) -> DataFrame:
@@ -129,8 +129,8 @@ def _hard(fired: DataFrame, neighbours: DataFrame, per_kind: int, seed: int) -> 
         of_neighbours.withColumnRenamed("latent_id", "neighbour_id")
         .join(F.broadcast(neighbours.select("latent_id", "neighbour_id")), "neighbour_id", "inner")
         .where(~F.array_contains("latent_ids", F.col("latent_id")))
-        .select(*UNIT, "user_id")
-        .repartition(*UNIT)  # serves distinct and draw
+        .select(*GROUP, "user_id")
+        .repartition(*GROUP)  # serves distinct and draw
         .distinct()
     )
     return _as_arrays(_first_by_hash(candidates, per_kind, "hard", seed), "hard")

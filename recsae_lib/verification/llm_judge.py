@@ -87,7 +87,7 @@ def write_judge_requests(
     requests_path : file that is written; its folder exists.
     cases : (latent_id, user_id, kind, fires), the cases of the verify half.
     labels : (latent_id, label, description, status).
-    linked : (user_id, item_ids), the items that tell most of a user first.
+    linked : (user_id, item_ids), the strongest items of a user first.
     items : (item_id, title, text, features).
     settings : `judge_items`, `judge_temperature` and `cases_per_request` are read.
     server : model, and how long an answer may be.

@@ -138,5 +138,5 @@ def counts_line(kind: UnitKind, metrics: Metrics) -> str:
 
 
 def mean(values: pd.Series) -> float | None:
-    """Mean that does not hang on the order of the rows, by an exact sum; None of nothing."""
+    """Mean that does not depend on the order of the rows, by an exact sum; None of nothing."""
     return math.fsum(values) / len(values) if len(values) else None

@@ -1,4 +1,4 @@
-"""Levels: deciles of a latent's own activations, ties alike, and nothing that hangs on the order of rows."""
+"""Levels: deciles of a latent's own activations, ties alike, and nothing that depends on the order of rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from scipy.stats import rankdata
 
 from recsae_lib.concepts import levels as levels_module
-from recsae_lib.concepts.levels import activation_levels, level_edges
+from recsae_lib.concepts.levels import activation_levels, level_edges, live_latents
 
 ACTIVATIONS = "user_id string, latent_ids array<int>, activations array<float>"
 Values = dict[int, list[float]]  # latent → activation of user 0, 1, …; 0 where it does not fire
@@ -94,3 +94,8 @@ def test_common_latent_gets_its_levels_from_a_sample(spark: SparkSession, monkey
 
 def test_no_activation_gives_no_level(spark: SparkSession) -> None:
     assert levels_of(frame(spark, {})) == {}
+
+
+def test_live_latents_fire_for_somebody(spark: SparkSession) -> None:
+    live = live_latents(frame(spark, {0: [0.0, 0.0], 3: [1.0, 2.0], 7: [0.0, 0.5]}))
+    assert sorted(row["latent_id"] for row in live.collect()) == [3, 7]

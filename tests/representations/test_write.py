@@ -13,7 +13,9 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from recsae_lib.config import RepresentationSettings
 from recsae_lib.errors import InputError
+from recsae_lib.representations.extract import write_sites
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.representations.write import WrittenSet, write_representations, write_sets
 
@@ -180,3 +182,19 @@ def test_several_sets_are_written_from_rows_that_are_computed_once(spark: SparkS
         assert found == {user: row[column] for user, row in expected.items()}
         assert max(footer.row_group(0).total_byte_size for footer in footers(folder)) <= 0.25 * 2**20
     assert not list(tmp_path.glob("*/.staging-*"))
+
+
+def test_sites_are_written_from_one_pass(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [("a", [1.0], [2.0, 3.0]), ("b", [4.0], [5.0, 6.0])]
+    schema = "user_id string, `representation@last` array<float>, `representation@blocks.0` array<float>"
+    dt = date(2026, 11, 20)
+    sets = [RepresentationSet(str(tmp_path), "shop", 3, site, "last", dt) for site in ("last", "blocks.0")]
+    written = write_sites(spark.createDataFrame(rows, schema), sets, RepresentationSettings(minimum_row_groups=1))
+    assert [(one.rows, one.row_groups) for one in written] == [(2, 1), (2, 1)]
+    for column, target in enumerate(sets, start=1):
+        found = spark.read.parquet(target.require()).select("user_id", "representation").collect()
+        assert sorted(map(tuple, found)) == [(row[0], row[column]) for row in rows]
+
+
+def test_what_was_written_is_shown_in_one_line() -> None:
+    assert WrittenSet(1200, 3 * 2**19, 4).line() == "1,200 rows, 1.5 MiB, 4 row groups"

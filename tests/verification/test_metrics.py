@@ -110,7 +110,7 @@ def test_counts_are_shown_in_one_line() -> None:
     )
 
 
-def test_a_mean_does_not_hang_on_the_order() -> None:
+def test_a_mean_does_not_depend_on_the_order() -> None:
     values = pd.Series([1e16, 1.0, -1e16, 1.0])
     assert mean(values) == mean(values[::-1]) == 0.5
     assert mean(values[:0]) is None

@@ -67,13 +67,18 @@ def log_epochs(run: TrainingRun, cutoff: int) -> Callable[[EpochReport], None]:
     return log_epoch
 
 
+def device_of(context: JobContext) -> torch.device:
+    """Where the recommender is trained and measured."""
+    return torch.device(resolve_device(context.settings.device))
+
+
 def measure_model(
     context: JobContext, run: TrainingRun, model: StoredModel, histories: TrainingHistories
 ) -> dict[str, float]:
     """Measure a recommender on the test items of its users, log the metrics, and return them (`measure_test`)."""
     settings = context.settings
     users = histories.held_out_users("test", settings.recommender.evaluation_users, settings.seed)
-    device = torch.device(resolve_device(settings.device))
+    device = device_of(context)
     metrics = measure_test(model.to(device), histories, users, device)
     run.log_metrics(metrics)
     return metrics

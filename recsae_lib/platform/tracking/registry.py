@@ -35,7 +35,7 @@ from recsae_lib.errors import InputError, PassingError, StoppedError, lost_conne
 
 DIGEST_TAG = "recsae.weights_sha256"
 PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
-# The signature is stated, so MLflow need not guess it; and how it lays out a new data base is no news.
+# The signature is stated, so MLflow need not guess it; and the steps in which it makes a new data base are no news.
 warnings.filterwarnings("ignore", message=r".*An input example was not provided", module=r"mlflow\.")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)

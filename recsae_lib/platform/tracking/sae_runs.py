@@ -77,9 +77,7 @@ class SaeRuns:
 
 
 @contextmanager
-def open_sae_runs(
-    context: JobContext, choices: Sequence[SaeChoice], parameters: Mapping[str, object]
-) -> Iterator[SaeRuns]:
+def open_runs(context: JobContext, choices: Sequence[SaeChoice], parameters: Mapping[str, object]) -> Iterator[SaeRuns]:
     """Open the run of the training and, of several SAEs, a run for each; they end as `Registry.training_run` says."""
     with context.registry.training_run(context.sae_name, context.tags, parameters) as whole, ExitStack() as nested:
         each = [whole]
@@ -138,7 +136,7 @@ def lineage(data_digest: object, parent: int | None) -> dict[str, str]:
     return tags if parent is None else {**tags, "parent_version": str(parent)}
 
 
-def register_trained(
+def register(
     context: JobContext,
     run: TrainingRun,
     choice: SaeChoice,

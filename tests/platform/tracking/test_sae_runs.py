@@ -19,9 +19,9 @@ from recsae_lib.platform.tracking.sae_runs import (
     epoch_line,
     epoch_metrics,
     lineage,
-    open_sae_runs,
+    open_runs,
     outcome_line,
-    register_trained,
+    register,
     training_identity,
     training_parameters,
     warm_start,
@@ -69,14 +69,12 @@ def context(tmp_path: Path) -> JobContext:
     return context
 
 
-def register(context: JobContext, trained: SparseAutoencoder) -> int:
+def registered(context: JobContext, trained: SparseAutoencoder) -> int:
     origin = {"data_digest": "abc"}
-    with open_sae_runs(context, CHOICES[:1], {}) as runs:
+    with open_runs(context, CHOICES[:1], {}) as runs:
         ended = TrainedSae(trained, sae(seed=99), (REPORT,))
         example = np.zeros((3, 4), np.float32)
-        return register_trained(
-            context, runs.whole, CHOICES[0], ended, MEASURED, {"ndcg@10_kept": 0.5}, example, origin
-        )
+        return register(context, runs.whole, CHOICES[0], ended, MEASURED, {"ndcg@10_kept": 0.5}, example, origin)
 
 
 def test_an_epoch_and_an_outcome_as_people_read_them() -> None:
@@ -138,10 +136,10 @@ def test_each_epoch_is_logged_and_first_and_last_are_shown(caplog: pytest.LogCap
 
 
 def test_one_sae_has_the_run_several_have_nested_ones(context: JobContext) -> None:
-    with open_sae_runs(context, CHOICES[:1], {}) as alone:
+    with open_runs(context, CHOICES[:1], {}) as alone:
         assert alone.each == (alone.whole,)
         alone.log_sweep([SweepResult(CHOICES[0], 0.5, 0.0, 1.0, None)], [7], 0)
-    with open_sae_runs(context, CHOICES, {"seed": 9}) as runs:
+    with open_runs(context, CHOICES, {"seed": 9}) as runs:
         results = [SweepResult(choice, 0.5, 0.0, 1.0, None) for choice in CHOICES]
         runs.log_sweep(results, [7, 8], best=1)
     client = context.registry.client
@@ -155,7 +153,7 @@ def test_one_sae_has_the_run_several_have_nested_ones(context: JobContext) -> No
 
 def test_a_version_has_weights_metrics_and_origin(context: JobContext) -> None:
     trained = sae()
-    version = register(context, trained)
+    version = registered(context, trained)
     tags, metrics = context.registry.tags(NAME, version), context.registry.metrics(NAME, version)
     assert {name: tags[name] for name in ("model_version", "dt", "num_latents", "dimension", "k", "variant")} == {
         "model_version": "3",
@@ -189,7 +187,7 @@ def test_a_warm_start_goes_on_from_the_champion(context: JobContext, caplog: pyt
     vars(warm)["model_version"] = 3
     with caplog.at_level(logging.INFO, "recsae"):
         assert warm_start(warm) == (None, None)
-        context.registry.promote(NAME, register(context, sae()))
+        context.registry.promote(NAME, registered(context, sae()))
         version, start = warm_start(warm)
         assert start is not None
         assert (version, torch.equal(start.W_dec, sae().W_dec)) == (1, True)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+from pyspark.sql import SparkSession
+
+from recsae_lib.config import DriftSettings
+from recsae_lib.drift.changes import AuditedLatents
+from recsae_lib.drift.comparison import compare_latents
+from recsae_lib.platform.warehouse.published import PublishedAudit
+from recsae_lib.platform.warehouse.tables import CONCEPT_DRIFT
+
+EARLIER = PublishedAudit(date(2026, 11, 20), 1, 4)
+
+
+def audited(spark: SparkSession, fired: dict[str, dict[int, float]]) -> AuditedLatents:
+    """Latents that have one label and no terms, so that whoever is matched is stable."""
+    rows = [(user, list(of_user), list(of_user.values())) for user, of_user in fired.items()]
+    terms = "latent_id int, term string, kind string, tfidf double, significant boolean, rank int"
+    return AuditedLatents(
+        spark.createDataFrame(rows, "user_id string, latent_ids array<int>, activations array<float>"),
+        spark.createDataFrame([], terms),
+        spark.createDataFrame([], "latent_id int, label string"),
+    )
+
+
+def test_latents_are_matched_by_directions_or_by_activations(spark: SparkSession) -> None:
+    previous = audited(spark, {"a": {0: 1.0}, "b": {0: 2.0}, "c": {1: 1.0}, "d": {1: 3.0}})
+    # By activations latent 2 is the former 0 and 3 the former 1; by directions it is the other way round.
+    present = audited(spark, {"a": {2: 1.0}, "b": {2: 2.0}, "c": {3: 1.0}, "d": {3: 3.0}})
+    directions = np.eye(2, dtype=np.float32), np.array([[1, 0], [0, 1], [0, 1], [1, 0]], dtype=np.float32)
+    found = {}
+    for given in (directions, None):
+        changes = compare_latents(EARLIER, previous, present, given, DriftSettings())
+        rows = changes.collect()
+        assert sorted(changes.columns) == sorted(CONCEPT_DRIFT.row_schema.names)
+        assert {(row["previous_dt"], row["previous_sae_version"], row["change"]) for row in rows} == {
+            (date(2026, 11, 20), 4, "stable")
+        }
+        ((by,),) = {(row["similarity_by"],) for row in rows}
+        found[by] = {row["previous_latent_id"]: row["latent_id"] for row in rows}
+    assert found == {"decoder": {0: 3, 1: 2}, "activations": {0: 2, 1: 3}}
