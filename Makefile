@@ -1,5 +1,5 @@
-# make audit · make test · recsae --help. Everything a run writes goes under var/; the environment is .venv, and
-# .venv-airflow that of Airflow.
+# make audit · make test · recsae --help. Everything a run writes goes under var/. The environment is .venv; .venv-airflow
+# is that of Airflow, .venv-wheel that in which the tests install the wheel.
 SHELL := /bin/bash
 # Python compiles what is imported, once; pip would compile everything, which takes longer than to install it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -9,9 +9,9 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 MAKEFLAGS += --jobs=2
 .PHONY: audit airflow nightly sql-server test test-unit lint bench faults clean help install install-airflow
 
-# Python 3.11 or 3.10; give another with PYTHON=/path/to/python.
-PYTHON ?= $(shell for candidate in python3.11 python3.10 python3 python; do \
-	if $$candidate -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' 2>/dev/null; \
+# Python 3.11, 3.12 or 3.10; give another with PYTHON=/path/to/python.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.10 python3 python; do \
+	if $$candidate -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null; \
 	then command -v $$candidate; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -19,6 +19,7 @@ INSTALLED := .venv/.installed
 # (tests/conftest.py); beyond that the order is random, and the seed that repeats it is printed first.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 AIRFLOW_INSTALLED := .venv-airflow/.installed
+WHEEL_INSTALLED := .venv-wheel/.installed
 LOCAL_AIRFLOW = .venv-airflow/bin/python airflow_dags/local_airflow.py
 PORT ?= 8080
 DT ?=
@@ -37,7 +38,7 @@ nightly: $(INSTALLED) $(AIRFLOW_INSTALLED) ## one audit through Airflow's schedu
 sql-server: $(INSTALLED) ## the tables for SQL clients, until Ctrl-C: jdbc:hive2://127.0.0.1:PORT/NAMESPACE (CONF=FILE, PORT=10000)
 	$(BIN)/recsae sql-server --conf $(CONF) $(if $(filter command line,$(origin PORT)),--port $(PORT))
 
-test: lint $(AIRFLOW_INSTALLED) ## lint, then every test, in a random order (SEED=123 repeats one)
+test: lint $(AIRFLOW_INSTALLED) $(WHEEL_INSTALLED) ## lint, then every test, in a random order (SEED=123 repeats one)
 	$(PYTEST)
 
 test-unit: $(INSTALLED) ## the tests that run no whole job and start no process
@@ -58,7 +59,7 @@ install: $(INSTALLED) ## create .venv with everything, once
 
 $(INSTALLED): setup.py conf/requirements/base.txt conf/requirements/dev.txt conf/requirements/constraints.txt
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "recsae needs Python 3.10 or 3.11 and found neither on PATH. Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
+		echo "recsae needs Python 3.10, 3.11 or 3.12 and found none of them on PATH (pyarrow 14 has no build for later ones). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
 		exit 2; fi
 	@echo "Installing into .venv with $(PYTHON) (some minutes, once)"
 	$(PYTHON) -m venv .venv
@@ -73,6 +74,13 @@ $(AIRFLOW_INSTALLED): conf/requirements/airflow.txt
 	@echo "Installing Airflow into .venv-airflow with $(PYTHON) (some minutes, once)"
 	$(PYTHON) -m venv .venv-airflow
 	.venv-airflow/bin/python $(PIP_INSTALL) -r $<
+	@touch $@
+
+# As a person installs it: with what setup.py asks for, at the versions that were tried together.
+$(WHEEL_INSTALLED): setup.py conf/requirements/base.txt conf/requirements/constraints.txt $(INSTALLED)
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python $(PIP_INSTALL) -c conf/requirements/base.txt -c conf/requirements/constraints.txt \
+		. setuptools wheel
 	@touch $@
 
 clean: ## remove what runs wrote (var/) and the caches; the environments stay

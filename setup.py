@@ -1,6 +1,8 @@
 """Package: library `recsae_lib`, jobs as `recsae_jobs`, conf as `recsae_conf`, console script `recsae`."""
 
+import re
 import sys
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -8,9 +10,13 @@ from setuptools import find_packages, setup
 if sys.version_info >= (3, 13):
     sys.exit("recsae needs Python 3.10 to 3.12: petastorm needs pyarrow 14 and numpy 1, which have no wheels for 3.13")
 
+(version,) = re.findall(
+    r'^__version__ = "(.+)"$', Path(__file__).with_name("recsae_lib").joinpath("__init__.py").read_text(), re.M
+)
+
 setup(
     name="recsae",
-    version="0.1.0",
+    version=version,
     description="What a recommender has learned, as tables: sparse autoencoders on user representations",
     python_requires=">=3.10,<3.13",
     packages=[*find_packages(include=["recsae_lib", "recsae_lib.*"]), "recsae_jobs", "recsae_conf"],

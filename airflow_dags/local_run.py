@@ -36,7 +36,7 @@ LINES_OF_A_FAILURE = 25
 
 
 class LocalAirflowError(Exception):
-    """What a person can mend; its text is shown without a traceback."""
+    """What a person can put right; its text is shown without a traceback."""
 
 
 class Airflow:

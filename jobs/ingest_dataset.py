@@ -20,10 +20,12 @@ from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.migration import require_migrated
 
 
 def run(context: JobContext) -> None:
     """Read the raw data, refuse it where nothing can be audited, replace the three tables."""
+    require_migrated(context.warehouses)  # before the night has cost anything
     dataset = read_dataset(context.spark, context.settings.dataset, Path(context.settings.paths.var) / "cache")
     require_described_items(dataset.items)
     if dataset.interactions.isEmpty():

@@ -6,7 +6,9 @@
 Not a part of an audit: run it after one, each night or each week. Counted back from --dt, audits older than
 maintenance.keep_nights leave the tables (with their tags published-<dt>, by which `recsae sql --as-of` reads), bulk
 representations older than maintenance.keep_bulk_nights leave paths.bulk. Tags of other names are kept, and with them
-what they hold.
+what they hold. So is every row of the list of audits, of what people rate and of comparisons; their files are merged
+and their snapshots expire like those of others. Comparisons lie in the namespace of their study's name:
+--set namespace=NAME maintains them.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from recsae_lib.verification.judging import require_all_judges
 @for_each_site
 def run(context: JobContext) -> None:
     """Check first; publish all tables; the audits row comes last and commits."""
-    warehouse, record = context.warehouse, RunRecord.open(context.settings, context.dt)
+    warehouse, record = context.warehouse, RunRecord.read(context.settings, context.dt)
     activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
     labels, scores = warehouse.read(tables.CONCEPT_LABELS), warehouse.read(tables.CONCEPT_SCORES)
     require_all_judges(scores, context.settings.verification.judges, context.dt)

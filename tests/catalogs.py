@@ -10,9 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyspark.sql import SparkSession
+
 # Where Debian's packages libxerial-sqlite-jdbc-java and libpostgresql-jdbc-java put them; .ci/run installs both.
 SQLITE_DRIVER, POSTGRES_DRIVER = Path("/usr/share/java/sqlite-jdbc.jar"), Path("/usr/share/java/postgresql.jar")
 JDBC_DRIVERS = (SQLITE_DRIVER, POSTGRES_DRIVER)
+
+
+def declare(spark: SparkSession, name: str, **properties: str) -> str:
+    """Declare a catalog to the session, as lines of a properties file would."""
+    spark.conf.set(f"spark.sql.catalog.{name}", "org.apache.iceberg.spark.SparkCatalog")
+    for key, value in properties.items():
+        spark.conf.set(f"spark.sql.catalog.{name}.{key.replace('_', '-')}", value)
+    return name
 
 
 def find_postgres() -> Path | None:

@@ -27,7 +27,7 @@ def isolation() -> Iterator[None]:
         threads = torch.get_num_threads()
     spark = SparkSession.getActiveSession()
     if spark:
-        session: Any = spark._jsparkSession.sessionState()  # type: ignore[attr-defined]
+        session: Any = spark._jsparkSession.sessionState()
         settings = session.conf().settings()
         before = spark.sparkContext._jvm.java.util.HashMap(settings)  # type: ignore[union-attr]
     try:

@@ -33,12 +33,13 @@ def kill_within(workspace: Workspace, job: str, *command: str) -> str:
     """Start a command and kill all its processes once `job` has written something; returns its log."""
     folder, pattern = FIRST_WRITES[job]
     process = workspace.start(*command, *ARGUMENTS, start_new_session=True)
-    assert process.stderr is not None
+    said = process.stderr
+    assert said is not None
     started, over = threading.Event(), threading.Event()
     lines = []
 
     def follow() -> None:
-        for line in process.stderr:
+        for line in said:
             lines.append(line)
             if re.search(rf"{job}: started", line):
                 started.set()

@@ -141,8 +141,8 @@ class OpenaiServer:
             self._advance(batch)
             return 200, json.dumps(batch).encode()
         if match := re.fullmatch(r"/v1/files/(\w+)/content", path):
-            content = self.files.get(match.group(1))
-            return (404, b'{"error": {"message": "no such file"}}') if content is None else (200, content)
+            kept = self.files.get(match.group(1))
+            return (404, b'{"error": {"message": "no such file"}}') if kept is None else (200, kept)
         return 404, b'{"error": {"message": "no such path"}}'
 
     def _add_file(self, content: bytes) -> str:

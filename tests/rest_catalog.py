@@ -47,8 +47,9 @@ class RestCatalog:
     """
 
     def __init__(self, spark: SparkSession, folder: Path) -> None:
-        self.jvm: Any = spark.sparkContext._jvm
-        self.iceberg = self.jvm.org.apache.iceberg
+        jvm: Any = spark.sparkContext._jvm
+        self.jvm = jvm
+        self.iceberg: Any = jvm.org.apache.iceberg
         jackson = self.iceberg.shaded.com.fasterxml.jackson
         self.mapper = jackson.databind.ObjectMapper()
         fields, any_of_them = (
@@ -59,8 +60,8 @@ class RestCatalog:
         self.mapper.setPropertyNamingStrategy(jackson.databind.PropertyNamingStrategies.KEBAB_CASE)
         self.mapper.configure(jackson.databind.DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES, False)
         self.iceberg.rest.RESTSerializers.registerAll(self.mapper)
-        self.catalog = self.jvm.org.apache.iceberg.hadoop.HadoopCatalog(
-            self.jvm.org.apache.hadoop.conf.Configuration(), str(folder)
+        self.catalog = jvm.org.apache.iceberg.hadoop.HadoopCatalog(
+            jvm.org.apache.hadoop.conf.Configuration(), str(folder)
         )
 
     def config(self, body: str) -> str:

@@ -17,14 +17,6 @@ from tests.benchmarks.__main__ import NAMES as BENCHMARKS
 from tests.faults.__main__ import NAMES as FAULTS
 from tests.readmes import FOLDERS, README, READMES, REPOSITORY, blocks, commands, headings, inline_code, links
 
-# Of what the READMEs describe, some comes with other changes of this release; from then on the tests are strict.
-COMPLETE = (
-    {"init", "migrate"} <= set(re.findall(r"(?m)^    ([a-z-]+)", build_parser().format_help()))
-    and "llm" in Settings.model_fields
-    and (REPOSITORY / "airflow_dags" / "README.md").exists()
-)
-pytestmark = pytest.mark.xfail(not COMPLETE, reason="not all of what the READMEs describe is there yet", strict=False)
-
 BASE = REPOSITORY / "conf" / "base.yaml"
 JOBS = {path.stem for path in (REPOSITORY / "jobs").glob("[a-z]*.py")}
 GOALS = set(re.findall(r"(?m)^([a-z-]+):", (REPOSITORY / "Makefile").read_text("utf-8")))

@@ -10,7 +10,7 @@ from airflow.sdk import Asset, AssetAlias, Context, Param, PokeReturnValue, Trig
 from airflow.sdk.exceptions import AirflowFailException
 
 from recsae_dags.dates import resolve_dt
-from recsae_dags.failures import failed_checks, tell_failure
+from recsae_dags.failures import failed_checks, report_failure
 from recsae_dags.suite import TURN, AnswersSensor, SparkJob, Suite, SuiteCommand
 
 SPARK_POOL, TRAINING_POOL, TURN_POOL = "recsae_spark", "recsae_training", "recsae_turn"
@@ -28,7 +28,7 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=30),
     "trigger_rule": TriggerRule.NONE_FAILED,  # a training that was not needed is skipped, and the night goes on
-    "on_failure_callback": tell_failure,
+    "on_failure_callback": report_failure,
 }
 TAGS = ["recsae"]
 

@@ -1,4 +1,4 @@
-"""What people are told when a task has failed for good: what, why, which checks, and where to look."""
+"""What is reported when a task has failed for good: what, why, which checks, and where to look."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHECKS = "checks.json"
 log = logging.getLogger("airflow.task")
 
 
-def tell_failure(context: Context) -> None:
+def report_failure(context: Context) -> None:
     """Log the message, and post it to the connection ``recsae_alerts`` where there is one (a chat's webhook, say)."""
     message = failure_message(context)
     log.error("%s", message)

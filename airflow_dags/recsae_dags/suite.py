@@ -36,7 +36,7 @@ Facts = dict[str, Any]  # what a task found out, as the others are handed it
 # recsae_lib.platform.job.run says the same; Airflow's environment does not have it.
 EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED, EXIT_UNFINISHED = 2, 3, 4, 5
 MEANINGS = {
-    EXIT_BAD_INPUT: "bad input, mend it and clear the task",
+    EXIT_BAD_INPUT: "bad input, correct it and clear the task",
     EXIT_CHECK_FAILED: "a check refused the audit; main keeps the last good one",
     EXIT_STOPPED: "stopped with its state saved, the next try goes on",
     EXIT_UNFINISHED: "some answers are still being worked on",

@@ -1,27 +1,24 @@
-"""What a person sees at the end of an audit, and concepts in the terminal."""
+"""What a person sees at the end of an audit."""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any
+from collections.abc import Mapping
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.published import published_audits
-from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import JUDGED_UNITS, UnitKind
 
 
-def print_summary(context: JobContext, record: RunRecord) -> None:
-    """Print recommender metrics, SAE metrics, concepts against chance and coverage, all from the published tables."""
+def print_summary(context: JobContext, seconds: Mapping[str, float]) -> None:
+    """Print recommender metrics, SAE metrics, concepts against chance and coverage, all from the published tables.
+
+    Parameters
+    ----------
+    seconds : that each job took.
+    """
     console, warehouse = Console(width=130), context.warehouse
     metrics = {
         (row["unit_kind"], row["metric"]): row["value"]
@@ -107,10 +104,10 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
             ],
         )
     console.print(coverage)
-    slowest = sorted(record.done.items(), key=lambda item: -item[1])[:3]
+    slowest = sorted(seconds.items(), key=lambda item: -item[1])[:3]
     console.print(
-        f"{sum(record.done.values()):.0f} s in {len(record.done)} jobs (longest: "
-        + ", ".join(f"{job} {seconds:.0f} s" for job, seconds in slowest)
+        f"{sum(seconds.values()):.0f} s in {len(seconds)} jobs (longest: "
+        + ", ".join(f"{job} {time:.0f} s" for job, time in slowest)
         + ")"
     )
     console.print(
@@ -118,76 +115,3 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
         '`recsae sql "SELECT * FROM concepts"` · `recsae versions`',
         markup=False,
     )
-
-
-def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: date | None) -> None:
-    """Print published concepts of one date (the newest published one unless told).
-
-    Raises
-    ------
-    InputError : nothing is published, or there is no such latent.
-    """
-    dt = exact_dt or newest_published(context.warehouse)
-    warehouse = context.warehouse.at(dt)
-    concepts = warehouse.read_published(tables.CONCEPTS)
-    if latent is not None:
-        concepts = concepts.where(F.col("latent_id") == latent)
-    shown = concepts.orderBy(F.desc_nulls_last("confidence"), "q_value", "latent_id").limit(top).collect()
-    if not shown:
-        wanted = f"latent {latent}" if latent is not None else "concepts"
-        raise InputError(
-            f"There are no published {wanted} for dt={dt}", "A dead latent has no concept; `recsae sql` shows all"
-        )
-    ids = [row["latent_id"] for row in shown]
-    depth = 10 if latent is None else 25
-    terms, items_of = published_evidence(warehouse, ids, depth)
-    console = Console(width=110)
-    for row in shown:
-        verdict = "interpretable" if row["interpretable"] else "not interpretable"
-        confidence = (
-            f"not judged by {row['judge']}"
-            if row["confidence"] is None
-            else f"confidence {row['confidence']:.2f} ({row['confidence_low']:.2f} to {row['confidence_high']:.2f}), "
-            f"q {row['q_value']:.3g}, judge {row['judge']}"
-        )
-        console.rule(Text(f"latent {row['latent_id']}: {row['label']}"), align="left")
-        console.print(Text(f"{row['description']}"))
-        console.print(Text(f"{verdict}, {confidence}; fires for {row['active_users']:,} users ({row['density']:.1%})"))
-        if row["best_feature"] is not None:
-            console.print(Text(f"tells apart best: {row['best_feature']} (ROC-AUC {row['best_feature_auc']:.2f})"))
-        named = (f"{t['term']} ({t['kind']}, z {t['z_score']:.1f})" for t in terms.get(row["latent_id"], []))
-        console.print(Text("terms: " + (", ".join(named) or "none is significant")))
-        titles = (i["title"] or i["item_id"] for i in items_of.get(row["latent_id"], []))
-        console.print(Text("items: " + ("; ".join(titles) or "none from the construct half")))
-
-
-def published_evidence(
-    warehouse: Warehouse, latents: list[int], depth: int
-) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
-    """Rows of significant terms, and of items with title and features, by latent: up to rank `depth`, best first."""
-    items = warehouse.read_published(tables.LATENT_ITEMS).join(
-        warehouse.read_published(tables.ITEMS).select("item_id", "title", "features"), "item_id", how="left"
-    )
-    terms = warehouse.read_published(tables.CONCEPT_TERMS).where("significant")
-    return _grouped(terms, latents, depth), _grouped(items, latents, depth)
-
-
-def newest_published(warehouse: Warehouse) -> date:
-    """Date of the newest published audit.
-
-    Raises
-    ------
-    InputError : nothing has been published yet.
-    """
-    published = published_audits(warehouse)
-    if not published:
-        raise InputError(f"No audit of {warehouse.namespaces['audit']} has been published", "Run `recsae audit` first")
-    return published[0].dt
-
-
-def _grouped(rows: DataFrame, latents: list[int], depth: int) -> dict[int, list[Any]]:
-    wanted = rows.where(F.col("latent_id").isin(latents) & (F.col("rank") <= depth)).orderBy("latent_id", "rank")
-    grouped: dict[int, list[Any]] = {}
-    for row in wanted.collect():  # at most `depth` rows a latent shown
-        grouped.setdefault(row["latent_id"], []).append(row)
-    return grouped

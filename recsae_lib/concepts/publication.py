@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
+
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.store import Warehouse
 
 
 def latent_reach(activations: DataFrame) -> DataFrame:
@@ -67,3 +72,22 @@ def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame)
             "mean_activation",
         )
     )
+
+
+def published_evidence(
+    warehouse: Warehouse, latents: list[int], depth: int
+) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
+    """Rows of significant terms, and of items with title and features, by latent: up to rank `depth`, best first."""
+    items = warehouse.read_published(tables.LATENT_ITEMS).join(
+        warehouse.read_published(tables.ITEMS).select("item_id", "title", "features"), "item_id", how="left"
+    )
+    terms = warehouse.read_published(tables.CONCEPT_TERMS).where("significant")
+    return _strongest(terms, latents, depth), _strongest(items, latents, depth)
+
+
+def _strongest(rows: DataFrame, latents: list[int], depth: int) -> dict[int, list[Any]]:
+    wanted = rows.where(F.col("latent_id").isin(latents) & (F.col("rank") <= depth)).orderBy("latent_id", "rank")
+    grouped: dict[int, list[Any]] = {}
+    for row in wanted.collect():  # at most `depth` rows a latent shown
+        grouped.setdefault(row["latent_id"], []).append(row)
+    return grouped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.reports import write_report
+from recsae_lib.platform.warehouse.migration import require_migrated
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import COMPARISONS
 
@@ -43,6 +45,11 @@ class StudyAudit:
     data_set: str
     model: str
     settings: Settings
+
+
+def is_study(path: Path) -> bool:
+    """Whether a file is meant as a study, not as settings."""
+    return "data_sets" in read_yaml(path)
 
 
 def load_study(path: Path, base: Path | None, overrides: list[str]) -> tuple[Study, list[StudyAudit]]:
@@ -85,18 +92,20 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
 
     Raises
     ------
+    InputError : a table was written by an earlier version.
     CheckError : some audits were refused; the table holds the others.
     """
+    require_migrated(warehouses_of(context, study, audits))
     refused = []
     for data_set in study.data_sets:
         of_data = [audit for audit in audits if audit.data_set == data_set]
-        waiting = [audit for audit in of_data if not RunRecord.is_finished(audit.settings, context.dt)]
+        waiting = [audit for audit in of_data if not RunRecord.read(audit.settings, context.dt).is_published()]
         log.info("compare: %s: %s of %s audits are done", data_set, len(of_data) - len(waiting), len(of_data))
         if not waiting:
             continue
         data_digest = _ingest(context.with_settings(waiting[0].settings).for_job("ingest_dataset"))
         for audit in of_data:
-            if RunRecord.is_finished(audit.settings, context.dt, data_digest):
+            if RunRecord.read(audit.settings, context.dt).is_published(data_digest):
                 continue
             log.info("compare: %s on %s", audit.model, data_set)
             try:
@@ -107,13 +116,12 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     results = [
         result
         for audit in audits
-        if RunRecord.is_finished(audit.settings, context.dt)
+        if RunRecord.read(audit.settings, context.dt).is_published()
         for result in _results(context, audit)
     ]
     markdown = as_markdown(results)
     if results:
-        warehouse = Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
-        warehouse.replace_published(COMPARISONS, comparison_rows(context.spark, results))
+        _warehouse_of(context, study).replace_published(COMPARISONS, comparison_rows(context.spark, results))
     file = write_report(context.settings.paths, study.name, context.dt, "comparison.md", markdown.encode())
     log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), file)
     if refused:
@@ -124,6 +132,16 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     return markdown
 
 
+def warehouses_of(context: JobContext, study: Study, audits: list[StudyAudit]) -> list[Warehouse]:
+    """The tables of a study: its own, and those of its audits at each probing site."""
+    of_audits = [context.with_settings(audit.settings).warehouses for audit in audits]
+    return [_warehouse_of(context, study), *chain.from_iterable(of_audits)]
+
+
+def _warehouse_of(context: JobContext, study: Study) -> Warehouse:
+    return Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
+
+
 def _ingest(context: JobContext) -> str:
     execute(context, job_named(context.job).load().run)
     return context.warehouse.data_digest()
@@ -131,8 +149,8 @@ def _ingest(context: JobContext) -> str:
 
 def _results(context: JobContext, audit: StudyAudit) -> list[AuditResult]:
     of_audit = context.with_settings(audit.settings)
-    record = RunRecord.read(audit.settings, context.dt)
+    seconds = RunRecord.read(audit.settings, context.dt).seconds()
     return [
-        read_result(of_audit.at_site(site).warehouse, audit.data_set, audit.model, site, record.done if record else {})
+        read_result(of_audit.at_site(site).warehouse, audit.data_set, audit.model, site, seconds)
         for site in audit.settings.representations.sites
     ]

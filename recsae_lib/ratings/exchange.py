@@ -4,38 +4,70 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table as PrintedTable
-from rich.text import Text
 
-from recsae_lib.cli.summary import newest_published, published_evidence
+from recsae_lib.concepts.publication import published_evidence
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.published import newest_published
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.ratings.files import SortedRows, read_rows, sort_rows
 from recsae_lib.ratings.page import render_page, render_sheet
 from recsae_lib.ratings.sample import (
     Concept,
+    Draw,
     Evidence,
     RatingCase,
     RatingSample,
     build_sample,
     draw_concepts,
 )
-from recsae_lib.ratings.scores import RatingMetric, figures_of, rating_metrics
+from recsae_lib.ratings.scores import RatingMetric, rating_metrics
 
 SHOWN = 10  # terms, and items, of a case
 KEPT_OF_KEY = ("sample", "sae_version", "case_id", "kind", "latent_id")  # in the order of concept_ratings
 
 
-def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> None:
+@dataclass(frozen=True)
+class Exported:
+    """What `export_ratings` wrote.
+
+    Parameters
+    ----------
+    sample, draw : the cases, and the concepts that were drawn for them.
+    concepts, labelled : published concepts, and how many of them have a label.
+    files : the page and the sheet.
+    """
+
+    sample: RatingSample
+    draw: Draw
+    concepts: int
+    labelled: int
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What `import_ratings` took from the files.
+
+    Parameters
+    ----------
+    rows : accepted, refused and unrated ones.
+    replaced : ratings that were there before, by sample and rater.
+    """
+
+    rows: SortedRows
+    replaced: Counter[tuple[str, str]]
+
+
+def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> Exported:
     """Draw a sample of the published concepts that have a label; write page, sheet and key.
 
     The key goes to rating_samples, beside those of other samples of the date, before the page is written.
@@ -82,20 +114,10 @@ def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> N
         )
         for ending, content in contents.items()
     ]
-    kinds = Counter(case.kind for case in sample.cases)
-    console = Console(width=110)
-    console.print(
-        f"{len(sample.cases)} cases: {kinds['concept']} of {len(labelled):,} concepts with a label "
-        f"({len(rows) - len(labelled):,} without one are left out), {kinds['repeat']} shown again, "
-        f"{kinds['wrong_label']} with a wrong label"
-    )
-    for stratum, size in sorted(draw.sizes.items()):
-        drawn = sum(concept.stratum == stratum for concept in draw.rated)
-        console.print(f"  {stratum}: {drawn} of {size:,}")
-    print(*files, sep="\n")
+    return Exported(sample, draw, len(rows), len(labelled), tuple(files))
 
 
-def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | None) -> None:
+def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | None) -> Imported:
     """Store the ratings of files, each under the date of its sample; refused rows go to rating_rejects.
 
     Nothing is written before all files were read. A rater's ratings of a sample are replaced as a whole by what these
@@ -103,7 +125,7 @@ def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | 
 
     Raises
     ------
-    InputError : a file is none of ratings, no sample has been drawn, or no row was accepted.
+    InputError : a file is none of ratings, or no sample has been drawn.
     """
     contents = {content: path for path in reversed(files) for content in [path.read_bytes()]}  # copies once
     rows = [row for content, path in contents.items() for row in read_rows(path.name, content)]
@@ -127,13 +149,15 @@ def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | 
         ]
         before += _replace_ratings(warehouse.at(dt), found)
     _replace_rejects(warehouse, sorted_rows, {row.file_digest for row in rows})
-    _print_import(sorted_rows, before)
-    if not sorted_rows.accepted:
-        raise InputError("No rating was accepted", "The table rating_rejects says why of each row")
+    return Imported(sorted_rows, before)
 
 
-def report_ratings(context: JobContext, exact_dt: date | None) -> None:
-    """Compute and print what people say of each sample of one date, and replace its rows of rating_metrics.
+def report_ratings(context: JobContext, exact_dt: date | None) -> dict[str, list[RatingMetric]]:
+    """Compute what people say of each sample of one date, and replace its rows of rating_metrics.
+
+    Returns
+    -------
+    The figures of each sample, by a title that names it.
 
     Raises
     ------
@@ -150,7 +174,7 @@ def report_ratings(context: JobContext, exact_dt: date | None) -> None:
     keys: pd.DataFrame = warehouse.read_published(tables.RATING_SAMPLES).toPandas()
     frame = pd.DataFrame([(row["sample"], row["case_id"], row["rater"], row["rating"]) for row in of_date])
     frame.columns = pd.Index(["sample", "case_id", "rater", "rating"])
-    metrics = []
+    metrics, reported = [], {}
     for sample, rows in frame.groupby("sample"):
         key = keys[keys["sample"] == sample]
         figures = rating_metrics(rows.drop(columns="sample"), key.drop(columns=["dt", "sample"]), context.settings.seed)
@@ -158,8 +182,9 @@ def report_ratings(context: JobContext, exact_dt: date | None) -> None:
         metrics += [
             (sample, sae_version, figure.raters, figure.subject, figure.metric, figure.value) for figure in figures
         ]
-        _print_report(f"{context.namespaces['audit']}, dt={dt}, SAE version {sae_version}, sample {sample}", figures)
+        reported[f"{context.namespaces['audit']}, dt={dt}, SAE version {sae_version}, sample {sample}"] = figures
     _replace(warehouse, tables.RATING_METRICS, metrics)
+    return reported
 
 
 def _replace(warehouse: Warehouse, table: tables.Table, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -216,72 +241,3 @@ def _replace_rejects(warehouse: Warehouse, sorted_rows: SortedRows, digests: set
     merged = sorted([row for row in kept if row[1] not in digests] + new)
     if merged != sorted(kept):
         _replace(warehouse, tables.RATING_REJECTS, merged)
-
-
-def _print_import(sorted_rows: SortedRows, before: Counter[tuple[str, str]]) -> None:
-    console = Console(width=110)
-    accepted = Counter((row.sample, row.rater) for row in sorted_rows.accepted)
-    for (sample, rater), ratings in sorted(accepted.items()):
-        replaced = f", in the place of {before[sample, rater]}" if before[sample, rater] else ""
-        console.print(Text(f"{rater}: {ratings} ratings of sample {sample}{replaced}"))
-    if sorted_rows.unrated:
-        console.print(f"{len(sorted_rows.unrated)} rows have no rating yet")
-    reasons = Counter((refused.row.file, refused.reason) for refused in sorted_rows.refused)
-    for (file, reason), count in sorted(reasons.items()):
-        console.print(Text(f"refused {count} of {file}: {reason}"))
-
-
-def _print_report(name: str, metrics: list[RatingMetric]) -> None:
-    console = Console(width=130)
-    console.rule(f"Ratings of {name}")
-    subjects = list(dict.fromkeys(metric.subject for metric in metrics if not metric.subject.startswith("rater: ")))
-    relevance = PrintedTable(
-        "concepts", "rated", "mean relevance, 1 to 4", "95 % interval", "attentive raters only", "95 % interval"
-    )
-    for subject in subjects:
-        cells: list[str] = []
-        for raters in ("all", "attentive"):
-            figures = figures_of(metrics, raters, subject)
-            cells += [_shown(figures.get("mean_relevance")), _interval(figures)]
-        rated = figures_of(metrics, "all", subject)["concepts"]
-        relevance.add_row("all" if subject == "concepts" else subject, f"{rated:.0f}", *cells)
-    console.print(relevance)
-
-    agreement = PrintedTable("agreement", "all raters", "attentive raters only")
-    everyone, attentive = (figures_of(metrics, raters, "concepts") for raters in ("all", "attentive"))
-    for title, figure, form in (
-        ("raters", "raters", ".0f"),
-        ("between people: Krippendorff's alpha, ordinal", "krippendorff_alpha", ".2f"),
-        ("judge and people: Spearman of confidence and mean rating", "spearman_confidence", ".2f"),
-        ("judge and people: ROC-AUC of confidence, mean rating ≥ 3", "auc_confidence", ".2f"),
-        ("judge and people: ROC-AUC of interpretable, mean rating ≥ 3", "auc_interpretable", ".2f"),
-    ):
-        agreement.add_row(title, _shown(everyone.get(figure), form), _shown(attentive.get(figure), form))
-    console.print(agreement)
-
-    people = PrintedTable("rater", "ratings", "mean", "bias", "wrong labels rated low", "repeats within 1", "attentive")
-    for subject in sorted({metric.subject for metric in metrics if metric.subject.startswith("rater: ")}):
-        figures = figures_of(metrics, "all", subject)
-        people.add_row(
-            Text(subject.removeprefix("rater: ")),
-            _shown(figures["ratings"], ".0f"),
-            _shown(figures["mean"]),
-            _shown(figures["bias"], "+.2f"),
-            _shown(figures["wrong_labels_low"], ".0%"),
-            _shown(figures["repeats_close"], ".0%"),
-            "yes" if figures["attentive"] else "NO",
-        )
-    console.print(people)
-    console.print(
-        "Means weigh each stratum by its published concepts; intervals resample concepts within strata (bootstrap). "
-        "Bias: own rating minus the others' mean on the same concepts. Attentive: 70 % of the checks of each sort."
-    )
-
-
-def _interval(figures: Any) -> str:
-    low, high = figures.get("mean_relevance_low"), figures.get("mean_relevance_high")
-    return "–" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-
-
-def _shown(value: float | None, form: str = ".2f") -> str:
-    return "–" if value is None else format(value, form)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from recsae_lib.config import VerificationSettings
+from recsae_lib.concepts.halves import in_construct_half
+from recsae_lib.concepts.levels import activation_levels, level_edges
+from recsae_lib.concepts.linking import linked_items, strongest_first
+from recsae_lib.config import Settings, VerificationSettings
 from recsae_lib.platform.llm.estimate import RequestEstimate
 from recsae_lib.platform.llm.prompts import Prompt
 from recsae_lib.platform.llm.requests import encode_untrusted
@@ -134,3 +137,31 @@ def estimate_judging(
         cases.labelled_requests * around + cases.concept_characters + cases.labelled_cases * a_case,
         cases.labelled_requests * AROUND_VERDICTS + cases.labelled_cases * VERDICT_CHARACTERS,
     )
+
+
+def estimate_verification(
+    activations: DataFrame,
+    recommendations: DataFrame,
+    items: DataFrame,
+    labels: DataFrame,
+    settings: Settings,
+    prompt: Prompt | None,
+) -> list[str]:
+    """Say for people how many cases there would be, and what a language model would be asked of them and cost.
+
+    Parameters
+    ----------
+    activations : (user_id, latent_ids, activations) of all users.
+    recommendations : (user_id, item_ids, context_ids).
+    items, labels : as of `write_judge_requests`.
+    prompt : of judge llm; None where only the term scorer judges.
+    """
+    edges = level_edges(activations)
+    verify = activations.where(~in_construct_half(F.col("user_id"), settings.evidence.salt))
+    cases = estimate_cases(activation_levels(verify, edges), verify.count(), edges, labels, settings.verification)
+    if prompt is None:
+        hint = "judge terms asks nobody; --set 'verification.judges=[terms, llm]' estimates a language model"
+        return [*cases.lines(), hint]
+    linked = strongest_first(linked_items(recommendations, settings.evidence), settings.evidence)
+    asked = estimate_judging(cases, verify.select("user_id"), linked, items, settings.verification, prompt)
+    return [*cases.lines(), *asked.lines(settings.llm), "what has been answered before is not asked again"]

@@ -1,4 +1,4 @@
-"""Verification of units from end to end: cases of both halves, term scorer, association, scores."""
+"""Verification of units from end to end: cases of both halves, term scorer, association, scores, both judges."""
 
 from __future__ import annotations
 
@@ -6,19 +6,23 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.association import best_feature_auc
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.item_terms import item_term_arrays
 from recsae_lib.concepts.levels import activation_levels, level_edges
+from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.config import Judge, Settings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.spark.frames import free, keep
 from recsae_lib.verification.cases import select_cases
+from recsae_lib.verification.llm_judge import read_judged_cases
 from recsae_lib.verification.sample_size import cases_of_each_kind
-from recsae_lib.verification.scores import score_concepts
+from recsae_lib.verification.scores import score_concepts, score_shuffled
+from recsae_lib.verification.shuffled_labels import shuffle_labels, shuffled_terms
 from recsae_lib.verification.term_judge import judge_by_terms
 
 
@@ -28,16 +32,30 @@ class Verdicts:
 
     Parameters
     ----------
-    cases : (latent_id, user_id, kind, fires, judged, judged_by_shuffled, judge); kept by Spark until `release`.
-    scores : one row a live latent, `SCORE_COLUMNS`.
+    judged : (latent_id, user_id, kind, fires, judged, judged_by_shuffled, judge); kept by Spark until `release`.
+    scores : one row a live unit, `SCORE_COLUMNS`.
     """
 
-    cases: DataFrame
+    judged: DataFrame
     scores: DataFrame
+
+    @property
+    def cases(self) -> DataFrame:
+        """Cases as the units' own terms judged them: (latent_id, user_id, kind, fires, judged, judge)."""
+        return self.judged.drop("judged_by_shuffled")
 
     def release(self) -> None:
         """Let Spark forget the cases."""
-        free(self.cases)
+        free(self.judged)
+
+
+@dataclass(frozen=True)
+class BothVerdicts:
+    """What both judges said of the held-out cases: rows of verification_cases, concept_scores, verification_rejects."""
+
+    cases: DataFrame
+    scores: DataFrame
+    rejects: DataFrame
 
 
 def require_all_judges(scores: DataFrame, judges: Collection[Judge], dt: date) -> None:
@@ -63,7 +81,7 @@ def verify_units(
     linked: DataFrame,
     items: DataFrame,
     concept_terms: DataFrame,
-    neighbours: DataFrame,
+    latent_items: DataFrame,
     settings: Settings,
     shuffled: DataFrame | None = None,
 ) -> Verdicts:
@@ -78,8 +96,9 @@ def verify_units(
     linked : (user_id, item_ids).
     items : (item_id, title, text, features).
     concept_terms : terms of the units, built on the construct half.
-    neighbours : (latent_id, neighbour_id, rank).
-    shuffled : terms of another unit under the id of each, to be tried on the same cases; none where not given.
+    latent_items : evidence of the units, by which their neighbours are found.
+    shuffled : (latent_id, label_of), see `shuffle_labels`: whose terms judge the same cases once more; none where not
+        given.
     """
     verification, salt = settings.verification, settings.evidence.salt
     users = activations.withColumn("construct", in_construct_half(F.col("user_id"), salt))
@@ -87,13 +106,79 @@ def verify_units(
     cases = select_cases(
         activation_levels(users, edges).select("construct", "user_id", "latent_ids", "latent_id", "level"),
         users.select("construct", "user_id"),
-        neighbours,
+        neighbours_of(latent_items, verification.neighbours),
         cases_of_each_kind(verification),
         verification,
         settings.seed,
     )
     terms = item_term_arrays(items, settings.terms)
+    of_others = None if shuffled is None else shuffled_terms(concept_terms, shuffled)
     # Read several times, for the table of cases, the scores and the other judge, and expensive.
-    judged = keep(judge_by_terms(cases, linked, terms, concept_terms, shuffled).withColumn("judge", F.lit("terms")))
+    judged = keep(judge_by_terms(cases, linked, terms, concept_terms, of_others).withColumn("judge", F.lit("terms")))
     association = best_feature_auc(activations, linked, items, verification, salt, settings.seed)
     return Verdicts(judged, score_concepts(judged, "terms", edges.select("latent_id"), association, verification))
+
+
+def verify_latents(
+    activations: DataFrame,
+    linked: DataFrame,
+    items: DataFrame,
+    concept_terms: DataFrame,
+    latent_items: DataFrame,
+    settings: Settings,
+) -> tuple[Verdicts, DataFrame]:
+    """Judge the latents of an audit as `verify_units` does, by their own labels and by shuffled ones.
+
+    Returns
+    -------
+    tuple[Verdicts, DataFrame] : the first, whose scores are rows of concept_scores, and rows of shuffled_scores.
+    """
+    shuffled = shuffle_labels(concept_terms, settings.seed)
+    verdicts = verify_units(activations, linked, items, concept_terms, latent_items, settings, shuffled)
+    by_shuffled = verdicts.judged.withColumn("judged", F.col("judged_by_shuffled"))
+    shuffled_scores = score_shuffled(by_shuffled, verdicts.scores, shuffled, settings.verification)
+    return Verdicts(verdicts.judged, verdicts.scores.withColumns(_origin_columns(None, None))), shuffled_scores
+
+
+def add_llm_verdicts(ledger: Ledger, cases: DataFrame, scores: DataFrame, settings: Settings) -> BothVerdicts:
+    """Read what a language model says of the cases, and add it to what the term scorer says of them.
+
+    Which latents live, and their best features, the scores of the term scorer say; those of the language model that
+    are there already are replaced.
+
+    Parameters
+    ----------
+    ledger : on the file of `write_judge_requests`, after `transports.collect`.
+    cases, scores : verification_cases and concept_scores.
+    """
+    cases, scores = (rows.where("judge = 'terms'").drop("dt", "sae_version") for rows in (cases, scores))
+    by_llm = read_judged_cases(ledger, cases, settings.verification, settings.seed)
+    llm_scores = score_concepts(by_llm.cases, "llm", scores, scores, settings.verification)
+    return BothVerdicts(
+        cases.unionByName(by_llm.cases.withColumn("judge", F.lit("llm"))),
+        scores.unionByName(llm_scores.withColumns(_origin_columns(*by_llm.origin))),
+        by_llm.rejects,
+    )
+
+
+def verdicts_line(cases: DataFrame, rejects: DataFrame, scores: DataFrame, shuffled: DataFrame) -> str:
+    """How many concepts each judge calls interpretable, beside the shuffled labels, as people read it.
+
+    Parameters
+    ----------
+    cases, rejects, scores, shuffled : verification_cases, verification_rejects, concept_scores and shuffled_scores.
+    """
+    found = scores.where("interpretable").groupBy("judge").count().orderBy("judge").collect()  # one row for each judge
+    by_judge = ", ".join(f"{row['count']:,} by judge {row['judge']}" for row in found) or "none"
+    return (
+        f"{cases.count():,} cases, {rejects.count():,} refused answers; of {shuffled.count():,} latents interpretable: "
+        f"{by_judge}; with shuffled labels: {shuffled.where('interpretable').count():,}"
+    )
+
+
+def _origin_columns(llm_model: str | None, prompt_version: str | None) -> dict[str, Column]:
+    """Columns that say which language model judged under which prompt; nulls for the term scorer."""
+    return {
+        "llm_model": F.lit(llm_model).cast("string"),
+        "prompt_version": F.lit(prompt_version).cast("string"),
+    }

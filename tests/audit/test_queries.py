@@ -194,7 +194,7 @@ def test_a_file_and_its_parameters_from_the_command_line(
     assert audited.recsae_here("sql", *conf, "--file", str(file), "--parameter", "name") == 2
     assert "not of the form NAME=VALUE" in capsys.readouterr().err
     assert audited.recsae_here("sql", *conf) == 2
-    assert "takes a query or --file" in capsys.readouterr().err
+    assert "takes a query, --file or --saved" in capsys.readouterr().err
     file.write_text("-- SELECT\nDROP TABLE concepts", encoding="utf-8")
     assert audited.recsae_here("sql", *conf, "--file", str(file)) == 2
     assert "DROP is not a query" in capsys.readouterr().err
@@ -233,3 +233,33 @@ def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
     with pytest.raises(InputError, match=f"No audit of as_of up to {DT - timedelta(days=1)}"):
         values(DT - timedelta(days=1))
     assert not [shown for shown in spark.catalog.listTables() if shown.isTemporary]
+
+
+def test_as_of_shows_what_is_published_directly(spark: SparkSession) -> None:
+    scopes: Any = dict.fromkeys(("data", "model", "audit"), "said_later")
+    first, second = (Warehouse(spark, "recsae", scopes, DT + timedelta(days=days)) for days in (0, 2))
+    rating = ("sample", 1, "case", "concept", 7)
+    for warehouse, opinion in ((first, 2), (second, 4)):
+        rows = spark.createDataFrame([(*rating, "rater", opinion)], tables.CONCEPT_RATINGS.versioned_row_schema)
+        warehouse.replace_published(tables.CONCEPT_RATINGS, rows)
+        rows = spark.createDataFrame([("films", "sasrec", "last", "sae", "fvu", 0.5)], tables.COMPARISONS.row_schema)
+        warehouse.replace_published(tables.COMPARISONS, rows)
+    refused = spark.createDataFrame([("file", "digest", 2, "no such case", "{}")], tables.RATING_REJECTS.row_schema)
+    second.replace_published(tables.RATING_REJECTS, refused)
+    # A table that audits publish has its rows from its tags, and none before the first one.
+    label = tuple(filler(field) for field in tables.CONCEPT_LABELS.versioned_row_schema)
+    second.replace(tables.CONCEPT_LABELS, spark.createDataFrame([label], tables.CONCEPT_LABELS.versioned_row_schema))
+    second.publish(tables.CONCEPT_LABELS)
+
+    counts = ", ".join(
+        f"(SELECT count(*) FROM {name})"
+        for name in ("concept_ratings", "comparisons", "rating_rejects", "concept_labels")
+    )
+
+    def shown(as_of: date | None) -> tuple[int, ...]:
+        return tuple(run_query(first, f"SELECT {counts}", as_of=as_of).collect()[0])
+
+    assert shown(None) == shown(DT + timedelta(days=2)) == (2, 2, 1, 1)
+    assert shown(DT) == shown(DT + timedelta(days=1)) == (1, 1, 1, 0)
+    with pytest.raises(InputError, match=f"No audit of said_later up to {DT - timedelta(days=1)}"):
+        shown(DT - timedelta(days=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,20 +64,23 @@ def measure(work: Path) -> list[Figure]:
         seconds = medians(
             interleaved_seconds(
                 {
-                    "evidence": lambda folder=folder: run_evidence(spark, folder),
+                    "evidence": partial(run_evidence, spark, folder),
                     "evidence peer": peer.evidence,
-                    "terms": lambda folder=folder: run_terms(spark, folder),
+                    "terms": partial(run_terms, spark, folder),
                     "terms peer": peer.terms,
                 },
                 size.repetitions,
             )
         )
         del peer
-        for step, peer_name in (("evidence", "scipy CSR product, top 200"), ("terms", "CountVectorizer, CSR product")):
-            value, bare = seconds[step], seconds[f"{step} peer"]
+        for measured, peer_name in (
+            ("evidence", "scipy CSR product, top 200"),
+            ("terms", "CountVectorizer, CSR product"),
+        ):
+            value, bare = seconds[measured], seconds[f"{measured} peer"]
             figures += [
-                Figure(f"{step} {size.name}", value, "s", peer_name, value / bare, f"{size.users} x {size.items}"),
-                Figure(f"{step} {size.name}, peer", bare, "s"),
+                Figure(f"{measured} {size.name}", value, "s", peer_name, value / bare, f"{size.users} x {size.items}"),
+                Figure(f"{measured} {size.name}, peer", bare, "s"),
             ]
         totals[size.name] = seconds["evidence"] + seconds["terms"]
         figures.append(Figure(f"evidence and terms {size.name}", totals[size.name], "s"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from recsae_lib.config import LlmSettings
 from recsae_lib.platform.llm.ledger import Ledger
@@ -178,7 +178,7 @@ class _Batches:
         self.files += 1
         name = f"file{self.files}"
         async for part in await request.multipart():
-            if part.name == "file":
+            if isinstance(part, BodyPartReader) and part.name == "file":
                 with (self.folder / name).open("wb") as file:
                     while chunk := await part.read_chunk(MIB):
                         file.write(chunk)

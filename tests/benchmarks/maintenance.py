@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -48,12 +49,12 @@ def _warehouse(spark: SparkSession, name: str, dt: date) -> Warehouse:
     return Warehouse(spark, "recsae", scopes, dt)
 
 
+def _count(warehouse: Warehouse) -> int:
+    return warehouse.read_published(AUDIT_METRICS).count()
+
+
 def _figures(nights: int, tables: dict[str, Warehouse]) -> list[Figure]:
-    seconds = medians(
-        interleaved_seconds(
-            {name: lambda of=of: of.read_published(AUDIT_METRICS).count() for name, of in tables.items()}, REPETITIONS
-        )
-    )
+    seconds = medians(interleaved_seconds({name: partial(_count, of) for name, of in tables.items()}, REPETITIONS))
     kept, left = (state_of(tables[name], AUDIT_METRICS) for name in ("maintained", "left_alone"))
     metadata = {name: _metadata_bytes(of) for name, of in tables.items()}
     plain = "without maintenance"

@@ -39,8 +39,6 @@ def measure(work: Path) -> list[Figure]:
     for part in ("base.yaml", "spark", "prompts"):
         (work / "conf" / part).symlink_to(REPOSITORY / "conf" / part)
     (work / "conf" / "night.yaml").write_text(yaml.safe_dump(SETTINGS), encoding="utf-8")
-    (work / "jobs").unlink(missing_ok=True)
-    (work / "jobs").symlink_to(REPOSITORY / "jobs")
     airflow, wiring = REPOSITORY / ".venv-airflow" / "bin" / "python", REPOSITORY / "airflow_dags" / "local_airflow.py"
     settings = ["--conf", "conf/night.yaml", "--dt", DT.isoformat(), "--python", sys.executable]
     command = [str(airflow), str(wiring), "night", *settings]

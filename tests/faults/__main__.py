@@ -45,7 +45,7 @@ def main() -> int:
         nights = Nights(spark, Path(folder), given.kills, given.seed)
         for name in (given.only,) if given.only else NAMES:
             fault = importlib.import_module(f"tests.faults.{name}")
-            print(f"{name}: {fault.__doc__.splitlines()[0]}", flush=True)
+            print(f"{name}: {(fault.__doc__ or '').splitlines()[0]}", flush=True)
             started = time.monotonic()
             try:
                 differing[name] = fault.inject(nights)

@@ -25,7 +25,6 @@ def inject(nights: Nights) -> list[str]:
     if not AIRFLOW.exists():
         raise FaultError(f"there is no {AIRFLOW}; `make install-airflow` makes it")
     night = nights.night("scheduler")
-    (night.folder / "jobs").symlink_to(REPOSITORY / "jobs")
     for job in JOBS:
         process = start(night)
         record = night.folder / "var" / "jobs" / "planted.jsonl"

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.faults.nights import FaultError, Nights, Run
@@ -72,7 +73,7 @@ def without_a_language_model(nights: Nights) -> list[str]:
     for answers in (3, len(expected["concept_labels"]) + 3):  # of the interpreter, of the judge
         model = started(scripted(port, answered), night.folder)
         run = Run(night, settings, LOCAL)
-        wait_until(lambda needed=answers: answered.exists() and len(answered.read_text().splitlines()) >= needed, run)
+        wait_until(partial(has_lines, answered, answers), run)
         stop(model)
         run.must_fail(1, "Check that it runs at llm.base_url")
     model = started(scripted(port, answered), night.folder)
@@ -116,6 +117,11 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     """Kill a server with its workers."""
     os.killpg(server.pid, signal.SIGKILL)
     server.wait()
+
+
+def has_lines(file: Path, needed: int) -> bool:
+    """Whether a file is there and has so many lines."""
+    return file.exists() and len(file.read_text().splitlines()) >= needed
 
 
 def wait_until(reached: Callable[[], bool], run: Run) -> None:

@@ -14,17 +14,15 @@ from pyspark.sql import functions as F
 
 from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
-from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.concepts.terms import concept_terms
 from recsae_lib.config import InterpretationSettings, LlmSettings, Settings, VerificationSettings
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.llm.transports import submit
-from recsae_lib.verification.judging import verify_units
-from recsae_lib.verification.llm_judge import read_judged_cases, write_judge_requests
-from recsae_lib.verification.scores import score_concepts, score_shuffled
-from recsae_lib.verification.shuffled_labels import shuffle_labels, shuffled_terms
+from recsae_lib.verification.judging import add_llm_verdicts, verdicts_line, verify_latents
+from recsae_lib.verification.llm_judge import write_judge_requests
+from recsae_lib.verification.shuffled_labels import shuffled_terms
 
 pytestmark = pytest.mark.integration
 
@@ -61,11 +59,10 @@ class World:
             catalogue, "item_id string, title string, text string, features array<string>"
         ).cache()
         construct = in_construct_half(F.col("user_id"), SETTINGS.evidence.salt)
-        latent_items = link_latents_to_items(self.activations.where(construct), self.linked, 100).cache()
-        self.terms = concept_terms(latent_items, self.items, SETTINGS.terms).cache()
+        self.latent_items = link_latents_to_items(self.activations.where(construct), self.linked, 100).cache()
+        self.terms = concept_terms(self.latent_items, self.items, SETTINGS.terms).cache()
         live = self.terms.select("latent_id").distinct()
         self.labels = interpret_with_terms(live, self.terms, SETTINGS.interpretation).cache()
-        self.neighbours = neighbours_of(latent_items, 5)
 
 
 def oracle(request: Any) -> str:
@@ -81,30 +78,27 @@ def oracle(request: Any) -> str:
 
 def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server: Any, tmp_path: Path) -> None:
     world, verification = World(spark), SETTINGS.verification
-    labels_of_others = shuffle_labels(world.terms, SETTINGS.seed).cache()
-    verdicts = verify_units(
-        world.activations,
-        world.linked,
-        world.items,
-        world.terms,
-        world.neighbours,
-        SETTINGS,
-        shuffled_terms(world.terms, labels_of_others),
+    verdicts, shuffled_scores = verify_latents(
+        world.activations, world.linked, world.items, world.terms, world.latent_items, SETTINGS
     )
-    by_shuffled = verdicts.cases.withColumn("judged", F.col("judged_by_shuffled"))
     server.reply = lambda request: server.says(oracle(request))
 
     def by_llm(labels: DataFrame) -> pd.DataFrame:
-        cases = verdicts.cases.select("latent_id", "user_id", "kind", "fires")
+        cases, scores = verdicts.cases, verdicts.scores
         llm, path = LlmSettings(base_url=server.url, model="small", retries=0), tmp_path / "requests.jsonl"
         prompt, seed = load_prompt(PROMPT_FILE), SETTINGS.seed
         write_judge_requests(path, cases, labels, world.linked, world.items, verification, llm, prompt, seed)
         with Ledger.open(tmp_path / "ledger.sqlite", "2026-11-20 tests", path, llm) as ledger:
             ledger.intend("inline")
             submit(ledger, llm, lambda done, total: None)
-            judged = read_judged_cases(ledger, cases, verification, seed)
-        assert judged.rejects.count() == 0
-        return score_concepts(judged.cases, "llm", verdicts.scores, verdicts.scores, verification).toPandas()
+            of_both = add_llm_verdicts(ledger, cases, scores, SETTINGS)
+        assert of_both.rejects.count() == 0
+        assert of_both.cases.count() == 2 * cases.count()
+        assert of_both.scores.where("judge = 'terms'").count() == len(FEATURES)
+        by_llm = of_both.scores.where("judge = 'llm'").toPandas()
+        assert set(by_llm["llm_model"]) == {"small"}
+        assert set(by_llm["prompt_version"]) == {prompt.version}
+        return by_llm
 
     for right in (verdicts.scores.toPandas(), by_llm(world.labels)):
         assert len(right) == len(FEATURES)
@@ -112,10 +106,23 @@ def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server:
         assert (right["confidence"] >= 0.9).mean() >= 0.95
         assert right["interpretable"].mean() >= 0.95
     for shuffled in (
-        score_shuffled(by_shuffled, verdicts.scores, labels_of_others, verification).toPandas(),
-        by_llm(shuffled_terms(world.labels, labels_of_others)),
+        shuffled_scores.toPandas(),
+        by_llm(shuffled_terms(world.labels, shuffled_scores)),
     ):
         assert len(shuffled) == len(FEATURES)
         assert (shuffled["cases"] == 20).mean() > 0.9
         assert shuffled["interpretable"].mean() <= 0.05
         assert shuffled["confidence"].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_verdicts_are_counted_in_one_line(spark: SparkSession) -> None:
+    scores = spark.createDataFrame(
+        [("terms", True), ("terms", True), ("llm", True), ("llm", False)], "judge string, interpretable boolean"
+    )
+    shuffled = spark.createDataFrame([(False,), (True,)], "interpretable boolean")
+    cases, rejects, nobody = spark.range(1200), spark.range(3), scores.where("not interpretable")
+    assert verdicts_line(cases, rejects, scores, shuffled) == (
+        "1,200 cases, 3 refused answers; of 2 latents interpretable: 1 by judge llm, 2 by judge terms; "
+        "with shuffled labels: 1"
+    )
+    assert "interpretable: none;" in verdicts_line(cases, rejects, nobody, shuffled)

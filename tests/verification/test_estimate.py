@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
-from recsae_lib.config import VerificationSettings
+from recsae_lib.concepts.halves import in_construct_half
+from recsae_lib.config import Settings, VerificationSettings
+from recsae_lib.platform.llm.prompts import Prompt
 from recsae_lib.verification.cases import select_cases
-from recsae_lib.verification.estimate import estimate_cases
+from recsae_lib.verification.estimate import estimate_cases, estimate_verification
 
 USERS = 60
 LABELS = "latent_id int, label string, description string, status string"
@@ -47,3 +50,33 @@ def test_the_cases_are_those_that_are_then_drawn(spark: SparkSession) -> None:
     assert (
         "12 cases wanted of each: the 95 % interval of a confidence is then at most 0.492 wide" in estimate.lines()[0]
     )
+
+
+def test_an_estimate_is_of_the_verify_half_and_of_the_judges(spark: SparkSession) -> None:
+    settings = Settings.model_validate({"verification": {"cases_per_kind": 1, "minimum_level": 1}})
+    half = in_construct_half(F.col("user_id"), settings.evidence.salt)
+    users = spark.range(40).select(F.concat(F.lit("u"), "id").alias("user_id"))
+    verify = [row["user_id"] for row in users.where(~half).orderBy("user_id").limit(3).collect()]
+    construct = [row["user_id"] for row in users.where(half).orderBy("user_id").limit(2).collect()]
+    # Latent 0 fires for one user of the verify half, latent 1 only in the other half.
+    fired = [
+        (verify[0], [0], [1.0]),
+        *((user, [], []) for user in verify[1:]),
+        *((user, [1], [1.0]) for user in construct),
+    ]
+    activations = spark.createDataFrame(fired, "user_id string, latent_ids array<int>, activations array<float>")
+    lists = [(user, ["i1"], ["i2"]) for user, *_ in fired]
+    recommendations = spark.createDataFrame(lists, "user_id string, item_ids array<string>, context_ids array<string>")
+    items = spark.createDataFrame(
+        [("i1", "Alien", "", ["space"])], "item_id string, title string, text string, features array<string>"
+    )
+    labels = spark.createDataFrame([(0, "space", "ships", "labelled")], LABELS)
+    frames = activations, recommendations, items, labels, settings
+    *counts, hint = estimate_verification(*frames, None)
+    assert counts[0].startswith("2 latents, 2 cases wanted of each")
+    assert counts[1] == "the users give 1 latents as many cases, 0 fewer, and 1 none: 2 cases in all"
+    assert hint.startswith("judge terms asks nobody")
+    *same, asked, cost, last = estimate_verification(*frames, Prompt("You judge.", "v1"))
+    assert same == counts
+    assert asked.startswith("1 requests to gpt-4o-mini, about ")
+    assert (cost.startswith("no cost"), last) == (True, "what has been answered before is not asked again")

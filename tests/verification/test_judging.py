@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 
 from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
-from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.concepts.terms import concept_terms
 from recsae_lib.config import Settings
 from recsae_lib.platform.warehouse.tables import CONCEPT_SCORES, VERIFICATION_CASES
@@ -43,8 +42,7 @@ class World:
         construct = in_construct_half(F.col("user_id"), SETTINGS.evidence.salt)
         latent_items = link_latents_to_items(activations.where(construct), self.linked, 100).cache()
         terms = concept_terms(latent_items, self.items, SETTINGS.terms).cache()
-        neighbours = neighbours_of(latent_items, SETTINGS.verification.neighbours)
-        return verify_units(activations, self.linked, self.items, terms, neighbours, SETTINGS)
+        return verify_units(activations, self.linked, self.items, terms, latent_items, SETTINGS)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +77,7 @@ def world(spark: SparkSession) -> World:
 @pytest.fixture(scope="module")
 def planted(world: World) -> Verdicts:
     verdicts = world.verify(np.arange(USERS))
-    return Verdicts(verdicts.cases.cache(), verdicts.scores)
+    return Verdicts(verdicts.judged.cache(), verdicts.scores)
 
 
 def test_planted_concepts_are_interpretable(planted: Verdicts) -> None:
@@ -92,7 +90,7 @@ def test_planted_concepts_are_interpretable(planted: Verdicts) -> None:
     from_the_job = ("dt", "sae_version", "llm_model", "prompt_version")
     for frame, table in (
         (planted.scores, CONCEPT_SCORES),
-        (planted.cases.drop("judged_by_shuffled"), VERIFICATION_CASES),
+        (planted.cases, VERIFICATION_CASES),
     ):
         declared = {field.name: field.dataType for field in table.schema if field.name not in from_the_job}
         assert {field.name: field.dataType for field in frame.schema} == declared

@@ -29,11 +29,13 @@ class Shared:
     ----------
     spark, registry : None until one of them asks.
     versions : that were resolved so far, the latest of each kind: model, sae.
+    data_digest : of the tables that were ingested for the audit that is running; None before, and outside of one.
     """
 
     spark: SparkSession | None = None
     registry: Registry | None = None
     versions: dict[str, int] = field(default_factory=dict)
+    data_digest: str | None = None
 
 
 @dataclass
@@ -75,6 +77,11 @@ class JobContext:
         from recsae_lib.platform.warehouse.store import Warehouse
 
         return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt, self)
+
+    @property
+    def warehouses(self) -> list[Warehouse]:
+        """The tables at each probing site of the settings."""
+        return [self.at_site(site).warehouse for site in self.settings.representations.sites]
 
     @property
     def registry(self) -> Registry:

@@ -42,7 +42,7 @@ def set_modules_apart() -> None:
             known = len(sys.modules)
             gc.freeze()
 
-    daemon.gc = SimpleNamespace(collect=collect)  # type: ignore[assignment]  # all that it asks of the module
+    daemon.gc = SimpleNamespace(collect=collect)  # type: ignore[assignment, attr-defined]  # all that it asks of the module
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
-from recsae_lib.platform.job.record import code_version
 from recsae_lib.platform.tracking.registry import TrainingRun
 from recsae_lib.sae.evaluation import SaeMetrics
 from recsae_lib.sae.model import SparseAutoencoder

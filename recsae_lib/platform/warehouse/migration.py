@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 from pyspark.sql import functions as F
 
 from recsae_lib.platform.warehouse.maintenance import is_branch_of_night
-from recsae_lib.platform.warehouse.schemas import column_clause, later_columns, quoted, refuse_outdated
+from recsae_lib.platform.warehouse.schemas import column_clause, later_columns, refuse_outdated
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import TABLES, Table
-from recsae_lib.platform.warehouse.tables.history import MIGRATIONS, SCHEMA_PROPERTY, Migration
+from recsae_lib.platform.warehouse.tables import TABLES, Table, history
 
 
 def require_migrated(warehouses: Iterable[Warehouse]) -> None:
@@ -51,12 +50,15 @@ def migrate_table(warehouse: Warehouse, table: Table) -> Iterator[str]:
                 old = "no value" if migration.old is None else migration.old
                 yield f"{name}: {migration.column}: {old} is {migration.new} in {rows:,} rows of {reference}"
     if migrations:
-        _alter(warehouse, table, f"SET TBLPROPERTIES ('{SCHEMA_PROPERTY}'='{len(MIGRATIONS)}')")
+        _alter(warehouse, table, f"SET TBLPROPERTIES ('{history.SCHEMA_PROPERTY}'='{len(history.MIGRATIONS)}')")
+        yield f"{name}: is of this version"
 
 
 def existing_tables(warehouses: Iterable[Warehouse]) -> list[tuple[Warehouse, Table]]:
     """Every table that exists, each once: sites and models share some of theirs."""
-    named = {w.full_name(table): (w, table) for w in warehouses for table in TABLES.values()}
+    named = {
+        w.full_name(table): (w, table) for w in warehouses for table in TABLES.values() if table.scope in w.namespaces
+    }
     return [(warehouse, table) for warehouse, table in named.values() if warehouse.exists(table)]
 
 
@@ -73,12 +75,19 @@ def _change_comments(warehouse: Warehouse, table: Table) -> list[str]:
     found = {field.name: field.metadata.get("comment") for field in warehouse.columns(table).fields}
     comments = {field.name: field.metadata["comment"] for field in table.schema.fields if field.name in found}
     changed = [name for name, comment in comments.items() if comment != found[name]]
-    for name in changed:
-        _alter(warehouse, table, f"ALTER COLUMN {name} COMMENT {quoted(comments[name])}")
+
+    def change() -> None:
+        update = warehouse.iceberg(table).updateSchema()
+        for name in changed:
+            update = update.updateColumnDoc(name, comments[name])
+        update.commit()
+
+    if changed:
+        warehouse.change(table, change)
     return changed
 
 
-def _rename(warehouse: Warehouse, table: Table, reference: str, migration: Migration) -> int:
+def _rename(warehouse: Warehouse, table: Table, reference: str, migration: history.Migration) -> int:
     """Give rows of a branch the new value of a column; returns how many there were."""
     name, column = warehouse.full_name(table), F.col(migration.column)
     rows = warehouse.spark.read.option("branch", reference).table(name)

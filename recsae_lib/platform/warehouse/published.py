@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 
+from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse
 
@@ -45,3 +46,16 @@ def write_audit(
     row = model_version, sae_version, status, started_at, datetime.now(timezone.utc), config_digest, code_version
     rows = warehouse.spark.createDataFrame([row], tables.AUDITS.versioned_row_schema)
     warehouse.replace_published(tables.AUDITS, rows)
+
+
+def newest_published(warehouse: Warehouse) -> date:
+    """Date of the newest published audit.
+
+    Raises
+    ------
+    InputError : nothing has been published yet.
+    """
+    published = published_audits(warehouse)
+    if not published:
+        raise InputError(f"No audit of {warehouse.namespaces['audit']} has been published", "Run `recsae audit` first")
+    return published[0].dt

@@ -26,8 +26,7 @@ from recsae_lib.platform.warehouse.schemas import (
     refuse_discrepancies,
     refuse_outdated,
 )
-from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, Table
-from recsae_lib.platform.warehouse.tables.history import MIGRATIONS, SCHEMA_PROPERTY, Migration, migrations_of
+from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, Table, history
 
 AUDIT_PROPERTY = "recsae-audit"  # of a snapshot's summary: which audit wrote it
 
@@ -85,7 +84,7 @@ class Warehouse:
         if not self.exists(table):
             return {}
         # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks.
-        return {name: reference.snapshotId() for name, reference in self._iceberg(table).refs().items()}
+        return {name: reference.snapshotId() for name, reference in self.iceberg(table).refs().items()}
 
     def snapshot_id(self, table: Table) -> int | None:
         """Snapshot that `read` reads: of the audit's branch where the table has one, else of main."""
@@ -153,7 +152,7 @@ class Warehouse:
         self._ensure_branch(table)
         self.change(table, lambda: self._overwrite(table, self.branch, fitting))
         # What this commit added is the whole part, and Iceberg has counted it.
-        return int(self._iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
+        return int(self.iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
 
     def replace_by_files(self, table: Table, parts: Sequence[Part], batches_of: BatchesOf[Part]) -> int:
         """Like `replace`, of rows that Python workers make and write themselves, one file for each part.
@@ -164,10 +163,10 @@ class Warehouse:
         """
         self.ensure(table)
         self._ensure_branch(table)
-        iceberg, partition = self._iceberg(table), f"dt={self.dt.isoformat()}"
+        iceberg, partition = self.iceberg(table), f"dt={self.dt.isoformat()}"
         stamps = self._stamps(table, ())
         files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, stamps)
-        self.change(table, lambda: commit_data_files(self.spark, self._iceberg(table), self.branch, partition, files))
+        self.change(table, lambda: commit_data_files(self.spark, self.iceberg(table), self.branch, partition, files))
         return sum(file.rows for file in files)
 
     def replace_published(self, table: Table, rows: DataFrame) -> None:
@@ -194,7 +193,7 @@ class Warehouse:
         # One write touches one dt: Iceberg's default, a shuffle by partition, would send every row to one task.
         properties = (
             "TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none', "
-            f"'{SCHEMA_PROPERTY}'='{len(MIGRATIONS)}')"
+            f"'{history.SCHEMA_PROPERTY}'='{len(history.MIGRATIONS)}')"
         )
         namespace = f"{self.catalog}.{self._namespace(table)}"
         statement = (
@@ -208,11 +207,12 @@ class Warehouse:
     def columns(self, table: Table) -> T.StructType:
         """Columns that a table has on its branches; a tag has those of its time."""
         spark_schemas = self._jvm.org.apache.iceberg.spark.SparkSchemaUtil
-        return T.StructType.fromJson(json.loads(spark_schemas.convert(self._iceberg(table).schema()).json()))
+        return T.StructType.fromJson(json.loads(spark_schemas.convert(self.iceberg(table).schema()).json()))
 
-    def migrations(self, table: Table) -> list[Migration]:
+    def migrations(self, table: Table) -> list[history.Migration]:
         """What a table that exists has not behind it yet."""
-        return migrations_of(table, int(self._iceberg(table).properties().getOrDefault(SCHEMA_PROPERTY, "0")))
+        done = self.iceberg(table).properties().getOrDefault(history.SCHEMA_PROPERTY, "0")
+        return history.migrations_of(table, int(done))
 
     def is_outdated(self, table: Table) -> bool:
         """Whether a table that exists was written by an earlier version, and has not been migrated."""
@@ -254,7 +254,7 @@ class Warehouse:
 
         def drop() -> None:
             if self.branch in self.references(table):
-                self._iceberg(table).manageSnapshots().removeBranch(self.branch).commit()
+                self.iceberg(table).manageSnapshots().removeBranch(self.branch).commit()
 
         self.change(table, drop)
 
@@ -265,7 +265,7 @@ class Warehouse:
     def _namespace(self, table: Table) -> str:
         return self.namespaces[table.scope]
 
-    def _iceberg(self, table: Table) -> Any:
+    def iceberg(self, table: Table) -> Any:
         """Load the table as Iceberg's Java object."""
         loader = self._jvm.org.apache.iceberg.spark.Spark3Util
         return loader.loadIcebergTable(self.spark._jsparkSession, self.full_name(table))
@@ -306,13 +306,13 @@ class Warehouse:
         def create_branch() -> None:
             if self.branch not in (references := self.references(table)):
                 start = [references["main"]] if "main" in references else []
-                self._iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
+                self.iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
 
         self.change(table, create_branch)
 
     def _fast_forward(self, table: Table) -> bool:
         """Let main be the branch, and tag it, in one commit; False where main has what the branch has not."""
-        iceberg, references = self._iceberg(table), self.references(table)
+        iceberg, references = self.iceberg(table), self.references(table)
         head, main = references[self.branch], references.get("main")
         ancestry = self._jvm.org.apache.iceberg.util.SnapshotUtil
         if main is not None and not ancestry.isAncestorOf(iceberg, head, main):
@@ -323,7 +323,7 @@ class Warehouse:
 
     def _tag(self, table: Table) -> None:
         """Tag the snapshot by which this audit came to main; others may have come after it."""
-        iceberg = self._iceberg(table)
+        iceberg = self.iceberg(table)
         ancestors = self._jvm.org.apache.iceberg.util.SnapshotUtil.currentAncestors(iceberg).iterator()
         while (snapshot := ancestors.next()).summary().get(AUDIT_PROPERTY) != self.branch:
             pass

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 DAGS = REPOSITORY / "airflow_dags"
 SUITE = REPOSITORY / ".venv" / "bin"  # where `make install` has put the real one
 
-# Notes what it is given, says what it is told to say, and ends as it is told; for dates that it has no data of, with 2.
+# Notes how it was called, prints and ends as it was ordered to; for dates that it has no data of, with 2.
 PROGRAM = """#!{python}
 import json, os, sys, time
 folder = {folder!r}

@@ -135,12 +135,12 @@ def test_trainings_have_a_pool_and_a_queue_of_their_own(nightly: DAG) -> None:
     placed = {task.task_id: (task.pool, task.queue) for task in nightly.tasks}
     assert placed["train_sae"] == placed["train_recommender"] == ("recsae_training", "recsae_training")
     assert placed["begin"] == ("recsae_turn", "default")
-    told = {"train_sae", "train_recommender", "begin", "plan", "drifted", "retrain_sae"}
-    others = {place for task, place in placed.items() if task not in told}
+    elsewhere = {"train_sae", "train_recommender", "begin", "plan", "drifted", "retrain_sae"}
+    others = {place for task, place in placed.items() if task not in elsewhere}
     assert others == {("recsae_spark", "default")}
 
 
-def test_failures_are_retried_later_each_time_and_told(bag: DagBag) -> None:
+def test_failures_are_retried_later_each_time_and_reported(bag: DagBag) -> None:
     for dag in bag.dags.values():
         assert dag.max_active_runs == 1
         assert not dag.catchup
@@ -149,7 +149,7 @@ def test_failures_are_retried_later_each_time_and_told(bag: DagBag) -> None:
             assert task.retry_delay == timedelta(minutes=1)
             assert task.retry_exponential_backoff
             assert task.max_retry_delay == timedelta(minutes=30)
-            assert [callback.__name__ for callback in task.on_failure_callback] == ["tell_failure"]
+            assert [callback.__name__ for callback in task.on_failure_callback] == ["report_failure"]
 
 
 def test_only_the_example_waits_until_somebody_wants_it(bag: DagBag) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recsae_dags.failures import failure_message, refused_by, tell_failure
+from recsae_dags.failures import failure_message, refused_by, report_failure
 from tests.airflow.in_airflow.stand_in import StandIn
 
 CHECKS = [
@@ -83,7 +83,7 @@ def test_a_refused_audit_is_reported_with_its_failed_checks(report: Path) -> Non
     ]
 
 
-def test_checks_are_told_only_of_the_task_that_made_them(report: Path) -> None:
+def test_checks_are_reported_only_of_the_task_that_made_them(report: Path) -> None:
     assert "checks" not in failure_message(context("encode_latents"))
     (report / "checks.json").write_text(json.dumps(CHECKS[:1]), encoding="utf-8")
     assert refused_by(report) == []
@@ -93,10 +93,10 @@ def test_checks_are_told_only_of_the_task_that_made_them(report: Path) -> None:
 def test_the_message_goes_to_the_chat_where_there_is_one(
     stand_in: StandIn, chat: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell_failure(context("encode_latents"))
+    report_failure(context("encode_latents"))
     assert [message["text"].splitlines()[0] for message in chat] == [
         "nightly_audit: encode_latents failed for dt=2026-11-20 (run night)"
     ]
     monkeypatch.delenv("AIRFLOW_CONN_RECSAE_ALERTS")
-    tell_failure(context("encode_latents"))
+    report_failure(context("encode_latents"))
     assert len(chat) == 1

@@ -111,8 +111,8 @@ def lay_out_data(home: Path) -> None:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     suite = StandIn(tmp_path_factory.mktemp("suite"))
     lay_out_data(suite.home)
-    told = subprocess.run([SUITE / "recsae", "spark"], cwd=suite.home, stdout=subprocess.PIPE, text=True, check=True)
-    connection = {**json.loads(told.stdout), "home": str(suite.home), "python": suite.python, "jobs": "jobs"}
+    options = subprocess.run([SUITE / "recsae", "spark"], cwd=suite.home, stdout=subprocess.PIPE, text=True, check=True)
+    connection = {**json.loads(options.stdout), "home": str(suite.home), "python": suite.python, "jobs": "jobs"}
     suite.order(dates=(GOOD_DATE,), spark=connection, plan=PLAN, real=REAL)
     folder, port = suite.home / "var" / "airflow", local_airflow.free_port()
     with (suite.folder / "serve.log").open("w") as log, pytest.MonkeyPatch.context() as monkeypatch:
@@ -141,12 +141,12 @@ class Night:
     Parameters
     ----------
     run, retraining : the runs, after their end.
-    told : what `make nightly` printed.
+    printed : what `make nightly` printed.
     """
 
     run: dict[str, Any]
     retraining: dict[str, Any]
-    told: str
+    printed: str
 
 
 @pytest.fixture(scope="module")
@@ -158,13 +158,13 @@ def night(local: Local) -> Night:
     (report / "checks.json").write_text(json.dumps([asking]), encoding="utf-8")
     settings = {"dt": GOOD_DATE, "conf": None, "set": ["seed=7"]}
     try:
-        with redirect_stdout(StringIO()) as told:
-            assert local_run.run_night(local.airflow, settings, ends_with_it=True) == 0, told.getvalue()
+        with redirect_stdout(StringIO()) as printed:
+            assert local_run.run_night(local.airflow, settings, ends_with_it=True) == 0, printed.getvalue()
     finally:
         (report / "checks.json").unlink()
     (run,) = (run for run in local.runs("nightly_audit", "manual") if run["state"] == "success")
     (retraining,) = local.runs("retrain_sae", "operator_triggered")
-    return Night(run, retraining, told.getvalue())
+    return Night(run, retraining, printed.getvalue())
 
 
 def test_a_scheduled_run_is_for_the_begin_of_its_interval(local: Local) -> None:
@@ -179,7 +179,7 @@ def test_bad_input_fails_at_once_and_says_why(local: Local) -> None:
     ingest = local.tasks(run)["ingest_dataset"]
     assert (ingest["state"], ingest["try_number"]) == ("failed", 1)
     log = logs_of(local, "ingest_dataset")
-    assert "exit code 2 (bad input, mend it and clear the task): recsae: there is no data of this date." in log
+    assert "exit code 2 (bad input, correct it and clear the task): recsae: there is no data of this date." in log
     assert f"nightly_audit: ingest_dataset failed for dt={local.dt(run)}" in log
 
 
@@ -275,7 +275,7 @@ def test_a_refused_audit_fails_at_once_and_emits_nothing(local: Local) -> None:
 
 def test_drift_starts_a_retraining_that_the_night_waits_for(local: Local, night: Night) -> None:
     assert local.tasks(night.run)["retrain_sae"]["state"] == "success"
-    assert night.told.index("nightly_audit: success") < night.told.index("retrain_sae: success")
+    assert night.printed.index("nightly_audit: success") < night.printed.index("retrain_sae: success")
     assert night.retraining["state"] == "success"
     assert local.dt(night.retraining) == GOOD_DATE
     assert night.retraining["conf"] == {"dt": GOOD_DATE, "conf": None, "set": ["seed=7", "sae.start=champion"]}

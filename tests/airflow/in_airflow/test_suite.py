@@ -47,7 +47,7 @@ def execute(operator: Any) -> Any:
         (137, False, "fault of the program or the machine"),
     ],
 )
-def test_only_what_a_second_try_cannot_mend_is_final(exit_code: int, is_final: bool, meaning: str) -> None:
+def test_only_what_a_second_try_cannot_change_is_final(exit_code: int, is_final: bool, meaning: str) -> None:
     failure = failure_of("encode_latents", exit_code, "recsae: cause. Remedy.")
     assert isinstance(failure, AirflowFailException) is is_final
     assert meaning in str(failure)
@@ -174,7 +174,7 @@ def test_a_run_without_the_turn_does_nothing(stand_in: StandIn, turn: Callable[[
     require_turn(CONTEXT)
 
 
-def test_a_connection_that_lacks_the_suite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_lacks_the_suite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_RECSAE_SPARK", '{"conn_type": "spark", "host": "yarn", "extra": {"home": "/r"}}')
     with pytest.raises(AirflowFailException, match="lacks python"):
         SuiteSparkHook("encode_latents", ARGUMENTS, with_llm_key=False)

@@ -30,6 +30,19 @@ def test_relative_warehouse_folders_become_absolute_and_others_stay(
     assert absolute_paths(properties) == {"spark.sql.catalog.a.warehouse": f"{tmp_path}/var/warehouse"}
 
 
+def test_settings_of_the_log_are_found_beside_the_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "conf").mkdir()
+    properties = tmp_path / "installed" / "local.conf"
+    properties.write_text("spark.driver.extraJavaOptions -Xss4m -Dlog4j2.configurationFile=conf/log.properties\n")
+    (tmp_path / "installed" / "log.properties").touch()
+    monkeypatch.chdir(tmp_path)
+    beside = f'-Xss4m "-Dlog4j2.configurationFile={tmp_path}/installed/log.properties"'
+    assert absolute_paths(properties) == {"spark.driver.extraJavaOptions": beside}
+    (tmp_path / "conf" / "log.properties").touch()
+    assert absolute_paths(properties) == {}
+
+
 def test_of_a_property_that_is_given_twice_the_last_one_holds_as_in_java(tmp_path: Path) -> None:
     properties = tmp_path / "spark.conf"
     properties.write_text("spark.master local[2]\nspark.other x\nspark.master   local[4]\n", encoding="utf-8")

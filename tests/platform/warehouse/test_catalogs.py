@@ -17,19 +17,11 @@ from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS
-from tests.catalogs import POSTGRES_DRIVER, SQLITE_DRIVER, find_postgres, postgres_server
+from tests.catalogs import POSTGRES_DRIVER, SQLITE_DRIVER, declare, find_postgres, postgres_server
 from tests.rest_catalog import rest_catalog
 
 DT = date(2026, 11, 20)
 SCHEMA = "sae_version int, unit_kind string, metric string, value double"
-
-
-def declare(spark: SparkSession, name: str, **properties: str) -> str:
-    """Declare a catalog to the session, as lines of a properties file would."""
-    spark.conf.set(f"spark.sql.catalog.{name}", "org.apache.iceberg.spark.SparkCatalog")
-    for key, value in properties.items():
-        spark.conf.set(f"spark.sql.catalog.{name}.{key.replace('_', '-')}", value)
-    return name
 
 
 @pytest.fixture(scope="module", params=["hadoop", "rest", "jdbc on SQLite", "jdbc on PostgreSQL"])

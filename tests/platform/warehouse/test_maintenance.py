@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -11,7 +12,16 @@ from pyspark.sql import SparkSession
 from recsae_jobs import maintain_tables
 from recsae_lib.platform.warehouse.maintenance import Retention, expired_references, maintain_table, state_of
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, AUDITS
+from recsae_lib.platform.warehouse.tables import (
+    AUDIT_METRICS,
+    AUDITS,
+    COMPARISONS,
+    CONCEPT_RATINGS,
+    RATING_METRICS,
+    RATING_REJECTS,
+    RATING_SAMPLES,
+    Table,
+)
 from recsae_lib.representations.layout import remove_old_sets
 from tests.workspace import open_workspace
 
@@ -94,13 +104,34 @@ def test_small_files_of_a_night_become_one_and_the_rows_stay(night: NightOf) -> 
     assert state_of(monday, AUDIT_METRICS).snapshots > before.snapshots  # nothing expired
 
 
-def test_the_list_of_audits_keeps_every_night(night: NightOf) -> None:
-    now = datetime.now(timezone.utc)
-    for number in range(3):
-        row = (1, 1, "published", now, now, "digest", "code")
-        night(number).replace_published(AUDITS, night(number).spark.createDataFrame([row], AUDITS.versioned_row_schema))
-    maintain_table(night(2), AUDITS, drop_before(FIRST + timedelta(days=2)))
-    assert night(0).spark.table(night(0).full_name(AUDITS)).count() == 3
+NOW = datetime.now(timezone.utc)
+DIRECTLY: list[tuple[Table, tuple[Any, ...]]] = [
+    (AUDITS, (1, 1, "published", NOW, NOW, "digest", "code")),
+    (COMPARISONS, ("films", "sasrec", "last", "sae", "fvu", 0.5)),
+    (RATING_SAMPLES, ("s", 1, "c", 1, "concept", 7, 7, "war", "About war", "all", 9, 0.9, True)),
+    (CONCEPT_RATINGS, ("s", 1, "c", "concept", 7, "rater", 4)),
+    (RATING_METRICS, ("s", 1, "all", "concepts", "mean_relevance", 3.5)),
+]
+
+
+@pytest.mark.parametrize(("table", "row"), DIRECTLY, ids=lambda given: given.name if isinstance(given, Table) else "")
+def test_what_is_published_directly_keeps_every_date(night: NightOf, table: Table, row: tuple[Any, ...]) -> None:
+    for number in range(6):
+        rows = night(number).spark.createDataFrame([row], table.versioned_row_schema)
+        night(number).replace_published(table, rows)
+    maintain_table(night(5), table, drop_before(FIRST + timedelta(days=5)))
+    assert sorted(kept["dt"] for kept in night(0).read_all(table).collect()) == [night(n).dt for n in range(6)]
+    assert state_of(night(0), table).snapshots <= 2  # others have expired; of rows merged, or manifests
+
+
+def test_refused_ratings_stay_and_their_small_files_become_one(night: NightOf) -> None:
+    rows = [("file", "digest", line, "no such case", "{}") for line in range(8)]
+    frame = night(0).spark.createDataFrame(rows, RATING_REJECTS.row_schema).repartition(8)
+    night(0).replace_published(RATING_REJECTS, frame)
+    assert state_of(night(0), RATING_REJECTS).files >= 5
+    maintain_table(night(9), RATING_REJECTS, drop_before(FIRST + timedelta(days=9)))
+    assert state_of(night(0), RATING_REJECTS).files == 1
+    assert sorted(row["line"] for row in night(9).read_all(RATING_REJECTS).collect()) == list(range(8))
 
 
 def test_files_that_no_snapshot_knows_are_removed_when_they_are_old(night: NightOf) -> None:
@@ -145,3 +176,14 @@ def test_the_job_maintains_what_is_there(spark: SparkSession, tmp_path: Path, ca
     maintain_tables.run(context)
     assert values(context.warehouse) == [1.0]
     assert "maintained.planted.audit_metrics: files 2 to 1" in caplog.text
+
+
+def test_the_job_maintains_the_comparisons_of_a_study(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    workspace = open_workspace(spark, tmp_path / "compared", "compared")
+    study = Warehouse(spark, "compared", {"data": "paper"}, FIRST)
+    study.replace_published(COMPARISONS, spark.createDataFrame([DIRECTLY[1][1]], COMPARISONS.row_schema))
+    maintain_tables.run(workspace.context("maintain_tables", "namespace=paper"))
+    assert "compared.paper.comparisons: files 1 to 1" in caplog.text

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
 
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import AUDIT_TABLES, JUDGED_UNITS, TABLES, Table, UnitKind
+from tests.workspace import REPOSITORY
 
 DIRECTLY = {
     *("audits", "comparisons"),
     *("rating_samples", "concept_ratings", "rating_rejects", "rating_metrics"),
 }
+
+
+# Tables that are not ours: a site's own data, what its own model recommends, one that is made to load classes.
+OTHER_TABLES = {
+    "recsae_lib/datasets/formats/own_tables.py",
+    "recsae_lib/recommenders/foreign/tables.py",
+    "recsae_lib/platform/spark/submission.py",
+}
+TOUCHES_TABLES = re.compile(r"\.(?:table|sql|writeTo|saveAsTable|insertInto|tableExists)\(")
 
 
 def declared() -> Iterator[tuple[str, Table]]:
@@ -30,8 +42,15 @@ def test_the_list_of_tables_holds_all_that_are_declared() -> None:
     assert {name: getattr(tables, name) for name in names} == names  # where others import them from
 
 
-def test_an_audit_publishes_all_tables_but_those_that_are_written_directly() -> None:
+def test_an_audit_publishes_all_but_what_comes_directly() -> None:
     assert {table.name for table in AUDIT_TABLES} == set(TABLES) - DIRECTLY
+
+
+def test_only_the_warehouse_touches_tables() -> None:
+    modules = [path for folder in ("recsae_lib", "jobs") for path in (REPOSITORY / folder).rglob("*.py")]
+    touching = {path.relative_to(REPOSITORY) for path in modules if TOUCHES_TABLES.search(path.read_text("utf-8"))}
+    warehouse = Path("recsae_lib/platform/warehouse")
+    assert {str(path) for path in touching if warehouse not in path.parents} == OTHER_TABLES
 
 
 def test_declared_keys_are_columns_without_nulls() -> None:

@@ -1,0 +1,56 @@
+"""Published concepts with their evidence, for `recsae concepts`."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import functions as F
+from rich.console import Console
+from rich.text import Text
+
+from recsae_lib.concepts.publication import published_evidence
+from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.published import newest_published
+
+
+def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: date | None) -> None:
+    """Print published concepts of one date (the newest published one unless given).
+
+    Raises
+    ------
+    InputError : nothing is published, or there is no such latent.
+    """
+    dt = exact_dt or newest_published(context.warehouse)
+    warehouse = context.warehouse.at(dt)
+    concepts = warehouse.read_published(tables.CONCEPTS)
+    if latent is not None:
+        concepts = concepts.where(F.col("latent_id") == latent)
+    shown = concepts.orderBy(F.desc_nulls_last("confidence"), "q_value", "latent_id").limit(top).collect()
+    if not shown:
+        wanted = f"latent {latent}" if latent is not None else "concepts"
+        raise InputError(
+            f"There are no published {wanted} for dt={dt}", "A dead latent has no concept; `recsae sql` shows all"
+        )
+    ids = [row["latent_id"] for row in shown]
+    depth = 10 if latent is None else 25
+    terms, items_of = published_evidence(warehouse, ids, depth)
+    console = Console(width=110)
+    for row in shown:
+        verdict = "interpretable" if row["interpretable"] else "not interpretable"
+        confidence = (
+            f"not judged by {row['judge']}"
+            if row["confidence"] is None
+            else f"confidence {row['confidence']:.2f} ({row['confidence_low']:.2f} to {row['confidence_high']:.2f}), "
+            f"q {row['q_value']:.3g}, judge {row['judge']}"
+        )
+        console.rule(Text(f"latent {row['latent_id']}: {row['label']}"), align="left")
+        console.print(Text(f"{row['description']}"))
+        console.print(Text(f"{verdict}, {confidence}; fires for {row['active_users']:,} users ({row['density']:.1%})"))
+        if row["best_feature"] is not None:
+            console.print(Text(f"tells apart best: {row['best_feature']} (ROC-AUC {row['best_feature_auc']:.2f})"))
+        named = (f"{t['term']} ({t['kind']}, z {t['z_score']:.1f})" for t in terms.get(row["latent_id"], []))
+        console.print(Text("terms: " + (", ".join(named) or "none is significant")))
+        titles = (i["title"] or i["item_id"] for i in items_of.get(row["latent_id"], []))
+        console.print(Text("items: " + ("; ".join(titles) or "none from the construct half")))

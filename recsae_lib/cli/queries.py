@@ -1,0 +1,106 @@
+"""Commands that look at the published tables: `recsae sql`, `recsae sql-server`, `recsae concepts`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from recsae_lib.cli.parsing import add_site, command
+from recsae_lib.cli.terminal import TABLE_ROWS, as_json, as_text, print_table
+from recsae_lib.config.shipped import saved_queries
+from recsae_lib.errors import InputError
+from recsae_lib.platform.job.arguments import context_of, parse_date, settings_of
+
+
+def add_to(commands: Any) -> None:
+    """Add the commands."""
+    sql = command(commands, "sql", "query the published tables", _sql)
+    sql.add_argument(
+        "query", nargs="?", help='for example "SELECT label, confidence FROM concepts ORDER BY confidence DESC"'
+    )
+    sql.add_argument("--file", type=Path, metavar="FILE", help="read the query from a file")
+    saved = saved_queries()
+    sql.add_argument(
+        "--saved", choices=saved, metavar="NAME", help=f"a query that comes with the suite: {', '.join(saved)}"
+    )
+    sql.add_argument(
+        "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query; repeatable"
+    )
+    sql.add_argument(
+        "--as-of",
+        type=parse_date,
+        metavar="YYYY-MM-DD",
+        help="the tables as the newest audit up to this date published them; of the list of audits, comparisons and "
+        "ratings, which come without such a publication: what stands there now of dates up to this one",
+    )
+    sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="json is one object a line")
+
+    server = command(commands, "sql-server", "serve the tables to SQL clients (JDBC, ODBC) until stopped", _sql_server)
+    server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    server.add_argument("--port", type=int, default=10000, help="default: %(default)s")
+    server.epilog = (
+        "Spark's Thrift server, for clients of HiveServer2: jdbc:hive2://HOST:PORT/NAMESPACE. It asks for no password "
+        "and lets clients write: keep it where only people whom you trust reach it."
+    )
+    add_site(sql)
+
+    concepts = command(commands, "concepts", "show published concepts: label, terms, top items, confidence", _concepts)
+    concepts.add_argument("--top", type=int, default=10, metavar="N", help="the N of highest confidence (default 10)")
+    concepts.add_argument("--latent", type=int, metavar="ID", help="this latent only, with more of its evidence")
+    add_site(concepts)
+
+
+def _sql(arguments: argparse.Namespace) -> None:
+    from recsae_lib.platform.warehouse.queries import run_query
+
+    query = _query(arguments)
+    warehouse = context_of(arguments, "sql").at_site(arguments.site).warehouse
+    rows = run_query(warehouse, query, _parameters(arguments.parameter), arguments.as_of)
+    if arguments.format == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(rows.columns)
+        writer.writerows([as_text(value) for value in row] for row in rows.toLocalIterator())
+    elif arguments.format == "json":
+        for row in rows.toLocalIterator():
+            print(json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=as_json))
+    else:
+        print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
+
+
+def _query(arguments: argparse.Namespace) -> str:
+    given = [value for value in (arguments.query, arguments.file, arguments.saved) if value is not None]
+    if len(given) != 1:
+        raise InputError("recsae sql takes a query, --file or --saved", "Give one of the three")
+    if arguments.query is not None:
+        return str(arguments.query)
+    file: Path = arguments.file or saved_queries()[arguments.saved]
+    return file.read_text(encoding="utf-8")
+
+
+def _sql_server(arguments: argparse.Namespace) -> None:
+    from recsae_lib.platform.spark.sql_server import serve_tables
+
+    settings = settings_of(arguments)
+    serve_tables(settings.spark.properties_file, settings.catalog, arguments.host, arguments.port)
+
+
+def _parameters(given: list[str]) -> dict[str, str]:
+    if wrong := [text for text in given if not re.match(r"\w+=", text)]:
+        raise InputError(f"--parameter {wrong[0]} is not of the form NAME=VALUE", "For example --parameter latent=17")
+    return dict(text.split("=", 1) for text in given)
+
+
+def _concepts(arguments: argparse.Namespace) -> None:
+    from recsae_lib.cli.concepts import print_concepts
+
+    print_concepts(
+        context_of(arguments, "concepts").at_site(arguments.site),
+        arguments.top,
+        arguments.latent,
+        exact_dt=arguments.dt,
+    )

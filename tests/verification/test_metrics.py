@@ -1,0 +1,116 @@
+"""Metrics from scores counted by hand; whole tables of metrics are compared in the audit of the planted data."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from recsae_lib.config import VerificationSettings
+from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.verification.metrics import (
+    association_metrics,
+    counts_line,
+    llm_metrics,
+    mean,
+    recorded_metrics,
+    verdict_metrics,
+)
+
+SETTINGS = VerificationSettings(cases_per_kind=5)
+# Three units with all ten cases, one with four, one with none.
+SCORES = pd.DataFrame(
+    {
+        "cases": [10, 10, 10, 4, 0],
+        "interpretable": [True, True, False, False, False],
+        "confidence": [1.0, 0.9, 0.5, 0.25, None],
+    }
+)
+
+
+def test_units_are_counted_beside_what_a_coin_reaches() -> None:
+    assert verdict_metrics(SCORES, SETTINGS) == {
+        "live_units": 5.0,
+        "judged_units": 4.0,
+        "fully_judged_units": 3.0,
+        "interpretable_units": 2.0,
+        "interpretable_units_expected_by_chance": pytest.approx(3 * 56 / 1024 + 1 / 16),  # 8 of 10 or more, 4 of 4
+        "mean_confidence": pytest.approx(2.65 / 4),
+        "confidence_p10": 0.25,
+        "confidence_p50": 0.5,
+        "confidence_p90": 0.9,
+    }
+
+
+def test_without_cases_there_is_no_confidence() -> None:
+    metrics = verdict_metrics(SCORES[4:], SETTINGS)
+    assert (metrics["live_units"], metrics["judged_units"]) == (1.0, 0.0)
+    assert [metrics[name] for name in ("mean_confidence", "confidence_p10", "confidence_p90")] == [None] * 3
+
+
+def test_units_with_a_best_feature_are_counted() -> None:
+    scores = pd.DataFrame(
+        {
+            "best_feature": ["war", None, None],
+            "best_feature_auc": [0.75, None, None],
+            "best_feature_p_value": [0.01, 0.5, None],  # the last one was not tested
+        }
+    )
+    assert association_metrics(scores) == {
+        "best_feature_units": 1.0,
+        "best_feature_units_expected_by_chance": pytest.approx(0.02),
+        "mean_best_feature_auc": 0.75,
+    }
+
+
+def test_recorded_metrics_are_sorted_by_kind() -> None:
+    of_recommender = {"test_hr_at_5": 0.5, "popularity_hr_at_5": 0.25, "item_knn_hr_at_5": 0.125, "best_epoch": 3.0}
+    of_sae = {
+        "fvu": 0.2,
+        "ndcg_at_10_kept": 0.9,
+        "reconstructed_hr_at_5": 0.4,
+        "original_hr_at_5": 0.5,
+        "epoch_fvu": 0.3,
+    }
+    assert recorded_metrics(of_recommender, of_sae, rejected=1, accepted=3) == {
+        (UnitKind.RECOMMENDER, "hr_at_5"): 0.5,
+        (UnitKind.POPULARITY, "hr_at_5"): 0.25,
+        (UnitKind.ITEM_KNN, "hr_at_5"): 0.125,
+        (UnitKind.SAE, "fvu"): 0.2,
+        (UnitKind.SAE, "ndcg_at_10_kept"): 0.9,
+        (UnitKind.RECONSTRUCTED, "hr_at_5"): 0.4,
+        (UnitKind.SAE, "reject_share"): 0.25,
+    }
+    assert recorded_metrics({}, {}, 0, 0) == {(UnitKind.SAE, "reject_share"): 0.0}
+
+
+def test_metrics_of_the_language_model_have_a_prefix(spark: SparkSession) -> None:
+    columns = "latent_id int, judge string, cases int, interpretable boolean, confidence double"
+    rows = [
+        (1, "terms", 10, True, 0.9),
+        (1, "llm", 10, True, 0.8),
+        (2, "terms", 10, True, 0.9),
+        (2, "llm", 0, False, None),
+    ]
+    cases = [(1, "u1", "terms", True), (1, "u1", "llm", True), (2, "u1", "terms", True)]
+    cases_of_both = spark.createDataFrame(cases, "latent_id int, user_id string, judge string, judged boolean")
+    metrics = llm_metrics(spark.createDataFrame(rows, columns), cases_of_both, 1, SETTINGS)
+    assert {kind for kind, _ in metrics} == {UnitKind.SAE}
+    named = {name: value for (_, name), value in metrics.items()}
+    assert (named["llm_live_units"], named["llm_judged_units"], named["llm_mean_confidence"]) == (2.0, 1.0, 0.8)
+    assert (named["judge_agreement"], named["interpretable_by_both_judges"]) == (1.0, 1.0)
+    assert named["llm_refused_answers"] == 1.0
+
+
+def test_counts_are_shown_in_one_line() -> None:
+    counts = {"live_units": 32.0, "interpretable_units": 12.0, "interpretable_units_expected_by_chance": 0.125}
+    metrics = {(UnitKind.UNTRAINED, name): value for name, value in counts.items()}
+    assert counts_line(UnitKind.UNTRAINED, metrics) == (
+        "untrained: 32 live units, 12 interpretable, 0.12 expected by chance"
+    )
+
+
+def test_a_mean_does_not_hang_on_the_order() -> None:
+    values = pd.Series([1e16, 1.0, -1e16, 1.0])
+    assert mean(values) == mean(values[::-1]) == 0.5
+    assert mean(values[:0]) is None
