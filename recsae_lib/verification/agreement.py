@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 
 def judge_agreement(cases: DataFrame, scores: DataFrame) -> dict[str, float | None]:
@@ -40,14 +41,11 @@ def judge_agreement(cases: DataFrame, scores: DataFrame) -> dict[str, float | No
 
 def case_agreement(counts: dict[tuple[bool, bool], int]) -> dict[str, float | None]:
     """Agreement and kappa, see `judge_agreement`, of the number of cases by what either judge says."""
-    number = sum(counts.values())
-    if number == 0:
+    if not counts:
         return {"judge_agreement": None, "judge_kappa": None}
-    agreement = sum(count for (one, other), count in counts.items() if one == other) / number
-    by_chance = sum(
-        sum(count for verdicts, count in counts.items() if verdicts[0] == says)
-        * sum(count for verdicts, count in counts.items() if verdicts[1] == says)
-        for says in (True, False)
-    ) / (number**2)
-    kappa = (agreement - by_chance) / (1 - by_chance) if by_chance < 1 else None
-    return {"judge_agreement": agreement, "judge_kappa": kappa}
+    (one, other), cases = zip(*counts, strict=True), list(counts.values())
+    said_both = len({*one, *other}) == 2
+    return {
+        "judge_agreement": float(accuracy_score(one, other, sample_weight=cases)),
+        "judge_kappa": float(cohen_kappa_score(one, other, sample_weight=cases)) if said_both else None,
+    }
