@@ -70,7 +70,7 @@ def add_tools_to(commands: Any) -> None:
     datasets.add_argument("--to", type=Path, metavar="FOLDER", help="where to put its folder")
 
     command(commands, "jars", "print the embedded Iceberg jar, for spark-submit --jars", _jars)
-    spark = command(commands, "spark", "print what spark-submit has to be told on this machine, as JSON", _spark)
+    spark = command(commands, "spark", "print what spark-submit needs to know of this machine, as JSON", _spark)
     spark.add_argument(
         "--class-archives", type=Path, metavar="FOLDER", help="keep Spark's classes there: its jobs start sooner"
     )

@@ -15,7 +15,7 @@ class ColumnMapping(Section):
     weight: str | None = Field(None, description="Column that holds the weight (a rating, a count); 1.0 where unset.")
     ts: str | None = Field(
         "ts",
-        description="Column that holds the time: a timestamp, ISO 8601 text, or Unix time in s, ms, µs or ns, told by "
+        description="Column that holds the time: a timestamp, ISO 8601 text, or Unix time in s, ms, µs or ns, known by "
         "its size. Where unset, a user's items are in the order of the lines, or of item_id where there are none.",
     )
     title: str | None = Field("title", description="Column of the item table that holds the title.")

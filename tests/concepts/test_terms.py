@@ -212,7 +212,7 @@ def test_the_planted_feature_and_nothing_else_is_significant(spark: SparkSession
 
 
 @pytest.mark.parametrize("weigh", [np.ones, lambda size: np.random.default_rng(9).pareto(1.3, size)])
-def test_links_dealt_at_random_make_no_flood_of_discoveries(spark: SparkSession, weigh: object) -> None:
+def test_links_drawn_at_random_give_few_discoveries(spark: SparkSession, weigh: object) -> None:
     random = np.random.default_rng(8)
     _, items, _ = planted(random, 1, 20)
     weights = {

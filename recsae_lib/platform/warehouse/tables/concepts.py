@@ -105,7 +105,9 @@ def requests_of(name: str, writer: str, about: str, key: tuple[str, ...]) -> Tab
             column("batch_id", STRING, "The server's batch that it went with", nullable=True),
             column("state", STRING, "intended, submitted, answered or failed"),
             column("reused", BOOLEAN, "Whether it costs this audit nothing: another date or row paid for the same"),
-            column("prompt_tokens", LONG, "Tokens of the prompt as the server counts; null if not told", nullable=True),
+            column(
+                "prompt_tokens", LONG, "Tokens of the prompt as the server counts; null if it does not", nullable=True
+            ),
             column("completion_tokens", LONG, "Tokens of the answer as the server counts", nullable=True),
             column("cost", DOUBLE, "Price of those tokens by the settings; null without prices", nullable=True),
         ],

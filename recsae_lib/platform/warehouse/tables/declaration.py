@@ -20,7 +20,7 @@ BOOLEAN, DATE, TIMESTAMP = T.BooleanType(), T.DateType(), T.TimestampType()
 
 
 def column(name: str, data_type: T.DataType, comment: str, nullable: bool = False) -> T.StructField:
-    """Declare one column; columns hold no nulls unless told."""
+    """Declare one column; columns hold no nulls unless said so."""
     return T.StructField(name, data_type, nullable, {"comment": comment})
 
 
