@@ -38,7 +38,7 @@ from recsae_lib.platform.warehouse.store import audit_tables
 @for_each_site
 def run(context: JobContext) -> None:
     """Check first; publish all tables; the audits row comes last and commits."""
-    warehouse, record = context.warehouse, RunRecord.open(context.settings, context.dt)
+    warehouse, record = context.warehouse, RunRecord.read(context.settings, context.dt)
     require_all_judges(context)
     concepts = build_concepts(
         warehouse.read_filled(tables.LATENT_ACTIVATIONS),

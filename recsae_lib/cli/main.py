@@ -174,9 +174,9 @@ def _audit(arguments: argparse.Namespace) -> None:
     from recsae_lib.flow.audit import run_audit
 
     context = context_of(arguments, "audit")
-    record = run_audit(context)
+    seconds = run_audit(context)
     for site in context.settings.representations.sites:
-        print_summary(context.at_site(site), record)
+        print_summary(context.at_site(site), seconds)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -198,7 +198,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise InputError(f"{job.name} has no steps", "Leave --step out")
     context, module = context_of(arguments, job.name), job.load()
     context.step = arguments.step
-    execute(context, module.estimate if arguments.estimate else module.run)
+    execute(context, module.estimate if arguments.estimate else module.run, in_book=not arguments.estimate)
 
 
 def _plan(arguments: argparse.Namespace) -> None:
@@ -270,14 +270,13 @@ def _report_ratings(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from recsae_lib.platform.job.log import log_path, read_nights
+    from recsae_lib.platform.job.record import book_path, latest_nights, read_book
 
     settings = settings_of(arguments)
-    path = log_path(Path(settings.paths.var), settings.namespaces(DEFAULT_SITE)["model"])
+    path = book_path(Path(settings.paths.var), settings.namespaces(DEFAULT_SITE)["model"])
     if not path.is_file():
         raise InputError(f"No job has run here yet: there is no {path}", "Start one, or see --conf and paths.var")
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        nights = read_nights(lines, arguments.nights)
+    nights = latest_nights(read_book(path), arguments.nights)
     if arguments.format == "json":
         for night in nights:
             for record in night.jobs.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -13,7 +14,6 @@ from rich.text import Text
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.published import published_audits
 from recsae_lib.platform.warehouse.store import Warehouse
@@ -26,8 +26,13 @@ UNIT_KINDS = {
 }
 
 
-def print_summary(context: JobContext, record: RunRecord) -> None:
-    """Print recommender metrics, SAE metrics, concepts against chance and coverage, all from the published tables."""
+def print_summary(context: JobContext, seconds: Mapping[str, float]) -> None:
+    """Print recommender metrics, SAE metrics, concepts against chance and coverage, all from the published tables.
+
+    Parameters
+    ----------
+    seconds : that each job took.
+    """
     console, warehouse = Console(width=130), context.warehouse
     metrics = {
         (row["unit_kind"], row["metric"]): row["value"]
@@ -113,10 +118,10 @@ def print_summary(context: JobContext, record: RunRecord) -> None:
             ],
         )
     console.print(coverage)
-    slowest = sorted(record.done.items(), key=lambda item: -item[1])[:3]
+    slowest = sorted(seconds.items(), key=lambda item: -item[1])[:3]
     console.print(
-        f"{sum(record.done.values()):.0f} s in {len(record.done)} jobs (longest: "
-        + ", ".join(f"{job} {seconds:.0f} s" for job, seconds in slowest)
+        f"{sum(seconds.values()):.0f} s in {len(seconds)} jobs (longest: "
+        + ", ".join(f"{job} {time:.0f} s" for job, time in slowest)
         + ")"
     )
     console.print(

@@ -16,7 +16,7 @@ Retrain = Literal["nothing", "sae", "all"]
 RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
 
 
-def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:
+def run_audit(context: JobContext, data_digest: str | None = None) -> dict[str, float]:
     """Run every job of the flow in its order; jobs that an interrupted audit of this date has finished are skipped.
 
     Ingestion runs always: only the data itself tells whether what was done still holds.
@@ -26,31 +26,38 @@ def run_audit(context: JobContext, data_digest: str | None = None) -> RunRecord:
     data_digest : of the tables (`Warehouse.data_digest`) where they have just been ingested for several audits; then
         this one does not ingest.
 
+    Returns
+    -------
+    The seconds that each job took, also those that were done before an interruption.
+
     Raises
     ------
     PassingError : another run works on the same namespace and date.
     """
     with hold_night(context.settings.paths.locks_folder, context.namespaces["model"], context.dt):
-        return _run_jobs(context, data_digest)
+        try:
+            return _run_jobs(context, data_digest)
+        finally:
+            context.shared.data_digest = None
 
 
-def _run_jobs(context: JobContext, data_digest: str | None) -> RunRecord:
-    record = RunRecord.open(context.settings, context.dt)
-    if data_digest is not None:
-        record.note_data(data_digest)
-    for number, job in enumerate(AUDIT_JOBS, start=1):
-        if job.name == "ingest_dataset" and data_digest is not None:
-            continue
-        if job.name in record.done and job.name != "ingest_dataset":
+def _run_jobs(context: JobContext, data_digest: str | None) -> dict[str, float]:
+    seconds = {}
+    ingest, *others = AUDIT_JOBS
+    context.shared.data_digest = data_digest
+    if data_digest is None:
+        log.info("[1/%s] %s", len(AUDIT_JOBS), ingest.name)
+        seconds[ingest.name] = execute(context.for_job(ingest.name), ingest.load().run)
+        data_digest = context.shared.data_digest = context.warehouse.data_digest()
+    done = RunRecord.read(context.settings, context.dt).done(data_digest)
+    for number, job in enumerate(others, start=2):
+        if job.name in done:
             log.info("[%s/%s] %s: done before the interruption", number, len(AUDIT_JOBS), job.name)
-            continue
-        log.info("[%s/%s] %s", number, len(AUDIT_JOBS), job.name)
-        seconds = execute(context.for_job(job.name), job.load().run)
-        if job.name == "ingest_dataset":
-            record.note_data(context.warehouse.data_digest())
-        record.finish_job(job.name, seconds)
-    record.finish()
-    return record
+            seconds[job.name] = done[job.name]
+        else:
+            log.info("[%s/%s] %s", number, len(AUDIT_JOBS), job.name)
+            seconds[job.name] = execute(context.for_job(job.name), job.load().run)
+    return seconds
 
 
 def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, Any]:

@@ -90,13 +90,13 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     refused = []
     for data_set in study.data_sets:
         of_data = [audit for audit in audits if audit.data_set == data_set]
-        waiting = [audit for audit in of_data if not RunRecord.is_finished(audit.settings, context.dt)]
+        waiting = [audit for audit in of_data if not RunRecord.read(audit.settings, context.dt).is_published()]
         log.info("compare: %s: %s of %s audits are done", data_set, len(of_data) - len(waiting), len(of_data))
         if not waiting:
             continue
         data_digest = _ingest(context.with_settings(waiting[0].settings).for_job("ingest_dataset"))
         for audit in of_data:
-            if RunRecord.is_finished(audit.settings, context.dt, data_digest):
+            if RunRecord.read(audit.settings, context.dt).is_published(data_digest):
                 continue
             log.info("compare: %s on %s", audit.model, data_set)
             try:
@@ -107,7 +107,7 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     results = [
         result
         for audit in audits
-        if RunRecord.is_finished(audit.settings, context.dt)
+        if RunRecord.read(audit.settings, context.dt).is_published()
         for result in _results(context, audit)
     ]
     markdown = as_markdown(results)
@@ -131,8 +131,8 @@ def _ingest(context: JobContext) -> str:
 
 def _results(context: JobContext, audit: StudyAudit) -> list[AuditResult]:
     of_audit = context.with_settings(audit.settings)
-    record = RunRecord.read(audit.settings, context.dt)
+    seconds = RunRecord.read(audit.settings, context.dt).seconds()
     return [
-        read_result(of_audit.at_site(site).warehouse, audit.data_set, audit.model, site, record.done if record else {})
+        read_result(of_audit.at_site(site).warehouse, audit.data_set, audit.model, site, seconds)
         for site in audit.settings.representations.sites
     ]

@@ -77,7 +77,7 @@ class World:
             context.warehouse.drop_branch(table)
         publish_audit.promote(context)
         shape = SaeShape(context.model_version, context.sae_version, 32, 2)
-        publish_audit.commit(context, RunRecord.open(context.settings, dt), shape, "published")
+        publish_audit.commit(context, RunRecord.read(context.settings, dt), shape, "published")
 
     def drift(self, dt: date) -> list[dict[str, Any]]:
         rows = self.workspace.warehouse(dt).read(tables.CONCEPT_DRIFT).orderBy("pair").collect()
@@ -140,13 +140,13 @@ def test_nights_of_a_slowly_changing_world(world: World) -> None:
 
     late = world.context("publish_audit", SECOND, "sae.version=2")
     publish_audit.promote(late)  # of an older date than the newest
-    publish_audit.commit(late, RunRecord.open(late.settings, SECOND), SaeShape(1, 1, 32, 2), "failed")
+    publish_audit.commit(late, RunRecord.read(late.settings, SECOND), SaeShape(1, 1, 32, 2), "failed")
     assert (registry.champion(NAME), registry.resolve(NAME, "previous")) == (3, 2)
     tags = registry.tags(NAME, 1)  # trained for another date: its snapshots are not those of this one
     assert (tags["audit_status"], tags["audit_dt"], tags[PUBLISHED_TAG]) == ("failed", str(SECOND), str(FIRST))
     first = world.workspace.warehouse(FIRST).references(tables.INTERACTIONS)[f"published-{FIRST}"]
     assert tags["interactions_snapshot"] == str(first)
-    publish_audit.commit(late, RunRecord.open(late.settings, SECOND), SaeShape(1, 2, 32, 2), "published")
+    publish_audit.commit(late, RunRecord.read(late.settings, SECOND), SaeShape(1, 2, 32, 2), "published")
 
     world.run(THIRD, "compare_versions")
     assert world.drift(THIRD) == drift  # the same rows again

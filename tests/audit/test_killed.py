@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from recsae_lib.config import load_settings
 from recsae_lib.platform.job.arguments import BASE_SETTINGS
+from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.job.jobs import AUDIT_JOBS, job_named
-from recsae_lib.platform.job.record import RunRecord
+from recsae_lib.platform.job.record import JobRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from tests.kills import kill_within
@@ -40,20 +42,24 @@ def test_jobs_that_are_killed_half_way_and_done_again_come_to_the_same_tables(
 
     # Publication is killed within an audit, which goes on from the jobs that have been done.
     monkeypatch.chdir(audited.folder)
-    record = RunRecord.open(load_settings(BASE_SETTINGS, Path("conf/planted.yaml"), []), DT)
-    record.note_data(audited.warehouse().data_digest())
-    *before, last = [job.name for job in AUDIT_JOBS]
+    done = JobRecord(
+        *("", "planted", DT.isoformat(), "2026-11-20T01:00:00+00:00", 1.0, "done"),
+        config_digest=load_settings(BASE_SETTINGS, Path("conf/planted.yaml"), []).digest(),
+        code_version=code_version(),
+        data_digest=audited.warehouse().data_digest(),
+    )
+    _, *before, last = [job.name for job in AUDIT_JOBS]
     for job in before:
-        record.finish_job(job, seconds=1.0)
+        replace(done, job=job).append_to(audited.folder / "var")
     log = kill_within(audited, last, "audit")
-    for job in before[1:]:
+    for job in before:
         assert f"{job}: done before the interruption" in log
         assert f"{job}: started" not in log
-    done = audited.audit()
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+    again = audited.audit()
+    assert again.returncode == 0, again.stderr
+    assert "Traceback" not in again.stderr
     for part in SUMMARY:
-        assert part in done.stdout, part
+        assert part in again.stdout, part
     assert main_of(audited) != main
     assert different_tables(undisturbed, audited.published()) == []
     assert [row[3] for row in audited.rows(tables.AUDITS)] == ["published"]

@@ -61,7 +61,7 @@ def test_an_outage_of_mlflow_is_no_first_night(monkeypatch: pytest.MonkeyPatch) 
             plan_audit(JobContext("plan", settings, DT))
 
 
-def test_a_later_night_reads_the_champion_whatever_was_refused_since() -> None:
+def test_a_later_night_reads_the_champion_not_what_was_refused() -> None:
     registry = Registered({**RECOMMENDER, "recsae-shop": {"candidate": 6, "champion": 5}}, {5: 2, 6: 2})
     assert trainings(plan(registry)) == (False, False, ["sae.version=champion"])
 
@@ -112,7 +112,7 @@ def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:
         ("verification.judges=[terms, llm]", (False, True)),
     ],
 )
-def test_a_plan_says_which_jobs_ask_a_language_model_and_fits_into_a_line(
+def test_a_plan_says_which_jobs_ask_a_language_model(
     setting: str, asks: tuple[bool, bool]
 ) -> None:
     planned = plan(Registered({}), setting)
@@ -120,7 +120,7 @@ def test_a_plan_says_which_jobs_ask_a_language_model_and_fits_into_a_line(
     assert json.loads(json.dumps(planned)) == planned
 
 
-def test_spark_submit_is_told_master_java_and_a_warehouse_that_holds_in_every_folder(
+def test_spark_submit_is_told_of_master_java_and_warehouse(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(REPOSITORY)

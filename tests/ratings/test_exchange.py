@@ -136,7 +136,7 @@ def test_page_sheet_and_key_hold_the_same_cases(exported: tuple[Workspace, Path,
         assert row["stratum_concepts"] == 8
 
 
-def test_the_same_sample_is_drawn_again_and_another_stands_beside_it(exported: tuple[Workspace, Path, Path]) -> None:
+def test_the_same_sample_is_drawn_again_beside_another(exported: tuple[Workspace, Path, Path]) -> None:
     workspace, page, sheet = exported
     before = page.read_bytes(), sheet.read_bytes(), key_of(workspace)
     export_ratings(workspace.context("ratings"), 12, exact_dt=DT)

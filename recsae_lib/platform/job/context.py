@@ -29,11 +29,13 @@ class Shared:
     ----------
     spark, registry : None until one of them asks.
     versions : that were resolved so far, the latest of each kind: model, sae.
+    data_digest : of the tables that were ingested for the audit that is running; None before, and outside of one.
     """
 
     spark: SparkSession | None = None
     registry: Registry | None = None
     versions: dict[str, int] = field(default_factory=dict)
+    data_digest: str | None = None
 
 
 @dataclass

@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from recsae_lib.errors import CheckError, InputError, PassingError, StoppedError, UnfinishedError, lost_connection
-from recsae_lib.platform.job.log import Outcome, log_to_stderr
+from recsae_lib.platform.job.log import log_to_stderr
+from recsae_lib.platform.job.record import Outcome
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED, EXIT_UNFINISHED = 1, 2, 3, 4, 5
 

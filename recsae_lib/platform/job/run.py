@@ -1,4 +1,4 @@
-"""How a job is run: under its locks, with what became of it in the log and in `job_log`.
+"""How a job is run: under its locks, with what became of it in the log and in the book (`job.record`).
 
 A job file defines ``run(context)`` and ends with ``main(__file__)``; the same file runs under spark-submit and by
 ``recsae run``.
@@ -21,16 +21,22 @@ from recsae_lib.platform.job.arguments import (
     add_step_argument,
     context_of,
 )
+from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.failures import bad_input, guarded, outcome_of, passing
 from recsae_lib.platform.job.jobs import job_named
-from recsae_lib.platform.job.log import JOB_RECORD, JobRecord, Outcome, log
+from recsae_lib.platform.job.log import JOB_RECORD, log
+from recsae_lib.platform.job.record import JobRecord, Outcome
 from recsae_lib.platform.spark.traffic import Traffic, newest_stage
-from recsae_lib.platform.storage.locks import hold_job, hold_night
+from recsae_lib.platform.storage.locks import hold_job, hold_night, run_name
 
 
-def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
-    """Run one job and say how it went, in the log and in `job_log`; returns the seconds it took.
+def execute(context: JobContext, run: Callable[[JobContext], None], in_book: bool = True) -> float:
+    """Run one job and say how it went, in the log and in the book; returns the seconds it took.
+
+    Parameters
+    ----------
+    in_book : False of an estimate, after which the job is as much to be done as before.
 
     Raises
     ------
@@ -38,10 +44,10 @@ def execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
     """
     night = context.settings.paths.locks_folder, context.namespaces["model"], context.dt
     with hold_night(*night), hold_job(*night, context.job):
-        return _execute(context, run)
+        return _execute(context, run, in_book)
 
 
-def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
+def _execute(context: JobContext, run: Callable[[JobContext], None], in_book: bool) -> float:
     started, stage = time.monotonic(), newest_stage()
     log.info("%s: started for dt=%s in %s", context.job, context.dt, context.namespaces["model"])
     record = JobRecord(
@@ -49,8 +55,13 @@ def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
         context.namespaces["model"],
         context.dt.isoformat(),
         datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        run=run_name(),
+        config_digest=context.settings.digest(),
+        code_version=code_version(),
+        data_digest=context.shared.data_digest,
     )
-    _write_record(context, record)
+    if in_book:
+        _write_record(context, record)
     outcome: Outcome = "done"
     cause = ""
     try:
@@ -71,7 +82,8 @@ def _execute(context: JobContext, run: Callable[[JobContext], None]) -> float:
             sae_version=context.versions.get("sae"),
             **vars(Traffic.after(stage)),
         )
-        _write_record(context, record)
+        if in_book:
+            _write_record(context, record)
         counts = f"{record.rows_in:,} rows in, {record.rows_out:,} out"
         log.info("%s: %s in %.1f s, %s", context.job, outcome, record.seconds, counts, extra={JOB_RECORD: vars(record)})
     return record.seconds
@@ -81,7 +93,7 @@ def _write_record(context: JobContext, record: JobRecord) -> None:
     try:
         record.append_to(Path(context.settings.paths.var))
     except OSError as failure:  # is no reason to lose the job, or the error that ended it
-        log.warning("%s: its line for `recsae status` is not written: %s", context.job, failure)
+        log.warning("%s: its line in the book of jobs is not written: %s", context.job, failure)
 
 
 def for_each_site(run: Callable[[JobContext], None]) -> Callable[[JobContext], None]:
@@ -109,10 +121,11 @@ def main(file: str) -> None:
     if job.steps:
         add_step_argument(parser)
     arguments = parser.parse_args()
-    action = module.estimate if job.estimates and arguments.estimate else module.run
+    estimates = job.estimates and arguments.estimate
     step = arguments.step if job.steps else None
 
     def run_job() -> float:
-        return execute(replace(context_of(arguments, job.name), step=step), action)
+        context = replace(context_of(arguments, job.name), step=step)
+        return execute(context, module.estimate if estimates else module.run, in_book=not estimates)
 
     sys.exit(guarded(run_job, arguments.traceback, arguments.log_format))

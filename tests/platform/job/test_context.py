@@ -9,7 +9,7 @@ from recsae_lib.platform.job.context import JobContext
 DT = date(2026, 11, 20)
 
 
-def test_contexts_made_from_one_share_session_registry_and_versions() -> None:
+def test_contexts_made_from_one_share_registry_and_versions() -> None:
     registry: Any = object()
     context = JobContext(
         "verify_concepts", Settings(), DT, spark_overrides={"spark.ui.enabled": "false"}, step="submit"
