@@ -112,9 +112,7 @@ def test_what_is_to_be_trained_again_is_read_as_candidate() -> None:
         ("verification.judges=[terms, llm]", (False, True)),
     ],
 )
-def test_a_plan_says_which_jobs_ask_a_language_model(
-    setting: str, asks: tuple[bool, bool]
-) -> None:
+def test_a_plan_says_which_jobs_ask_a_language_model(setting: str, asks: tuple[bool, bool]) -> None:
     planned = plan(Registered({}), setting)
     assert (planned["interpret_concepts_asks"], planned["verify_concepts_asks"]) == asks
     assert json.loads(json.dumps(planned)) == planned
