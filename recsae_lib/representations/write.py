@@ -74,7 +74,8 @@ def write_sets(
     OSError : the files cannot be moved into place.
     """
     spark = rows.sparkSession
-    hadoop = spark.sparkContext._jvm.org.apache.hadoop.fs  # type: ignore[union-attr]
+    jvm: Any = spark.sparkContext._jvm
+    hadoop = jvm.org.apache.hadoop.fs
     first = hadoop.Path(next(iter(targets.values())))
     file_system = first.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())
     staging = hadoop.Path(first.getParent(), f".staging-{first.getName()}")

@@ -43,8 +43,8 @@ def unescape_items(items: DataFrame) -> DataFrame:
 
     By an Arrow kernel, to which only the values with an entity are sent.
     """
-    in_text = F.pandas_udf(_in_texts, "string")  # type: ignore[attr-defined, call-overload]
-    in_list = F.pandas_udf(_in_lists, "array<string>")  # type: ignore[attr-defined, call-overload]
+    in_text = F.pandas_udf(_in_texts, "string")  # type: ignore[attr-defined, call-overload]  # not in its stubs
+    in_list = F.pandas_udf(_in_lists, "array<string>")  # type: ignore[attr-defined, call-overload]  # not in its stubs
     texts = {
         name: F.coalesce(in_text(F.when(F.col(name).rlike(ENTITY), F.col(name))), F.col(name))
         for name in ("title", "text")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
@@ -30,7 +31,8 @@ def matching_files(spark: SparkSession, folder: str, pattern: str, expected: str
     ------
     InputError : there is no such folder, or no such file in it.
     """
-    hadoop = spark._jvm.org.apache.hadoop.fs  # type: ignore[union-attr]
+    jvm: Any = spark._jvm
+    hadoop = jvm.org.apache.hadoop.fs
     path = hadoop.Path(folder)
     system = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
     if not system.exists(path):

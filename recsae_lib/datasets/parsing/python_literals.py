@@ -22,7 +22,7 @@ def as_json(line: Column, fields: Sequence[str]) -> Column:
     """
     wanted = tuple(fields)
 
-    @F.pandas_udf("json STRING, fault STRING")  # type: ignore[attr-defined, call-overload]
+    @F.pandas_udf("json STRING, fault STRING")  # type: ignore[attr-defined, call-overload]  # not in its stubs
     def convert(lines: pd.Series) -> pd.DataFrame:
         parsed = [(None, None) if line is None else literal_as_json(line, wanted) for line in lines]
         return pd.DataFrame(parsed, columns=["json", "fault"], dtype=object)

@@ -19,16 +19,16 @@ import sys
 import zipimport
 from types import SimpleNamespace
 
-import numpy  # noqa: F401
-import pandas  # noqa: F401
+import numpy  # noqa: F401  # imported for the workers that are forked
+import pandas  # noqa: F401  # likewise
 import pyarrow
-import pyarrow.compute  # noqa: F401
+import pyarrow.compute  # noqa: F401  # likewise
 from pyspark import daemon
 
 
 def keep_zip_directories() -> None:
     """Keep what is known of zip files whenever the import caches are dropped."""
-    zipimport.zipimporter.invalidate_caches = lambda self: None  # type: ignore[method-assign]
+    zipimport.zipimporter.invalidate_caches = lambda self: None  # type: ignore[method-assign]  # meant
 
 
 def set_modules_apart() -> None:

@@ -68,7 +68,9 @@ def write_data_files(
 
     def write(numbered: tuple[int, Part]) -> WrittenFile:
         number, part = numbered
-        location = f"{prefix}-{number:05d}-{TaskContext.get().taskAttemptId()}.parquet"  # type: ignore[union-attr]
+        task = TaskContext.get()
+        assert task is not None  # this runs in a task
+        location = f"{prefix}-{number:05d}-{task.taskAttemptId()}.parquet"
         return WrittenFile(location, write_data_file(location, name, schema, batches_of(part), constants))
 
     tasks = spark.sparkContext.parallelize(list(enumerate(parts)), max(len(parts), 1))
