@@ -12,7 +12,7 @@ from typing import Any
 from recsae_lib.cli.init import write_start
 from recsae_lib.cli.parsing import command
 from recsae_lib.cli.terminal import print_table
-from recsae_lib.config import as_commented_yaml
+from recsae_lib.config import Settings, as_commented_yaml
 from recsae_lib.config.shipped import shipped
 from recsae_lib.errors import InputError
 from recsae_lib.flow.audit import RETRAIN, plan_audit
@@ -65,6 +65,7 @@ def add_tools_to(commands: Any) -> None:
     sites.epilog = "Of kind module: of the module that the settings name, registered or not."
     config = command(commands, "config", "print the resolved settings, each with its description", _config)
     config.add_argument("--digest", action="store_true", help="print only the digest that audits are marked with")
+    config.add_argument("--defaults", action="store_true", help="print what every setting is where nobody sets it")
     datasets = command(commands, "datasets", "list the public data sets that are read, or download one", _datasets)
     datasets.add_argument("--fetch", metavar="NAME", help="download this one from its official address")
     datasets.add_argument("--to", type=Path, metavar="FOLDER", help="where to put its folder")
@@ -157,7 +158,7 @@ def _sites(arguments: argparse.Namespace) -> None:
 
 
 def _config(arguments: argparse.Namespace) -> None:
-    settings = settings_of(arguments)
+    settings = Settings() if arguments.defaults else settings_of(arguments)
     print(settings.digest() if arguments.digest else as_commented_yaml(settings), end="\n" if arguments.digest else "")
 
 

@@ -16,7 +16,9 @@ BASE = REPOSITORY / "conf" / "base.yaml"
 
 
 def test_base_yaml_is_the_defaults_each_with_its_description() -> None:
-    assert BASE.read_text(encoding="utf-8") == as_commented_yaml(Settings()), "run `recsae config > conf/base.yaml`"
+    assert BASE.read_text(encoding="utf-8") == as_commented_yaml(Settings()), (
+        "run `recsae config --defaults > conf/base.yaml`"
+    )
 
 
 def test_the_file_wins_over_the_base_and_set_over_the_file(tmp_path: Path) -> None:
