@@ -63,7 +63,7 @@ def test_the_planted_features_are_the_top_terms(audited: Workspace) -> None:
     assert sum(row["kind"] == "word" for row in top) <= 0.1 * len(top)
 
 
-def test_concepts_of_the_planted_data_are_interpretable_and_shuffled_ones_are_not(audited: Workspace) -> None:
+def test_planted_concepts_are_interpretable_and_shuffled_are_not(audited: Workspace) -> None:
     concepts = audited.warehouse().read_published(tables.CONCEPTS).collect()
     interpretable = [row for row in concepts if row["interpretable"]]
     assert len({feature for row in interpretable for feature in row["features"]} & set(FEATURES)) >= 0.9 * len(FEATURES)

@@ -33,7 +33,7 @@ def main_of(workspace: Workspace) -> dict[str, int]:
     }
 
 
-def test_jobs_that_are_killed_half_way_and_done_again_come_to_the_same_tables(
+def test_jobs_killed_half_way_and_run_again_give_the_same_tables(
     audited: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed, main = audited.published(), main_of(audited)

@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_is_refused(audited: Workspace, refusal:
     assert "items.csv" in line
 
 
-def test_a_server_that_refuses_the_call_leaves_the_labels_as_they_were(
+def test_a_server_that_refuses_the_call_leaves_labels_unchanged(
     audited: Workspace, refusal: Callable[[JobContext], str], refusing_server: str
 ) -> None:
     before = state(audited)
@@ -159,7 +159,7 @@ def test_main_shows_only_audits_whose_checks_passed(audited: Workspace, bucket: 
     assert audited.rows(tables.AUDITS)[0][3] == "published"
 
 
-def test_a_job_file_runs_under_spark_submit_and_writes_the_same_rows(audited: Workspace) -> None:
+def test_a_job_file_writes_the_same_rows_under_spark_submit(audited: Workspace) -> None:
     table = tables.LATENT_ACTIVATIONS
     before = audited.rows(table)
     jars = audited.recsae("jars").stdout.strip()

@@ -72,7 +72,7 @@ def fires_for_all(body: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("shares_disk", [True, False])
-def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels(
+def test_collecting_exits_with_5_until_labels_can_be_written(
     audited: Workspace,
     batches: OpenaiServer,
     capsys: pytest.CaptureFixture[str],
@@ -126,7 +126,7 @@ def test_collecting_ends_with_5_until_the_batch_has_ended_and_then_writes_labels
             warehouse.drop_branch(table)
 
 
-def test_the_judge_is_submitted_and_collected_too_and_the_next_night_asks_nothing(
+def test_the_judge_runs_in_batch_and_the_next_night_asks_nothing(
     audited: Workspace,
     batches: OpenaiServer,
     capsys: pytest.CaptureFixture[str],

@@ -66,7 +66,7 @@ def killed_runs(workspace: Workspace) -> set[str]:
     return {run.info.run_id for run in runs}
 
 
-def test_stopped_by_a_signal_it_says_so_and_goes_on_to_the_same_weights(copy: Workspace) -> None:
+def test_stopped_by_a_signal_it_says_so_and_resumes_exactly(copy: Workspace) -> None:
     longer = ("sae.epochs=15", "sae.patience=15")
     sets = [argument for override in longer for argument in ("--set", override)]
     earlier = killed_runs(copy)

@@ -83,7 +83,7 @@ def test_features_of_few_users_are_left_out(users: int, kept: bool) -> None:
     assert typical.shape == (users + 30, int(kept))
 
 
-def test_latents_without_a_link_are_named_once_in_a_hundred_times() -> None:
+def test_one_in_a_hundred_latents_without_a_link_is_named() -> None:
     random = np.random.default_rng(4)
     users, latents = 300, 1500
     fired = [
@@ -176,7 +176,7 @@ def test_planted_features_are_found_on_the_verify_half(spark: SparkSession) -> N
     assert all(0.5 < row["best_feature_null_auc"] < 0.8 for row in rows.values())
 
 
-def test_neither_partitioning_nor_order_matters_and_users_are_bounded(spark: SparkSession) -> None:
+def test_partitions_and_order_are_irrelevant_users_are_bounded(spark: SparkSession) -> None:
     activations, linked, items = world(spark)
     few = VerificationSettings(association_users=70)
     first = best_feature_auc(activations, linked, items, few, SALT, 3).collect()

@@ -26,7 +26,7 @@ def test_confidence_alone_gives_the_reference_figure() -> None:
     assert units_by_chance({}, 0.8) == 0.0
 
 
-def test_a_limit_of_the_p_value_may_ask_for_more_than_the_confidence() -> None:
+def test_a_p_value_limit_may_ask_for_more_than_the_confidence() -> None:
     # 15 of 20 has p = .0207 and 16 of 20 p = .0059: the limit decides at .6, the confidence at .9.
     fifteen, sixteen, eighteen = (binomtest(correct, 20, 0.5, "greater").pvalue for correct in (15, 16, 18))
     assert units_by_chance({20: 100}, 0.6, 0.02) == pytest.approx(100 * sixteen)

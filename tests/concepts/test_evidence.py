@@ -124,7 +124,7 @@ def test_no_order_of_rows_changes_a_bit_of_the_weights(spark: SparkSession) -> N
     assert sorted(map(tuple, first.collect())) == sorted(map(tuple, again.collect()))
 
 
-def test_a_latent_that_fires_for_very_many_users_is_summed_in_parts() -> None:
+def test_a_latent_that_fires_for_many_users_is_summed_in_parts() -> None:
     listed, rows = 5000, 2 * PAIRS_AT_ONCE // 5000 + 7
     activations = np.sort(np.random.default_rng(3).exponential(size=rows))[::-1]
     offsets = np.arange(0, rows * listed + 1, listed, dtype=np.int32)

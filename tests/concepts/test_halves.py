@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.halves import in_construct_half
 
 
-def test_half_of_the_users_are_in_the_construct_half_whatever_their_ids_look_like(spark: SparkSession) -> None:
+def test_half_of_the_users_are_in_the_construct_half_for_any_ids(spark: SparkSession) -> None:
     users = spark.range(20_000).select(
         F.col("id").cast("string").alias("number"), F.concat(F.lit("user-"), F.col("id") * 2).alias("even")
     )
@@ -17,7 +17,7 @@ def test_half_of_the_users_are_in_the_construct_half_whatever_their_ids_look_lik
     assert list(shares) == pytest.approx([0.5, 0.5], abs=0.015)  # four standard errors
 
 
-def test_a_user_stays_in_the_same_half_from_one_release_to_the_next(spark: SparkSession) -> None:
+def test_a_user_stays_in_the_same_half_in_every_release(spark: SparkSession) -> None:
     names = ("1", "2", "3", "anna", "bert", "carl", "ünal")
     users = spark.createDataFrame([(name,) for name in names], "user_id string")
     rows = users.where(in_construct_half(F.col("user_id"), "recsae")).collect()

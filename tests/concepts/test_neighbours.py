@@ -54,7 +54,7 @@ def plain_profiles(weights: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**31), units=st.integers(1, 12), items=st.integers(1, 40))
-def test_profiles_have_the_cosines_of_the_equation_in_whatever_order(seed: int, units: int, items: int) -> None:
+def test_profiles_have_the_cosines_of_the_equation_in_any_order(seed: int, units: int, items: int) -> None:
     random = np.random.default_rng(seed)
     weights = random.random((units, items)) * (random.random((units, items)) < 0.5)
     weights[:, 0] += 0.1

@@ -162,7 +162,7 @@ def test_columns_are_those_of_the_table(spark: SparkSession) -> None:
     ]
 
 
-def test_equal_terms_are_ranked_by_term_then_kind_whatever_the_order_of_rows(spark: SparkSession) -> None:
+def test_equal_terms_rank_by_term_then_kind_in_any_row_order(spark: SparkSession) -> None:
     items: list[Item] = [("a", "", "zeta alpha", ["alpha", "Beta"]), ("b", "", "zeta alpha", ["alpha", "Beta"])]
     links = ranked({0: {"a": 0.1, "b": 0.7}, 1: {"a": 0.3}})
     rows = compute(spark, links, items, terms_per_latent=4)
@@ -255,7 +255,7 @@ def test_latents_without_any_term_have_no_rows(spark: SparkSession) -> None:
 
 
 @pytest.mark.parametrize("minimum_items", [1, 2])
-def test_p_values_of_whole_counts_are_binomial_tails_given_that_the_term_is_tested(minimum_items: int) -> None:
+def test_p_values_are_binomial_tails_given_that_a_term_is_tested(minimum_items: int) -> None:
     observed, share, of_latent = np.array([2.0, 3.0, 50.0, 100.0]), np.array([0.001, 0.001, 0.4, 1.0]), 100.0
     none = np.zeros(4)
     counts = LatentCounts(none, none, observed, share * 5000.0, observed, none)

@@ -34,12 +34,12 @@ def test_permuted_latents_find_each_other() -> None:
     assert followed(previous, previous[[2, 0, 1]]) == [("matched", 0, 1), ("matched", 1, 2), ("matched", 2, 0)]
 
 
-def test_a_new_direction_is_born_and_one_without_a_successor_is_gone() -> None:
+def test_a_new_direction_is_born_and_one_not_continued_is_gone() -> None:
     previous, now = unit([1, 0, 0], [0, 1, 0]), unit([0, 0, 1], [1, 0.1, 0])
     assert followed(previous, now) == [("matched", 0, 1), ("born", -1, 0), ("gone", 1, -1)]
 
 
-def test_of_two_halves_the_nearer_continues_the_latent_and_the_other_is_split_off() -> None:
+def test_the_nearer_half_continues_the_latent_the_other_is_split() -> None:
     previous, now = unit([1, 0, 0], [0, 0, 1]), unit([1, 0.6, 0], [1, -0.4, 0], [0, 0, 1])
     pairs = similar_directions(previous, np.arange(2), now, np.arange(3), 0.7)
     rows = follow_latents(np.arange(2), np.arange(3), pairs)
@@ -93,9 +93,7 @@ def test_without_latents_there_is_nothing_to_follow() -> None:
 
 
 @pytest.mark.parametrize("dense_pairs", [matching.DENSE_PAIRS, 0], ids=["matrix", "sparse"])
-def test_both_solvers_find_the_greatest_total_of_all_possible_ones(
-    dense_pairs: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_solvers_find_the_greatest_possible_total(dense_pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching, "DENSE_PAIRS", dense_pairs)
     random = np.random.default_rng(5)
     for _ in range(40):

@@ -115,7 +115,7 @@ def heard() -> Iterator[tuple[str, list[str]]]:
         yield server.address, paths
 
 
-def test_a_rater_works_by_keys_and_import_takes_what_the_page_saves(open_page: Callable[[RatingSample], Page]) -> None:
+def test_a_rater_works_by_keys_and_the_saved_file_is_imported(open_page: Callable[[RatingSample], Page]) -> None:
     drawn = sample(12, 8)
     page = open_page(drawn)
     cases = [case.case_id for case in drawn.cases]

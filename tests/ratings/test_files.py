@@ -37,7 +37,7 @@ def read(*lines: str, name: str = "anna.csv") -> list[RatingRow]:
         ("s1", "the case is unknown in this sample"),
     ],
 )
-def test_a_bad_row_is_refused_with_its_reason_and_the_others_count(line: str, reason: str) -> None:
+def test_a_bad_row_is_refused_with_a_reason_and_others_count(line: str, reason: str) -> None:
     found = sort_rows(read(line, "s1,cb,anna,4"), SAMPLES)
     assert [(refused.row.line, refused.reason) for refused in found.refused] == [(2, reason)]
     assert [(row.case_id, row.rating) for row in found.accepted] == [("cb", "4")]
@@ -48,7 +48,7 @@ def test_names_of_all_scripts_are_taken(rater: str) -> None:
     assert [row.rater for row in sort_rows(read(f"s1,ca,{rater},3"), SAMPLES).accepted] == [rater]
 
 
-def test_of_equal_double_rows_the_first_counts_and_of_different_ones_none() -> None:
+def test_the_first_of_equal_repeats_counts_and_of_different_none() -> None:
     rows = read("s1,ca,anna,3", "s1,cb,anna,1", "s1,ca,anna,3", "s1,ca,bert,2") + read("s1,cb,anna,2", name="b.csv")
     found = sort_rows(rows, SAMPLES)
     assert [(row.case_id, row.rater, row.rating, row.line) for row in found.accepted] == [
@@ -104,7 +104,7 @@ values = st.tuples(
 
 
 @given(st.lists(values, max_size=30))
-def test_every_row_lands_in_exactly_one_place_and_no_rater_rates_a_case_twice(lines: list[tuple[str, ...]]) -> None:
+def test_every_row_has_one_place_and_no_rater_rates_a_case_twice(lines: list[tuple[str, ...]]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([("sample", "case", "rater", "rating"), *lines])
     rows = read_rows("any.csv", text.getvalue().encode())

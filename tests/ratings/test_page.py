@@ -22,7 +22,7 @@ def data_of(page: str) -> list[dict[str, object]]:
     return json.loads(data)
 
 
-def test_the_page_holds_every_text_as_it_is_and_none_of_it_as_markup() -> None:
+def test_the_page_holds_every_text_unchanged_and_never_as_markup() -> None:
     drawn = sample(12, 12)
     page = render_page(drawn)
     assert page.count("<script") == 2
@@ -43,7 +43,7 @@ def test_the_page_tells_neither_latents_nor_checks() -> None:
         assert word not in page
 
 
-def test_the_policy_forbids_every_address_and_admits_what_stands_in_the_page_by_hash() -> None:
+def test_the_policy_forbids_addresses_and_allows_code_by_hash() -> None:
     page = render_page(sample(5, 5))
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
     script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)[0]

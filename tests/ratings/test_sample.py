@@ -50,7 +50,7 @@ def test_a_stratum_is_a_band_of_confidence_and_the_verdict(
     assert concept(1, confidence, interpretable).stratum == stratum
 
 
-def test_rare_strata_are_drawn_whole_and_the_order_of_rows_does_not_matter() -> None:
+def test_rare_strata_are_drawn_whole_in_any_row_order() -> None:
     concepts = [concept(latent, 0.5, False) for latent in range(90)] + [concept(latent) for latent in range(90, 94)]
     draw = draw_concepts(concepts, 20, 7)
     assert Counter(drawn.interpretable for drawn in draw.rated) == {True: 4, False: 16}
@@ -64,7 +64,7 @@ def test_rare_strata_are_drawn_whole_and_the_order_of_rows_does_not_matter() -> 
     assert draw_concepts(concepts, 20, 8) != draw
 
 
-def test_repeats_come_late_and_wrong_labels_are_of_concepts_that_do_not_fit() -> None:
+def test_repeats_come_late_and_wrong_labels_do_not_fit() -> None:
     cases = sample(200, 60).cases
     assert Counter(case.kind for case in cases) == {"concept": 60, "repeat": 6, "wrong_label": 6}
     place = {case.concept.latent_id: place for place, case in enumerate(cases) if case.kind == "concept"}
@@ -75,7 +75,7 @@ def test_repeats_come_late_and_wrong_labels_are_of_concepts_that_do_not_fit() ->
         assert case.evidence.terms[0] == f"feature-{case.concept.latent_id}"
 
 
-def test_a_label_that_might_be_right_is_never_given_as_a_wrong_one() -> None:
+def test_a_label_that_may_be_right_is_never_used_as_wrong() -> None:
     shown = {
         1: Evidence(("war", "Submarine"), (("Das Boot", ("War", "Drama")), ("Platoon", ("War",)))),
         2: Evidence(("drama",), (("Marty", ("Drama",)),)),  # fits one of the two items of 1

@@ -51,7 +51,7 @@ def test_alpha_is_what_it_is_by_hand() -> None:
     assert ordinal_alpha(joined(ratings)) == pytest.approx(1 - 56 / 624, abs=1e-12)
 
 
-def test_alpha_is_not_defined_where_nothing_is_shared_or_nothing_varies() -> None:
+def test_alpha_is_undefined_if_nothing_is_shared_or_varies() -> None:
     assert ordinal_alpha(joined(ratings_of(anna={"c0": 1, "c1": 4}, bert={"c2": 3}))) is None
     assert ordinal_alpha(joined(ratings_of(anna={"c0": 3, "c1": 4}, bert={"c0": 3}))) is None
     assert ordinal_alpha(joined(ratings_of(anna={"c0": 1, "c1": 4}, bert={"c0": 1, "c1": 4}))) == 1.0
@@ -81,7 +81,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 0.90 <= np.mean(covered) <= 0.985
 
 
-def test_relevance_of_one_concept_has_no_interval_and_of_none_no_value() -> None:
+def test_relevance_needs_one_concept_and_its_interval_needs_two() -> None:
     means = concept_means(joined(ratings_of(anna={"c0": 3})))
     assert relevance(means, 1) == {
         "concepts": 1.0,
@@ -143,7 +143,7 @@ def test_the_judge_is_held_against_people() -> None:
     assert set(same.values()) == {None}
 
 
-def test_concepts_without_confidence_count_in_all_but_what_needs_it() -> None:
+def test_concepts_without_confidence_count_where_none_is_needed() -> None:
     key = key_of()
     key.loc[key["latent_id"].isin([0, 2]), "confidence"] = None
     metrics = rating_metrics(ratings_of(anna={"c0": 1, "c1": 4, "c2": 4, "c3": 2}), key, 1)

@@ -121,7 +121,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("settings", FAMILIES, ids=NAMES)
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
-def test_a_training_that_was_killed_goes_on_and_ends_with_the_same_bits(
+def test_a_killed_training_resumes_and_ends_with_the_same_bits(
     settings: dict[str, object], at: int, tmp_path: Path
 ) -> None:
     drops = {"dropout": 0.5} if settings in (SASREC, TIMIREC) else {}
@@ -187,7 +187,7 @@ def test_training_again_gives_the_same_bits(histories: TrainingHistories, settin
     assert not torch.equal(first.model.item_embeddings(), other.model.item_embeddings())
 
 
-def test_the_best_epoch_is_kept_and_training_stops_when_none_is_better() -> None:
+def test_training_stops_if_no_epoch_improves_and_keeps_the_best() -> None:
     histories = cycles()
     given: list[EpochReport] = []
     settings = RecommenderSettings.model_validate(changed(SASREC, epochs=100, patience=4))

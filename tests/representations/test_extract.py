@@ -128,7 +128,7 @@ def test_training_rows_stand_after_drawn_positions(histories: DataFrame, folders
     assert len(found) == sum(map(len, positions.values()))
 
 
-def test_drawn_positions_are_one_of_each_stratum_and_every_one_comes_up(spark: SparkSession) -> None:
+def test_one_position_per_stratum_is_drawn_and_each_can_occur(spark: SparkSession) -> None:
     rows = spark.range(4000).select(
         F.col("id").cast("string").alias("user_id"), (1 + F.col("id") % 10).cast("int").alias("length")
     )
@@ -163,9 +163,7 @@ def test_held_out_rows_carry_the_next_item_and_all_before_it(
         assert_close(row[REPRESENTATION], expected)
 
 
-def test_the_draw_of_held_out_users_follows_the_seed_and_not_the_partitioning(
-    histories: DataFrame, folders: dict[str, Path]
-) -> None:
+def test_held_out_users_depend_on_the_seed_not_the_partitioning(histories: DataFrame, folders: dict[str, Path]) -> None:
     def drawn(frame: DataFrame, seed: int) -> set[str]:
         rows = extract(frame, folders["sasrec"], "test", settings_of(fidelity_users=3), seed).collect()
         return {row["user_id"] for row in rows}
@@ -224,7 +222,7 @@ def batch_of(users: dict[str, list[int]]) -> pa.RecordBatch:
     )
 
 
-def test_a_representation_that_is_not_finite_is_refused_with_its_user() -> None:
+def test_a_non_finite_representation_is_refused_with_its_user() -> None:
     model = Broken(ITEMS, 4, SasrecSettings(history_length=REACH))
     with pytest.raises(InputError, match="representation of user b at site last is not finite") as refusal:
         list(represent_batches(iter([batch_of({"a": [1], "b": [7], "c": [2]})]), model, LAST, 1024))

@@ -24,7 +24,7 @@ def test_the_path_names_model_version_site_rows_and_date() -> None:
     )
 
 
-def test_item_embeddings_belong_to_the_model_version_whatever_the_rows() -> None:
+def test_item_embeddings_belong_to_a_model_version_for_any_rows() -> None:
     expected = "var/bulk/representations/model=recommender-shop/version=3/item_embeddings/dt=2026-11-20"
     assert in_bulk("var/bulk").item_embeddings() == expected
 

@@ -151,7 +151,7 @@ def test_slow_row_group_is_waited_for_and_read_in_its_turn(folder: Path, monkeyp
     assert np.concatenate(matrices)[:, 0].tolist() == list(range(ROWS))
 
 
-def test_set_that_just_fits_the_budget_is_kept_and_a_larger_one_streamed(folder: Path) -> None:
+def test_a_set_that_just_fits_is_kept_and_a_larger_is_streamed(folder: Path) -> None:
     mib = 4 * ROWS * DIMENSION / 2**20
     for budget, fits in ((mib, True), (mib - 1e-6, False), (0, False)):
         loader = RepresentationLoader(folder, 64, seed=1, budget_mib=budget)
@@ -177,7 +177,7 @@ def test_reader_threads_end_with_the_epoch_and_when_it_is_left(folder: Path) -> 
     capacity=st.integers(34, 80),
     seed=st.integers(0, 9),
 )
-def test_shuffle_buffer_gives_back_every_row_once_in_whole_batches(
+def test_shuffle_buffer_gives_every_row_once_in_whole_batches(
     sizes: list[int], batch: int, capacity: int, seed: int
 ) -> None:
     buffer = loader_module._ShuffleBuffer(capacity, 1, batch, np.random.default_rng(seed))
@@ -204,7 +204,7 @@ def test_shards_part_the_rows_among_them_in_every_epoch_alike(folder: Path, shar
     assert {loader.digest() for loader in loaders} == {RepresentationLoader(folder, 64, seed=2).digest()}
 
 
-def test_more_processes_than_row_groups_are_refused_with_what_to_do(folder: Path) -> None:
+def test_more_processes_than_row_groups_are_refused_with_advice(folder: Path) -> None:
     with pytest.raises(
         InputError, match=r"12 row groups, too few for 13 training processes\. Start 12 processes"
     ) as no:
@@ -212,14 +212,14 @@ def test_more_processes_than_row_groups_are_refused_with_what_to_do(folder: Path
     assert "representations.minimum_row_groups to 13" in str(no.value)
 
 
-def test_reader_threads_that_nobody_asked_for_are_no_more_than_there_is_use_for(folder: Path) -> None:
+def test_default_reader_threads_are_no_more_than_are_useful(folder: Path) -> None:
     assert RepresentationLoader(folder, 64, seed=1).workers == 2
     loader = RepresentationLoader(folder, 64, seed=1, shard=(11, 12))
     assert loader.workers == 1
     assert len(order(loader, 0)) == loader.rows == 60
 
 
-def test_more_reader_threads_than_row_groups_are_refused_with_what_to_do(folder: Path) -> None:
+def test_more_readers_than_row_groups_are_refused_with_advice(folder: Path) -> None:
     RepresentationLoader(folder, 64, seed=1, workers=12)
     with pytest.raises(InputError, match=r"12 row groups .* 13 reader threads\. Set sae\.loader_workers to 12 at most"):
         RepresentationLoader(folder, 64, seed=1, workers=13)
@@ -319,7 +319,7 @@ assert "pyspark" not in sys.modules, "pyspark was imported"
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_digest_is_that_of_the_rows_in_any_order_and_of_nothing_else(tmp_path: Path, mode: str) -> None:
+def test_the_digest_depends_on_the_rows_but_not_on_their_order(tmp_path: Path, mode: str) -> None:
     x = np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
     swapped = x.copy()
     swapped[[3, 700], 2] = swapped[[700, 3], 2]  # a sum over rows or columns alone would not see it
@@ -332,7 +332,7 @@ def test_the_digest_is_that_of_the_rows_in_any_order_and_of_nothing_else(tmp_pat
     assert len(set(digests)) == 4
 
 
-def test_how_kept_rows_are_spread_over_files_does_not_change_their_order(tmp_path: Path) -> None:
+def test_file_layout_does_not_change_the_order_of_kept_rows(tmp_path: Path) -> None:
     x = np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
     orders = []
     for number, (rows, cut) in enumerate(((x, 300), (x[::-1], 800))):

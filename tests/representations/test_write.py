@@ -65,7 +65,7 @@ def test_row_groups_have_the_wanted_size_and_are_even(spark: SparkSession, tmp_p
 
 
 @pytest.mark.parametrize(("rows", "groups"), [(1, [1]), (3, [1, 1, 1]), (10, [2, 2, 3, 3]), (79, [19, 20, 20, 20])])
-def test_there_are_the_least_row_groups_asked_for_as_long_as_there_are_rows(
+def test_the_minimum_of_row_groups_holds_if_rows_suffice(
     spark: SparkSession, tmp_path: Path, rows: int, groups: list[int]
 ) -> None:
     target = target_in(tmp_path)
@@ -111,9 +111,7 @@ def test_a_second_run_replaces_the_first(spark: SparkSession, tmp_path: Path) ->
     assert users_in(target.path) == ["u0", "u1", "u2", "u3", "u4"]
 
 
-def test_a_failure_leaves_the_old_set_and_what_it_staged_goes_with_the_next_run(
-    spark: SparkSession, tmp_path: Path
-) -> None:
+def test_a_failure_keeps_the_old_set_and_the_next_run_cleans_up(spark: SparkSession, tmp_path: Path) -> None:
     target = target_in(tmp_path)
     write_representations(representations(spark, 5), target, 16.0, 1)
     failing = representations(spark, 50).withColumn(
@@ -152,7 +150,7 @@ def test_other_bulk_rows_go_to_any_folder(spark: SparkSession, tmp_path: Path) -
     assert [tuple(row) for row in spark.read.parquet(folder).collect()] == [("i0", [1.0])]
 
 
-def test_several_sets_are_written_from_rows_that_are_computed_once(spark: SparkSession, tmp_path: Path) -> None:
+def test_several_sets_are_written_from_rows_computed_once(spark: SparkSession, tmp_path: Path) -> None:
     computed = spark.sparkContext.accumulator(0)
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

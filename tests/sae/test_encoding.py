@@ -84,7 +84,7 @@ def test_slices_empty_batches_and_chunk_borders_change_nothing(folder: str, x: n
     ]
 
 
-def test_weights_are_loaded_once_and_again_when_the_folder_is_written_anew(
+def test_weights_load_once_and_again_if_the_folder_is_rewritten(
     sae: SparseAutoencoder, folder: str, x: np.ndarray
 ) -> None:
     encode = encode_batches(folder)

@@ -35,7 +35,7 @@ def test_perfect_reconstruction_has_an_fvu_of_zero() -> None:
     assert metrics.dead_fraction == 0.0
 
 
-def test_metrics_over_the_set_do_not_depend_on_the_batches_and_match_numpy() -> None:
+def test_set_metrics_match_numpy_and_do_not_depend_on_batches() -> None:
     random = torch.Generator().manual_seed(1)
     x = torch.randn(501, 8, generator=random) + 100.0
     sae = SparseAutoencoder.initialise(x, 64, 2, seed=3)

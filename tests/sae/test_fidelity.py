@@ -55,7 +55,7 @@ def test_a_perfect_reconstruction_keeps_everything() -> None:
     assert fidelity.overlap == 1.0
 
 
-def test_rankings_from_x_and_from_its_reconstruction_agree_with_scikit_learn() -> None:
+def test_rankings_before_and_after_the_sae_agree_with_sklearn() -> None:
     recommender, blocks = world()
     sae = SparseAutoencoder.initialise(torch.cat([users.representations for users in blocks]), 24, 2, seed=3)
     fidelity = measure_fidelity(sae, recommender, blocks)

@@ -34,7 +34,7 @@ def numpy_auxk(sae: SparseAutoencoder, x: np.ndarray, x_hat: np.ndarray, dead: l
     return min(len(dead) / k_aux, 1.0) * np.square(residual - residual_hat).sum(1).mean() / VARIANCE
 
 
-def test_fvu_divides_by_the_variance_of_the_training_set_not_of_the_batch() -> None:
+def test_fvu_divides_by_the_variance_of_the_set_not_the_batch() -> None:
     x, x_hat = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     assert fvu(x, x_hat, 10.0).item() == pytest.approx((4 + 1) / 2 / 10)
 
@@ -56,9 +56,7 @@ def test_auxk_is_zero_without_dead_latents(sae: SparseAutoencoder, x: torch.Tens
     assert auxk(sae, x, sae(x), torch.tensor([], dtype=torch.int64), VARIANCE, 0).item() == 0.0
 
 
-def test_auxk_moves_the_encoder_of_dead_latents_and_no_weight_of_live_ones(
-    sae: SparseAutoencoder, x: torch.Tensor
-) -> None:
+def test_auxk_moves_dead_latents_and_no_weight_of_live_ones(sae: SparseAutoencoder, x: torch.Tensor) -> None:
     dead = torch.tensor([0, 3, 8, 11])
     auxk(sae, x, sae(x), dead, VARIANCE, 3).backward()
     live = torch.ones(20, dtype=torch.bool)
@@ -68,9 +66,7 @@ def test_auxk_moves_the_encoder_of_dead_latents_and_no_weight_of_live_ones(
         assert not weights.grad[live].any()
 
 
-def test_auxk_gradient_matches_finite_differences_with_the_residual_held_fixed(
-    sae: SparseAutoencoder, x: torch.Tensor
-) -> None:
+def test_auxk_gradient_matches_differences_at_a_fixed_residual(sae: SparseAutoencoder, x: torch.Tensor) -> None:
     dead, x_hat = torch.tensor([0, 3, 8, 11]), sae(x).detach()
 
     def loss(W_enc: torch.Tensor, b_enc: torch.Tensor, W_dec: torch.Tensor, b_dec: torch.Tensor) -> torch.Tensor:
@@ -82,7 +78,7 @@ def test_auxk_gradient_matches_finite_differences_with_the_residual_held_fixed(
     torch.testing.assert_close(sae.b_dec.grad, torch.autograd.grad(loss(*weights), weights)[3])
 
 
-def test_training_dead_latents_on_auxk_lowers_the_fvu_of_the_residual(sae: SparseAutoencoder, x: torch.Tensor) -> None:
+def test_training_dead_latents_on_auxk_lowers_the_residual_fvu(sae: SparseAutoencoder, x: torch.Tensor) -> None:
     dead, x_hat = torch.tensor([0, 3, 8, 11, 15]), sae(x).detach()
     optimiser = torch.optim.SGD([sae.W_enc, sae.W_dec], lr=0.05)
     before = auxk(sae, x, x_hat, dead, VARIANCE, 3).item()

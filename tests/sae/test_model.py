@@ -44,7 +44,7 @@ def test_encode_and_reconstruct_follow_the_equations() -> None:
     np.testing.assert_allclose(sae(x).detach().numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_rows_with_fewer_than_k_active_latents_reconstruct_from_those_alone() -> None:
+def test_rows_with_fewer_than_k_active_latents_use_only_those() -> None:
     sae = random_sae(k=12)
     with torch.no_grad():
         sae.b_enc -= 2.0
@@ -88,7 +88,7 @@ def test_top_activations_keeps_the_largest_with_ties_by_id(pre_activations: np.n
         assert list(zip(ids[row].tolist(), values[row].tolist(), strict=True)) == expected
 
 
-def test_initialisation_is_centred_on_the_data_and_follows_the_seed() -> None:
+def test_initialisation_is_centred_on_data_and_follows_the_seed() -> None:
     random = torch.Generator().manual_seed(4)
     sample = 7.0 * torch.randn(2000, 16, generator=random) + 30.0
     sae = SparseAutoencoder.initialise(sample, num_latents=64, k=4, seed=5)

@@ -122,7 +122,7 @@ def crowd() -> tuple[Firing, list[str], dict[int, list[int]]]:
     return firing, users, {latent: [(latent + step) % 60 for step in (1, 2, 3)] for latent in range(60)}
 
 
-def test_enough_users_give_n_positives_and_half_hard_half_random_negatives(spark: SparkSession, crowd: tuple) -> None:
+def test_enough_users_give_n_positives_and_half_hard_negatives(spark: SparkSession, crowd: tuple) -> None:
     cases = draw(spark, *crowd, per_kind=10)
     drawn = by_latent(cases)
     check_cases(drawn, *crowd, per_kind=10)
@@ -176,7 +176,7 @@ def test_the_draw_favours_neither_level_nor_user(spark: SparkSession, crowd: tup
         assert max(times.values()) <= 7
 
 
-def test_latent_that_nearly_everybody_fires_is_cut_to_its_negatives(spark: SparkSession) -> None:
+def test_a_latent_active_for_most_users_is_cut_to_its_negatives(spark: SparkSession) -> None:
     users = names(30)
     firing = {1: dict.fromkeys(users[:27], 9), 2: dict.fromkeys(users, 9), 3: {"u29": 9}}
     drawn = by_latent(draw(spark, firing, users, {1: [3]}, per_kind=10))
@@ -194,14 +194,14 @@ def test_latent_below_the_level_has_no_cases(spark: SparkSession) -> None:
     assert drawn[2]["positive"] == ["u0"]
 
 
-def test_random_negatives_fill_up_where_neighbours_share_all_users(spark: SparkSession) -> None:
+def test_random_negatives_fill_up_if_neighbours_share_all_users(spark: SparkSession) -> None:
     users = names(40)
     same = dict.fromkeys(users[:10], 7)
     drawn = by_latent(draw(spark, {1: same, 2: same}, users, {1: [2], 2: [1]}, per_kind=6))
     assert {kind: len(drawn[1][kind]) for kind in drawn[1]} == {"positive": 6, "random": 6}
 
 
-def test_negatives_come_from_a_bounded_sample_and_positives_from_everybody(
+def test_only_negatives_come_from_a_bounded_sample_of_users(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cases_module, "SAMPLE_USERS", 120)

@@ -14,7 +14,7 @@ from recsae_lib.verification.sample_size import Z, cases_of_each_kind, wilson_in
 
 @settings(deadline=None)
 @given(cases=st.integers(1, 400), share=st.floats(0.0, 1.0))
-def test_the_bounds_are_the_chances_that_the_share_is_two_standard_errors_from(cases: int, share: float) -> None:
+def test_bounds_are_chances_two_standard_errors_from_the_share(cases: int, share: float) -> None:
     correct = round(share * cases)
     (low,), (high,) = wilson_interval(np.array([correct]), np.array([cases]))
 
@@ -42,7 +42,7 @@ def test_the_interval_holds_the_chance_about_as_often_as_it_says() -> None:
 
 @settings(deadline=None)
 @given(width=st.floats(0.05, 0.95))
-def test_the_cases_keep_the_wanted_width_at_any_confidence_and_are_the_fewest(width: float) -> None:
+def test_the_fewest_cases_keep_the_width_at_any_confidence(width: float) -> None:
     per_kind = cases_of_each_kind(VerificationSettings(interval_width=width))
 
     def widest(cases: int) -> float:

@@ -129,7 +129,7 @@ def test_latents_without_cases_count_in_the_correction(spark: SparkSession) -> N
     assert (alone["interpretable"], among["interpretable"]) == (True, False)
 
 
-def test_shuffled_labels_are_scored_alike_and_name_whose_they_were(spark: SparkSession) -> None:
+def test_shuffled_labels_are_scored_alike_and_name_their_latent(spark: SparkSession) -> None:
     counts = {1: (5, 5, 5, 5), 2: (8, 2, 8, 2), 3: (0, 4, 4, 0)}
     judged = spark.createDataFrame([row for item in counts.items() for row in judged_rows(*item)], JUDGED)
     live = spark.createDataFrame([(latent,) for latent in (1, 2, 3, 4)], "latent_id int")
@@ -197,7 +197,7 @@ def verdicts_of_a_null(runs: int, latents: int, per_kind: int, says_fires: float
 
 
 @pytest.mark.parametrize("says_fires", [0.5, 0.2, 0.9])
-def test_under_the_null_p_is_no_smaller_than_uniform_and_q_passes_in_one_audit_of_twenty(says_fires: float) -> None:
+def test_under_the_null_p_is_not_too_small_and_q_rarely_passes(says_fires: float) -> None:
     runs, latents = 1500, 40
     scored = verdicts_of_a_null(runs, latents, per_kind=10, says_fires=says_fires, seed=13)
     p_values = np.concatenate([rows["p_value"] for rows in scored])

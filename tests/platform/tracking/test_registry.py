@@ -90,7 +90,7 @@ def test_an_address_that_does_not_answer_is_bad_input(tmp_path: Path) -> None:
         Registry("nonsense://nowhere", str(tmp_path), tmp_path)
 
 
-def test_promotion_keeps_the_champion_before_and_can_be_taken_back(registry: Registry, tmp_path: Path) -> None:
+def test_promotion_keeps_the_previous_champion_and_can_be_undone(registry: Registry, tmp_path: Path) -> None:
     with registry.training_run("shop", TAGS, {}) as run:
         for number in (1, 2, 3):
             folder = weights(tmp_path / str(number), f"promoted {number}")
@@ -117,7 +117,7 @@ def test_tags_of_a_version_are_added(registry: Registry, tmp_path: Path) -> None
     assert {"dt": "2026-11-20", "audit_status": "published"}.items() <= registry.tags("tagged", 1).items()
 
 
-def test_a_report_lies_beside_the_version_and_a_later_one_replaces_it(registry: Registry, tmp_path: Path) -> None:
+def test_a_report_is_beside_its_version_and_a_later_replaces_it(registry: Registry, tmp_path: Path) -> None:
     with registry.training_run("shop", TAGS, {}) as run:
         registry.register_recommender(run, "reported", weights(tmp_path / "reported", "reported"), "reported-1", {})
     file, folder = tmp_path / "checks.json", "audits/2026-11-20"

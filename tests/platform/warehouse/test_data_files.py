@@ -37,7 +37,7 @@ def values(warehouse: Warehouse) -> list[float | None]:
     return [row.value for row in warehouse.read(AUDIT_METRICS).orderBy("value").collect()]
 
 
-def test_each_part_becomes_a_file_and_a_second_run_replaces_all_of_them(spark: SparkSession, monday: Warehouse) -> None:
+def test_each_part_becomes_a_file_and_a_second_run_replaces_all(spark: SparkSession, monday: Warehouse) -> None:
     parts: list[list[float | None]] = [[1.0, None], [], [2.0]]
     assert monday.replace_by_files(AUDIT_METRICS, parts, metrics) == 3
     assert values(monday) == [None, 1.0, 2.0]
@@ -51,7 +51,7 @@ def test_each_part_becomes_a_file_and_a_second_run_replaces_all_of_them(spark: S
     assert values(monday) == []
 
 
-def test_other_dates_stay_and_both_ways_of_writing_replace_each_other(spark: SparkSession, monday: Warehouse) -> None:
+def test_both_ways_of_writing_replace_only_the_same_date(spark: SparkSession, monday: Warehouse) -> None:
     tuesday = Warehouse(spark, "recsae", monday.namespaces, TUESDAY, VERSIONS)
     monday.replace(AUDIT_METRICS, spark.createDataFrame([("sae", "fvu", 0.5)], AUDIT_METRICS.row_schema))
     tuesday.replace_by_files(AUDIT_METRICS, [[1.5]], metrics)

@@ -56,7 +56,7 @@ def values(warehouse: Warehouse) -> list[float]:
     return [row["value"] for row in sorted(rows, key=lambda row: row["dt"])]
 
 
-def test_references_of_old_nights_expire_and_those_of_people_do_not() -> None:
+def test_references_of_old_nights_expire_but_not_those_of_people() -> None:
     names = ["main", "audit-2026-10-31", "published-2026-10-31", "published-2026-11-01", "before-2026-10-01", "audit-x"]
     assert expired_references(names, FIRST) == ["audit-2026-10-31", "published-2026-10-31"]
 
@@ -134,7 +134,7 @@ def test_refused_ratings_stay_and_their_small_files_become_one(night: NightOf) -
     assert sorted(row["line"] for row in night(9).read_all(RATING_REJECTS).collect()) == list(range(8))
 
 
-def test_files_that_no_snapshot_knows_are_removed_when_they_are_old(night: NightOf) -> None:
+def test_old_files_that_no_snapshot_knows_are_removed(night: NightOf) -> None:
     publish(night(0), 0.0)
     (file,) = night(0).spark.table(f"{night(0).full_name(AUDIT_METRICS)}.files").select("file_path").collect()
     folder = Path(file["file_path"].removeprefix("file:")).parent

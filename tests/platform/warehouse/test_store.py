@@ -45,9 +45,7 @@ def test_rows_are_visible_on_main_only_after_publication(spark: SparkSession, na
     assert set(monday.references(AUDIT_METRICS)) == {"main", "published-2026-11-23"}
 
 
-def test_a_second_run_replaces_the_partition_and_an_empty_result_empties_it(
-    spark: SparkSession, namespace: str
-) -> None:
+def test_a_second_run_replaces_the_partition_even_with_no_rows(spark: SparkSession, namespace: str) -> None:
     monday = warehouse_of(spark, namespace, MONDAY)
     monday.replace(AUDIT_METRICS, metrics(spark, 0.25))
     monday.replace(AUDIT_METRICS, metrics(spark, 0.5))
@@ -67,7 +65,7 @@ def test_two_dates_under_way_at_once_are_both_published(spark: SparkSession, nam
     assert published(monday) == [("2026-11-23", 1.0), ("2026-11-24", 2.0)]
 
 
-def test_the_tag_of_a_date_holds_what_came_to_main_with_it_and_not_what_came_after(
+def test_the_tag_of_a_date_holds_what_it_published_nothing_later(
     spark: SparkSession, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monday, tuesday, wednesday = (warehouse_of(spark, namespace, dt) for dt in (MONDAY, TUESDAY, date(2026, 11, 25)))
@@ -90,7 +88,7 @@ def test_the_tag_of_a_date_holds_what_came_to_main_with_it_and_not_what_came_aft
 
 
 @pytest.mark.parametrize("drops", [False, True])
-def test_a_branch_that_another_process_made_or_dropped_since_the_look_at_it_is_looked_at_again(
+def test_a_branch_changed_by_another_process_is_looked_up_again(
     spark: SparkSession, namespace: str, monkeypatch: pytest.MonkeyPatch, drops: bool
 ) -> None:
     monday = warehouse_of(spark, namespace, MONDAY)
@@ -124,9 +122,7 @@ def test_all_discrepancies_are_reported_at_once(spark: SparkSession, namespace: 
         assert part in str(refusal.value)
 
 
-def test_a_null_where_none_is_allowed_stops_the_write_and_leaves_no_partition(
-    spark: SparkSession, namespace: str
-) -> None:
+def test_a_forbidden_null_stops_the_write_and_adds_no_partition(spark: SparkSession, namespace: str) -> None:
     warehouse = warehouse_of(spark, namespace, MONDAY)
     assert warehouse.replace(AUDIT_METRICS, metrics(spark, None)) == 1  # value may be null
     with pytest.raises(Exception, match="Column metric of table audit_metrics would hold a null"):
@@ -157,7 +153,7 @@ def test_every_table_is_created_as_declared(spark: SparkSession, namespace: str)
         assert [field.nullable for field in found] == [field.nullable for field in table.schema], table.name
 
 
-def test_each_scope_has_its_namespace_and_data_is_shared_between_models(spark: SparkSession, namespace: str) -> None:
+def test_each_scope_has_its_namespace_and_models_share_data(spark: SparkSession, namespace: str) -> None:
     scopes = [{"data": namespace, "model": f"{namespace}__{name}", "audit": f"{namespace}__{name}"} for name in "ab"]
     first, second = (Warehouse(spark, "recsae", scope, MONDAY) for scope in scopes)
     item = spark.createDataFrame([("i", "title", "text", ["f"])], ITEMS.schema)
