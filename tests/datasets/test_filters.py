@@ -137,7 +137,7 @@ def test_a_filter_that_leaves_nothing_is_named(spark: SparkSession, filters: dic
 
 
 @pytest.mark.integration
-def test_a_core_takes_items_without_interactions_out_of_the_catalogue(
+def test_a_core_removes_items_without_interactions(
     spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ratings = ["1,10,4,5", "1,20,4,6", "2,10,4,7", "2,20,5,8", "2,30,1,9", "1,10,4,99", "3,40,2,9"]

@@ -48,7 +48,7 @@ def lines(*rows: object) -> bytes:
 
 
 @pytest.mark.integration
-def test_lastfm_gives_the_tags_of_two_users_and_an_order_drawn_by_hash(read: Read, tmp_path: Path) -> None:
+def test_lastfm_gives_tags_of_two_users_in_an_order_by_hash(read: Read, tmp_path: Path) -> None:
     (tmp_path / "user_artists.dat").write_bytes(
         b"userID\tartistID\tweight\r\n2\t51\t13883\r\n2\t52\t11690\r\n2\t53\t100\r\n2\t54\t1\r\n3\t51\t7\r\n"
         b"2\t51\t5\r\n2\t55\tmany\r\n2\t55\r\n"
@@ -121,7 +121,7 @@ def test_the_10m_release_is_read_as_utf_8(read: Read, tmp_path: Path) -> None:
     ]
 
 
-def test_amazon_2014_reads_python_literals_and_json_and_runs_nothing(read: Read, tmp_path: Path) -> None:
+def test_amazon_2014_reads_literals_and_json_and_runs_nothing(read: Read, tmp_path: Path) -> None:
     review = {"reviewerID": "A1", "asin": "B1", "overall": 5.0, "unixReviewTime": 1400457600, "reviewText": "é"}
     reviews = lines(
         review,
@@ -189,7 +189,7 @@ def test_amazon_2014_reads_python_literals_and_json_and_runs_nothing(read: Read,
     assert records["longest"] == 1000
 
 
-def test_amazon_2018_reads_every_file_that_is_no_catalogue_as_reviews(read: Read, tmp_path: Path) -> None:
+def test_amazon_2018_reads_all_but_the_catalogue_as_reviews(read: Read, tmp_path: Path) -> None:
     review = {"overall": 4.0, "reviewerID": "A1", "asin": "B1", "unixReviewTime": 1400457600, "style": {"a": "b"}}
     (tmp_path / "Gift_Cards.json").write_bytes(lines(review))
     (tmp_path / "Toys_5.json.gz").write_bytes(gzip.compress(lines({**review, "reviewerID": "A2"}, review)))
@@ -220,7 +220,7 @@ def test_amazon_2018_reads_every_file_that_is_no_catalogue_as_reviews(read: Read
     ]
 
 
-def test_amazon_2023_reads_products_by_their_parent_and_milliseconds(read: Read, tmp_path: Path) -> None:
+def test_amazon_2023_reads_parents_and_milliseconds(read: Read, tmp_path: Path) -> None:
     review = {"rating": 4.0, "user_id": "U", "asin": "variant", "parent_asin": "P", "timestamp": 1588687728923}
     (tmp_path / "All_Beauty.jsonl").write_bytes(lines(review, {**review, "timestamp": -1}, {"rating": 4.0}))
     (tmp_path / "meta_All_Beauty.jsonl").write_bytes(

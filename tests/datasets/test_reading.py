@@ -40,7 +40,7 @@ def rejects_of(dataset: Dataset) -> list[tuple[str, str, int | None, str, str]]:
     return sorted((tuple(row) for row in rows), key=lambda row: (row[1], row[2] or 0, row[4]))
 
 
-def test_a_csv_release_of_movielens_gives_rows_and_a_reason_for_every_other_line(read: Read, tmp_path: Path) -> None:
+def test_every_line_of_a_csv_release_gives_a_row_or_a_reason(read: Read, tmp_path: Path) -> None:
     (tmp_path / "ratings.csv").write_bytes(
         b"\xef\xbb\xbfuserId,movieId,rating,timestamp\r\n"
         b"1,10,4.0,964982703\r\n"
@@ -109,7 +109,7 @@ def test_a_csv_release_of_movielens_gives_rows_and_a_reason_for_every_other_line
     assert discrepancies(ITEMS.schema, dataset.items.schema) == []
 
 
-def test_the_100k_release_is_read_as_latin_1_with_its_nineteen_genres(read: Read, tmp_path: Path) -> None:
+def test_the_100k_release_is_latin_1_with_nineteen_genres(read: Read, tmp_path: Path) -> None:
     (tmp_path / "u.data").write_text("196\t242\t3\t881250949\n186\t302\t3\t891717742\n186\t302\t3\n")
     flags = {"first": "1" + 18 * "|0", "second": "0|1|1" + 16 * "|0"}
     (tmp_path / "u.item").write_bytes(
@@ -130,7 +130,7 @@ def test_the_100k_release_is_read_as_latin_1_with_its_nineteen_genres(read: Read
     ]
 
 
-def test_the_genres_of_the_100k_release_come_from_u_genre_where_it_is_there(read: Read, tmp_path: Path) -> None:
+def test_the_genres_of_the_100k_release_come_from_u_genre(read: Read, tmp_path: Path) -> None:
     (tmp_path / "u.data").write_text("1\t7\t3\t881250949\n")
     (tmp_path / "u.genre").write_text("noir|1\nfarce|0\n\n")
     (tmp_path / "u.item").write_text("7|A|b|c|d|1|1\n")
@@ -149,7 +149,7 @@ def test_the_1m_release_is_read_with_double_colons(read: Read, tmp_path: Path) -
     assert rejects_of(dataset) == []
 
 
-def test_atomic_files_keep_seconds_that_a_32_bit_float_would_lose(read: Read, tmp_path: Path) -> None:
+def test_atomic_files_keep_seconds_that_a_float_would_lose(read: Read, tmp_path: Path) -> None:
     (tmp_path / "x.inter").write_text(
         "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
         "196\t242\t3\t881250949\n197\t242\t3\t8.81250949E8\n198\t242\t3\t881250949.25\n"
@@ -167,7 +167,7 @@ def test_atomic_files_keep_seconds_that_a_32_bit_float_would_lose(read: Read, tm
     assert items_of(dataset) == [("242", "Toy Story", "Toy Story", ["Animation", "Children's", "doll"])]
 
 
-def test_atomic_files_without_rating_and_time_have_weight_one_at_the_start_of_1970(read: Read, tmp_path: Path) -> None:
+def test_atomic_files_may_lack_rating_and_time(read: Read, tmp_path: Path) -> None:
     (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\nu\ti\nu\ti\n")
     (tmp_path / "x.item").write_text("item_id:token\ni\n")
     dataset = read(format="recbole", path=str(tmp_path))
@@ -307,9 +307,7 @@ def test_released_rows_leave_no_trace_on_disk(spark: SparkSession, read: Read, t
     assert set(kept()) <= before
 
 
-def test_interactions_keep_their_place_in_text_files_and_have_none_in_others(
-    spark: SparkSession, read: Read, tmp_path: Path
-) -> None:
+def test_only_interactions_of_text_files_have_a_place(spark: SparkSession, read: Read, tmp_path: Path) -> None:
     (tmp_path / "i").mkdir()
     (tmp_path / "i" / "a.csv").write_text("user_id,item_id,ts\nu,z,5\n,bad,5\nu,b,5\n")
     (tmp_path / "i" / "b.csv").write_text("user_id,item_id,ts\nu,a,5\n")

@@ -121,9 +121,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("settings", FAMILIES, ids=NAMES)
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
-def test_a_training_that_was_killed_goes_on_and_ends_with_the_same_bits(
-    settings: dict[str, object], at: int, tmp_path: Path
-) -> None:
+def test_a_killed_training_goes_on_to_the_same_bits(settings: dict[str, object], at: int, tmp_path: Path) -> None:
     drops = {"dropout": 0.5} if settings in (SASREC, TIMIREC) else {}
     chosen = RecommenderSettings.model_validate(changed(settings, epochs=2 if settings is TIMIREC else 4, **drops))
     histories, path = cycles(), tmp_path / "checkpoint.safetensors"
@@ -187,7 +185,7 @@ def test_training_again_gives_the_same_bits(histories: TrainingHistories, settin
     assert not torch.equal(first.model.item_embeddings(), other.model.item_embeddings())
 
 
-def test_the_best_epoch_is_kept_and_training_stops_when_none_is_better() -> None:
+def test_training_keeps_the_best_epoch_and_stops_after_it() -> None:
     histories = cycles()
     given: list[EpochReport] = []
     settings = RecommenderSettings.model_validate(changed(SASREC, epochs=100, patience=4))

@@ -70,7 +70,7 @@ def plain(rows: list[Interaction], users: list[str] | None) -> dict[str, tuple[i
 
 @pytest.mark.parametrize("small", [True, False], ids=["broadcast", "shuffled"])
 @pytest.mark.parametrize("users", [None, [f"u{n}" for n in range(0, 10, 3)]], ids=["sasrec", "bpr_mf"])
-def test_inputs_are_those_of_plain_python_whatever_the_partitioning(
+def test_inputs_are_those_of_plain_python(
     spark: SparkSession, tmp_path: Path, users: list[str] | None, small: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not small:

@@ -40,7 +40,7 @@ def foreign(padding: str = "right") -> ModuleRecommender:
 
 
 @pytest.mark.parametrize("history_length", [1, 3, 4, 5, 6])
-def test_the_sites_of_sasrec_are_its_submodules_with_their_widths(history_length: int) -> None:
+def test_the_sites_of_sasrec_are_its_submodules(history_length: int) -> None:
     sites = inspect_sites(sasrec(history_length))
     assert sites["last"] == Site("last", "user", 8)
     assert sites["blocks.0"] == Site("blocks.0", "sequence", 8)
@@ -58,7 +58,7 @@ def test_a_model_of_user_vectors_has_its_table_as_a_site() -> None:
     assert torch.equal(x["users"], x["last"])
 
 
-def test_of_a_submodule_that_returns_a_tuple_the_first_entry_counts() -> None:
+def test_of_a_tuple_of_a_submodule_the_first_entry_counts() -> None:
     model = Timirec(4, 8, TimirecSettings(history_length=6)).eval()
     site = inspect_sites(model)["predictor"]
     assert (site.layout, site.dimension) == ("sequence", 8)
@@ -72,7 +72,7 @@ class Fickle(torch.nn.Module):
 
 
 @pytest.mark.parametrize("last_call", [True, False])
-def test_of_a_submodule_that_is_called_twice_the_last_call_counts(last_call: bool) -> None:
+def test_of_a_submodule_called_twice_the_last_call_counts(last_call: bool) -> None:
     class Twice(Sasrec):
         def forward(self, items: torch.Tensor) -> torch.Tensor:
             h = super().forward(items)
@@ -86,7 +86,7 @@ def test_of_a_submodule_that_is_called_twice_the_last_call_counts(last_call: boo
     assert ("fickle" in inspect_sites(model)) == last_call
 
 
-def test_one_forward_pass_reads_all_sites_at_the_latest_interaction(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_pass_reads_all_sites_at_the_latest_interaction(monkeypatch: pytest.MonkeyPatch) -> None:
     model = sasrec()
     inputs = model.build_inputs(HISTORIES)
     h = model.norm(model.items(inputs["items"]) + model.positions.weight[: inputs["items"].shape[1]])
@@ -115,7 +115,7 @@ def plain_transformers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("plain_transformers")
 @pytest.mark.parametrize("padding", ["left", "right"])
-def test_the_sites_of_a_foreign_transformer_equal_its_computation_by_hand(padding: str) -> None:
+def test_sites_of_a_foreign_transformer_are_those_by_hand(padding: str) -> None:
     model = foreign(padding)
     network = build_ranker(5).eval()
     rows = [[1, 2, 0, 0, 0, 0], [2, 3, 1, 4, 2, 3], [1, 0, 0, 0, 0, 0]]  # latest 6, item i in row (4, 2, 3, 1)[i]

@@ -133,7 +133,7 @@ def test_batches_become_lists_of_item_ids(block_users: int) -> None:
     }
 
 
-def test_a_catalogue_that_is_scored_in_parts_gives_the_lists_of_a_full_sort() -> None:
+def test_scoring_in_parts_gives_the_lists_of_a_full_sort() -> None:
     users, items = 64, 10_000  # parts of 4,096
     torch.manual_seed(5)
     model = BprMf(users, items, 8)

@@ -67,7 +67,7 @@ def test_a_split_by_time_holds_out_what_plain_python_does(spark: SparkSession, t
     )
 
 
-def test_the_periods_start_after_eighty_and_ninety_per_cent_where_no_time_is_set(spark: SparkSession) -> None:
+def test_periods_start_after_80_and_90_per_cent_by_default(spark: SparkSession) -> None:
     rows = [("u", f"i{n}", START + timedelta(seconds=n), 0) for n in range(1000)]
     random.Random(0).shuffle(rows)
     split = Split.resolve(SplitSettings(by="time"), spark.createDataFrame(rows, COLUMNS).repartition(3))

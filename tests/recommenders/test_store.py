@@ -107,7 +107,7 @@ def test_a_loaded_bpr_mf_is_the_saved_one_to_the_last_bit(tmp_path: Path) -> Non
         load_recommender(folder)
 
 
-def test_the_digest_identifies_weights_architecture_and_vocabulary(folder: Path, tmp_path: Path) -> None:
+def test_the_digest_is_of_weights_architecture_and_vocabulary(folder: Path, tmp_path: Path) -> None:
     assert weights_digest(saved(tmp_path / "again", sasrec())) == weights_digest(folder)
     moved = sasrec()
     with torch.no_grad():

@@ -43,7 +43,7 @@ def context_of(folder: Path, spark: SparkSession, **recommender: object) -> JobC
 
 
 @pytest.mark.integration
-def test_training_twice_gives_one_version_and_another_kind_another(spark: SparkSession, tmp_path: Path) -> None:
+def test_training_twice_gives_one_version_a_kind(spark: SparkSession, tmp_path: Path) -> None:
     first = context_of(tmp_path, spark)
     rows = [
         (f"u{user:02d}", f"i{(user + step) % 10}", 1.0, datetime.fromtimestamp(1000 * user + step, tz=timezone.utc), 0)

@@ -33,7 +33,7 @@ def interactions(seed: int) -> list[tuple[str, str, datetime, int]]:
     ]
 
 
-def test_vocabularies_and_histories_are_those_of_plain_python_whatever_the_partitioning(
+def test_training_data_is_that_of_plain_python(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vocabulary, "ROW_GROUP", 4)
@@ -66,7 +66,7 @@ def test_vocabularies_and_histories_are_those_of_plain_python_whatever_the_parti
     assert contents[0] == contents[1]
 
 
-def test_no_user_vocabulary_is_written_for_a_model_that_looks_nobody_up(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_model_without_users_gets_no_user_vocabulary(spark: SparkSession, tmp_path: Path) -> None:
     frame = spark.createDataFrame(interactions(seed=2)[:5], COLUMNS)
     prepare_training_data(frame, Split(), tmp_path, str(tmp_path / "bulk"), user_vocabulary=False)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["items.parquet"]

@@ -21,7 +21,7 @@ def test_only_entities_with_their_semicolon_are_unescaped() -> None:
     assert unescape("R&D &copy=2 AT&T; &nosuch; &#39;&#x27;&eacute;&amp;amp;") == "R&D &copy=2 AT&T; &nosuch; ''é&amp;"
 
 
-def test_items_are_unescaped_in_all_their_columns_and_the_others_stay(spark: SparkSession) -> None:
+def test_items_are_unescaped_in_all_their_columns(spark: SparkSession) -> None:
     rows = [
         ("1", "A &amp; B", "x", ["C &lt; D", "e", "C < D"]),
         ("2", "plain", "&quot;y&quot;", []),
@@ -42,7 +42,7 @@ def test_items_are_unescaped_in_all_their_columns_and_the_others_stay(spark: Spa
     ]
 
 
-def test_a_long_text_is_cut_between_words_and_markup_is_taken_out(spark: SparkSession) -> None:
+def test_a_long_text_is_cut_between_words_without_markup(spark: SparkSession) -> None:
     rows = [
         ("t", ["<p class='a'>one</p>", "2 < 3 > 1"]),
         ("t", None),

@@ -76,7 +76,7 @@ def publish(server: Served, archive: bytes, md5: str | None = None) -> None:
     server.pages["/ml-1m.zip.md5"] = f"{md5 or hashlib.md5(archive).hexdigest()}  ml-1m.zip\n".encode()
 
 
-def test_an_archive_is_unpacked_without_its_one_folder_and_not_fetched_again(server: Served, tmp_path: Path) -> None:
+def test_an_archive_is_fetched_once_without_its_one_folder(server: Served, tmp_path: Path) -> None:
     publish(server, zipped(FILES))
     folder = fetch(server, tmp_path / "new" / "data")
     assert folder == tmp_path / "new" / "data" / "ml-1m"
@@ -87,7 +87,7 @@ def test_an_archive_is_unpacked_without_its_one_folder_and_not_fetched_again(ser
     assert fetch(server, folder.parent) == folder
 
 
-def test_without_a_published_checksum_the_archive_is_taken_with_a_warning(
+def test_an_archive_without_a_checksum_is_taken_with_a_warning(
     server: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.pages["/ml-1m.zip"] = zipped({"artists.dat": b"x", "tags.dat": b"y"})
@@ -134,7 +134,7 @@ def test_a_bad_archive_is_refused_and_leaves_nothing(
     assert not list(tmp_path.parent.rglob("escaped"))
 
 
-def test_a_wrong_checksum_a_cut_download_and_a_missing_page_leave_nothing(server: Served, tmp_path: Path) -> None:
+def test_a_failed_download_leaves_nothing(server: Served, tmp_path: Path) -> None:
     publish(server, zipped(FILES), md5="0" * 32)
     with pytest.raises(InputError, match=r"came with the MD5 [0-9a-f]{32}, expected 0{32}"):
         fetch(server, tmp_path)

@@ -53,9 +53,7 @@ def test_a_wheel_without_the_data_is_refused(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-def test_an_incomplete_folder_is_completed_and_nothing_is_taken_from_it(
-    wheel: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_an_incomplete_folder_is_completed_and_loses_nothing(wheel: tuple[Path, str], tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / NEEDED[0]).write_text("half")

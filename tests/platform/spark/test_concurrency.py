@@ -8,7 +8,7 @@ import pytest
 from recsae_lib.platform.spark.concurrency import AT_ONCE, side_by_side
 
 
-def test_answers_come_in_the_order_of_what_was_given_whatever_ends_first() -> None:
+def test_answers_come_in_the_order_of_what_was_given() -> None:
     ended = Event()
 
     def answer(number: int) -> int:
@@ -26,7 +26,7 @@ def test_so_many_run_at_once() -> None:
     assert len(set(side_by_side(lambda _: together.wait(), range(AT_ONCE)))) == AT_ONCE
 
 
-def test_a_failure_is_raised_and_what_has_not_begun_does_not_begin() -> None:
+def test_after_a_failure_nothing_more_begins() -> None:
     begun, submitted, failed = [], Event(), Event()
 
     def given() -> Iterator[int]:

@@ -33,7 +33,7 @@ def _noted(client: Any, sent: list[str], command: str, *rest: Any) -> Any:
     return type(client).send_command(client, command, *rest)
 
 
-def test_packages_classes_and_methods_are_kept_and_fields_are_not(spark: SparkSession) -> None:
+def test_packages_classes_and_methods_are_kept_fields_not(spark: SparkSession) -> None:
     jvm: Any = spark.sparkContext._jvm
     remember_names(jvm)
     system = jvm.java.lang.System

@@ -32,7 +32,7 @@ def look(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield pa.RecordBatch.from_pydict(columns)
 
 
-def test_a_worker_reads_no_zip_directory_before_a_task_and_has_its_modules_set_apart(spark: SparkSession) -> None:
+def test_a_worker_reads_no_zip_and_sets_its_modules_apart(spark: SparkSession) -> None:
     (worker,) = spark.range(1).repartition(1).mapInArrow(look, "frozen long, zips long, read_again long").collect()
     assert worker["zips"] > 0
     assert worker["read_again"] == 0

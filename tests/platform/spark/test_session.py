@@ -15,9 +15,7 @@ def test_a_missing_properties_file_is_named(tmp_path: Path, monkeypatch: pytest.
         open_session("x", tmp_path / "nowhere.conf")
 
 
-def test_relative_warehouse_folders_become_absolute_and_others_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_relative_warehouse_folders_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     properties = tmp_path / "spark.conf"
     properties.write_text(
@@ -43,7 +41,7 @@ def test_settings_of_the_log_are_found_beside_the_properties(tmp_path: Path, mon
     assert absolute_paths(properties) == {}
 
 
-def test_of_a_property_that_is_given_twice_the_last_one_holds_as_in_java(tmp_path: Path) -> None:
+def test_of_a_property_given_twice_the_last_one_holds(tmp_path: Path) -> None:
     properties = tmp_path / "spark.conf"
     properties.write_text("spark.master local[2]\nspark.other x\nspark.master   local[4]\n", encoding="utf-8")
     assert read_property(properties, "spark.master") == "local[4]"

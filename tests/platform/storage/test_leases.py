@@ -68,7 +68,7 @@ def wait_to_take(address: str, run: str) -> ExitStack:
             return held.pop_all()
 
 
-def test_a_run_shares_its_lease_and_keeps_others_out_until_all_its_holders_are_done(address: str) -> None:
+def test_a_run_shares_its_lease_until_all_its_holders_are_done(address: str) -> None:
     with ExitStack() as outer:
         outer.enter_context(hold_lease(address, "first"))
         with hold_lease(address, "first"), pytest.raises(TakenError) as taken, hold_lease(address, "second"):
@@ -81,7 +81,7 @@ def test_a_run_shares_its_lease_and_keeps_others_out_until_all_its_holders_are_d
         pass
 
 
-def test_a_living_holder_keeps_it_and_a_killed_one_loses_it_when_its_time_is_over(address: str) -> None:
+def test_a_living_holder_keeps_it_and_a_killed_one_loses_it(address: str) -> None:
     holder = start_holder(address, "killed", seconds=4.0)
     (lease, _), lives_until = leases._Lock(address).read(), time.monotonic() + 6
     assert lease is not None
@@ -99,7 +99,7 @@ def test_a_living_holder_keeps_it_and_a_killed_one_loses_it_when_its_time_is_ove
         assert after.since > lease.since
 
 
-def test_a_holder_that_stood_still_while_another_run_took_it_stops(address: str) -> None:
+def test_a_holder_that_stalled_and_lost_it_stops(address: str) -> None:
     holder = start_holder(address, "stalled", seconds=2.0)
     holder.send_signal(signal.SIGSTOP)
     with wait_to_take(address, "other"):
@@ -108,9 +108,7 @@ def test_a_holder_that_stood_still_while_another_run_took_it_stops(address: str)
         assert holder.returncode == -signal.SIGTERM, err
 
 
-def test_of_two_that_find_it_free_at_the_same_moment_one_takes_it(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_that_find_it_free_at_once_one_takes_it(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second takes it between the first one's look and its write."""
     read, quick = ObjectStore.read, ExitStack()
 
@@ -139,7 +137,7 @@ def test_many_of_one_run_come_and_go_at_once(address: str, monkeypatch: pytest.M
         list(pool.map(come_and_go, range(12)))
 
 
-def test_a_job_of_another_run_is_refused_and_told_whose_night_it_is(
+def test_a_job_of_another_run_is_refused_with_the_holder(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = {"var": str(tmp_path), "locks": f"{bucket}/nights/"}

@@ -37,7 +37,7 @@ def start_holder(var: Path, run: str | None = None, job: str = "train_sae") -> s
     return holder
 
 
-def test_another_run_of_the_same_night_is_refused_until_the_first_is_over(tmp_path: Path) -> None:
+def test_another_run_is_refused_until_the_first_is_over(tmp_path: Path) -> None:
     holder = start_holder(tmp_path)
     with (
         pytest.raises(PassingError, match=r"shop of 2026-11-20 is under way: process \d+.* since 20.*Start again"),
@@ -74,9 +74,7 @@ def test_jobs_of_one_run_share_the_night(tmp_path: Path, monkeypatch: pytest.Mon
         pass
 
 
-def test_a_job_that_outlived_its_worker_is_not_done_twice_at_once_by_its_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_outlived_its_worker_is_not_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outliving = start_holder(tmp_path, "scheduled__2026-11-20")
     monkeypatch.setenv(RUN_VARIABLE, "scheduled__2026-11-20")
     with hold_night(str(tmp_path), "shop", DT), hold_job(str(tmp_path), "shop", DT, "encode_latents"):

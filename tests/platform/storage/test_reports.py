@@ -44,7 +44,7 @@ def test_its_copy_is_in_s3_under_the_same_names(tmp_path: Path, bucket: str) -> 
     assert storage.cat_file(f"{folder}/large.html") == large
 
 
-def test_a_copy_that_the_storage_does_not_take_is_told_and_the_file_is_kept(tmp_path: Path, bucket: str) -> None:
+def test_a_copy_that_storage_refuses_leaves_the_file(tmp_path: Path, bucket: str) -> None:
     paths = load_settings(None, None, [f"paths.var={tmp_path}", "paths.reports=s3://nowhere/reports"]).paths
     with pytest.raises(PassingError, match="s3://nowhere/reports") as refused:
         write_report(paths, "shop", DT, "page.html", PAGE)

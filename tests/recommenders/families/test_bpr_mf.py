@@ -20,7 +20,7 @@ def of_users(*users: int) -> Histories:
     return Histories(np.array(users), np.zeros(len(users) + 1, dtype=np.int64), np.array([], dtype=np.int64))
 
 
-def test_a_representation_is_the_users_vector_and_a_score_its_product_with_the_items() -> None:
+def test_a_score_is_the_users_vector_times_the_items() -> None:
     model = BprMf(3, 6, 4)
     x = model.represent(model.build_inputs(of_users(2, 0, 2)))
     assert torch.equal(x, model.users.weight[[2, 0, 2]])
@@ -36,7 +36,7 @@ def test_an_unknown_user_is_refused(user: int) -> None:
         BprMf(3, 6, 4).build_inputs(of_users(0, user))
 
 
-def test_an_epoch_is_every_interaction_once_with_an_unknown_item_beside_it() -> None:
+def test_an_epoch_is_every_interaction_once_with_a_negative() -> None:
     objective = BprMfObjective(TRAIN, 4, BprMfSettings(batch_size=2), CPU)
     batches = list(objective.batches(np.random.default_rng(0)))
     assert [len(batch["users"]) for batch in batches] == [2, 2, 1]
@@ -47,7 +47,7 @@ def test_an_epoch_is_every_interaction_once_with_an_unknown_item_beside_it() -> 
     assert not set(negatives) & set(known)
 
 
-def test_the_loss_has_its_literal_value_and_moves_only_the_rows_of_the_batch() -> None:
+def test_the_loss_is_literal_and_moves_only_rows_of_the_batch() -> None:
     objective = BprMfObjective(TRAIN, 2, BprMfSettings(l2=0.5), CPU)
     with torch.no_grad():
         objective.network.users.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]]))

@@ -51,7 +51,7 @@ def test_the_gradient_is_that_of_the_dense_matrix() -> None:
     np.testing.assert_allclose(torch.cat([users.grad, items.grad]).numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_loss_has_its_literal_value_and_the_recommender_the_propagated_vectors() -> None:
+def test_the_loss_is_literal_and_the_vectors_are_propagated() -> None:
     objective = LightGcnObjective(all_for_training(USERS, ITEMS), 2, LightgcnSettings(layers=2, l2=0.5), CPU)
     initial = np.concatenate([table.detach().numpy() for table in (objective.network.users, objective.network.items)])
     final = dense_propagation(USERS, ITEMS, 2) @ initial

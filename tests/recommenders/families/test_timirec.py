@@ -58,7 +58,7 @@ def reference(model: Timirec, items: list[int]) -> tuple[np.ndarray, np.ndarray]
     return v, q
 
 
-def test_the_representation_is_that_of_the_equations_in_any_company() -> None:
+def test_the_representation_is_that_of_the_equations() -> None:
     model = model_of()
     users = [[3], [4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 0, 0]]
     x = model.represent(model.build_inputs(histories_of(users)))

@@ -75,7 +75,7 @@ def test_a_cross_entropy_that_fits_no_memory_is_refused(monkeypatch: pytest.Monk
     assert Windows.of(train, few.model_copy(update={"loss": "bpr"}), "timirec").negatives is not None
 
 
-def test_the_sampled_softmax_has_its_value_by_definition_and_that_of_the_cross_entropy_on_average() -> None:
+def test_sampled_softmax_is_cross_entropy_on_average() -> None:
     torch.manual_seed(0)
     items, x, targets = torch.nn.Embedding(50, 4), torch.randn(3, 4), torch.tensor([7, 0, 49])
     drawn, expected = torch.tensor([7, 3, 3, 20]), torch.tensor([0.1, 0.2, 0.2, 0.5])

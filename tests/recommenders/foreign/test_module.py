@@ -112,7 +112,7 @@ def test_code_that_only_the_registry_names_is_not_imported(
         load_recommender(folder, named)
 
 
-def test_a_trusted_function_is_not_called_with_arguments_that_only_the_registry_names(tmp_path: Path) -> None:
+def test_arguments_that_only_the_registry_names_are_refused(tmp_path: Path) -> None:
     model = ranker()
     folder = saved(tmp_path / "model", model)
     description = json.loads((folder / "recommender.json").read_text())
@@ -122,7 +122,7 @@ def test_a_trusted_function_is_not_called_with_arguments_that_only_the_registry_
         load_recommender(folder, model.settings.call)
 
 
-def test_the_settings_give_the_factory_to_trust_only_for_a_module() -> None:
+def test_settings_give_a_factory_to_trust_only_for_a_module() -> None:
     module = {"kind": "module", "module": {"factory": RANKER, "item_embeddings": "items.weight"}}
     assert load_settings(None, {"recommender": module}).recommender.factory == f"{RANKER}(**{{}})"
     assert load_settings(None, {"recommender": {**module, "kind": "sasrec"}}).recommender.factory is None
@@ -139,7 +139,7 @@ def test_the_settings_give_the_factory_to_trust_only_for_a_module() -> None:
         ({"kind": "external", "external": {"representations": "x"}}, "item_embeddings or external.recommendations"),
     ],
 )
-def test_settings_of_an_own_model_that_do_not_suffice_are_refused(recommender: dict[str, Any], message: str) -> None:
+def test_settings_of_an_own_model_must_suffice(recommender: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_settings(None, {"recommender": recommender})
 
@@ -206,7 +206,7 @@ def test_a_representation_of_another_shape_is_refused() -> None:
         model.represent(model.build_inputs(HISTORIES))
 
 
-def test_the_sites_of_a_module_can_be_seen_before_it_is_registered() -> None:
+def test_sites_of_a_module_are_seen_before_it_is_registered() -> None:
     assert {"last", "encoder.layers.0", "encoder.layers.1"} <= set(inspect_sites(unregistered_module(settings_of())))
     assert set(inspect_sites(unregistered_module(factors_settings()))) == {"last", "users"}
 

@@ -91,7 +91,7 @@ def test_auxk_brings_dead_latents_back_and_lowers_the_fvu() -> None:
     assert unexplained[1 / 32] < 0.8 * unexplained[0.0]
 
 
-def test_decoder_rows_stay_of_unit_norm_and_gradients_orthogonal_to_them() -> None:
+def test_decoder_rows_stay_of_unit_norm() -> None:
     _, x = planted(rows=2000, dimension=8, atoms=24, active=2)
     sae = train(x, SaeSettings(expansion_factor=4, k=2, batch_size=200, epochs=3)).sae
     torch.testing.assert_close(sae.W_dec.norm(dim=1).detach(), torch.ones(32), rtol=0, atol=1e-6)
@@ -114,7 +114,7 @@ def test_same_seed_same_bits_another_seed_others() -> None:
     assert not torch.equal(first.sae.W_dec, other.sae.W_dec)
 
 
-def test_batch_top_k_leaves_a_threshold_that_lets_k_latents_through_a_row() -> None:
+def test_the_threshold_of_batch_top_k_lets_k_latents_through() -> None:
     _, x = planted(rows=5000, dimension=16, atoms=48, active=3)
     settings = SaeSettings(expansion_factor=4, k=3, batch_size=256, epochs=10, variant="batch_top_k")
     sae = train(x, settings).sae
@@ -178,7 +178,7 @@ def test_the_best_weights_outlive_a_stop_with_their_threshold(tmp_path: Path) ->
     assert torch.equal(resumed.sae.W_enc, whole.sae.W_enc)
 
 
-def test_saes_that_share_passes_are_those_that_were_trained_alone(tmp_path: Path) -> None:
+def test_saes_that_share_passes_are_those_trained_alone(tmp_path: Path) -> None:
     _, x = planted(rows=2000, dimension=8, atoms=24, active=2)
     shared = {"batch_size": 256, "epochs": 4, "dead_after_rows": 500}
     choices = [
@@ -209,7 +209,7 @@ def test_saes_that_share_passes_are_those_that_were_trained_alone(tmp_path: Path
         assert [report.fvu for report in ours.reports] == [report.fvu for report in alone.reports]
 
 
-def test_a_checkpoint_that_is_due_is_written_between_steps_and_one_of_other_data_is_not_taken(tmp_path: Path) -> None:
+def test_a_checkpoint_is_written_when_due_and_of_this_data_only(tmp_path: Path) -> None:
     _, x = planted(rows=1000, dimension=8, atoms=24, active=2)
     settings = SaeSettings(expansion_factor=4, k=2, batch_size=100, epochs=2)
     path, seen = tmp_path / "checkpoint.safetensors", []

@@ -81,7 +81,7 @@ def start(folder: Path, second: int, stop_at: int) -> bool:
 
 
 @pytest.mark.parametrize("second", [1000, 730])  # rows of the second process: the last steps may find it empty
-def test_two_processes_train_as_one_does_on_the_same_global_batches(
+def test_two_processes_train_as_one_on_the_same_batches(
     second: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "SAMPLE_ROWS", SAMPLE_ROWS)
@@ -100,7 +100,7 @@ def test_two_processes_train_as_one_does_on_the_same_global_batches(
     assert any(report.auxk > 0 for report in alone[0].reports)
 
 
-def test_a_stop_of_one_process_stops_all_and_they_go_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_one_stop_stops_all_and_they_go_on_to_the_same_bits(tmp_path: Path) -> None:
     assert start(tmp_path / "whole", 730, stop_at=0)
     assert not start(tmp_path, 730, stop_at=13)
     assert start(tmp_path, 730, stop_at=0)

@@ -106,7 +106,7 @@ def test_losses_and_gradients_are_those_of_autograd(
         assert loss.fired.unique().tolist() == latent_ids[activations > 0].unique().tolist()
 
 
-def test_few_rows_that_take_most_of_a_batch_get_all_of_their_largest() -> None:
+def test_few_rows_may_take_most_of_a_batch() -> None:
     sae = trained_a_little(16, 64, 2)
     x = torch.cat([1000 * torch.randn(1, 16, generator=torch.Generator().manual_seed(5)), torch.zeros(19, 16)])
     with torch.no_grad():
