@@ -19,7 +19,9 @@ def model_inputs(interactions: DataFrame, folder: Path) -> DataFrame:
     """Turn interactions into what a recommender reads of each user.
 
     Interactions are shuffled once, by user (and once by item where the vocabulary of items is large). Users are put
-    together in the sorted partitions by Arrow kernels: twice as fast as a grouped aggregation, in less memory.
+    together in the sorted partitions by Arrow kernels: twice as fast as a grouped aggregation, in less memory
+    (50 million interactions take 59 s, 1.05 times one numpy process with all in memory: `make bench ONLY=extraction`).
+    Delete the kernels when a grouped aggregation in Spark comes near that.
 
     Parameters
     ----------

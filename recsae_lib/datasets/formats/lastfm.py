@@ -6,7 +6,7 @@ Listening has no time here, so that every ts is 1970-01-01, and the lines of a u
 counts, which would make the artist that a user heard least the last one, and so the one that is held out. The order of
 a user is drawn instead, from a hash of user and artist: random, and the same in every run (`Validated.accepted`).
 
-The features of an artist are the tags that at least two different users gave to him: one user alone may mean anything
+The features of an artist are the tags that at least two different users gave to them: one user alone may mean anything
 by a word, and 79 % of the pairs of an artist and a tag are of this sort; two thirds of the artists keep no feature.
 Tags are trimmed and lower-cased, as Last.fm does itself ("die Ärzte" is the one tag that escaped): how a word is
 written does not make another category of it. They stand in the order of falling numbers of users, ties in that of the

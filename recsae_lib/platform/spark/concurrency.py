@@ -16,8 +16,9 @@ def side_by_side(action: Callable[[Given], Answer], given: Iterable[Given]) -> l
     """Return what `action` answers to each of the `given`, in their order; they have nothing to do with each other.
 
     Spark runs the tasks of an earlier action first and those of a later one in the gaps: where tables are large this
-    takes as long as one after the other, where they are small planning and waiting overlap. The first failure is
-    raised, once those that have begun are over; the rest does not begin.
+    takes as long as one after the other, where they are small planning and waiting overlap. Write a plain loop where
+    each action fills the cluster alone. The first failure is raised, once those that have begun are over; the rest does
+    not begin.
     """
     with ThreadPoolExecutor(AT_ONCE) as pool:
         futures = [pool.submit(action, one) for one in given]

@@ -12,7 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 def local_frame(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: str) -> DataFrame:
     """Make a DataFrame of rows that the driver holds: they travel as part of the plan.
 
-    ``spark.createDataFrame`` of a list asks Python workers for the rows, in several tasks each time they are read.
+    ``spark.createDataFrame`` of a list asks Python workers for the rows, in several tasks each time they are read. That
+    matters for the hundreds of small queries of an audit; rows that travel with a plan must be few.
+    Delete this when createDataFrame of a list needs no Python worker.
     """
     declared = spark.createDataFrame([], schema).schema
     return spark.createDataFrame(pd.DataFrame(list(rows), columns=declared.names, dtype=object), declared)
@@ -22,8 +24,9 @@ def keep(rows: DataFrame) -> DataFrame:
     """Compute rows now, and keep them on the executors until `free`.
 
     Unlike ``persist`` this lets adaptive execution choose the number of partitions, so that small rows are computed and
-    read by few tasks, and it cuts the plan off, which every plan that reads the rows would otherwise carry along. An
-    executor that is lost fails the job, which can be run again.
+    read by few tasks (``persist`` keeps the 32 that shuffles begin with, most of them empty), and it cuts the plan off,
+    which every plan that reads the rows would otherwise carry along. It matters for small rows that are read often. An
+    executor that is lost fails the job, which can be run again. Delete this when ``persist`` coalesces partitions.
     """
     return rows.localCheckpoint()
 

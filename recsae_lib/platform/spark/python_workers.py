@@ -10,6 +10,10 @@ forks the workers. Two things make a task expensive in ``pyspark.daemon``:
 - After every task the garbage collector goes through all objects, most of which are modules. Here those that nearly
   every task needs are imported once, before the fork, and set apart for good, and so are those that a task imports:
   with torch and numba among them, a collection took .15 s.
+
+Gain: 70 to 90 ms of processor time a task on Python 3.10 and 3.11 from the first, 20 to 150 ms from the second. It
+matters where tasks are short: jobs on small data consist of little else. Delete the first when Python 3.12 is no longer
+supported (later ones read no directory before they need it), the second when PySpark's daemon collects no more.
 """
 
 from __future__ import annotations

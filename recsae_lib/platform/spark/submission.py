@@ -60,8 +60,10 @@ def submit_options(properties: Path, class_archives: Path | None = None) -> dict
 def archive_classes(properties: Path, folder: Path) -> Path | None:
     """Return an archive of the classes that a job loads, made where there is none yet of this Spark and Java.
 
-    Reading and verifying them anew is most of what the start of a JVM costs: one that maps the archive needs 7 s of
-    processor time less (of 13, a query included). It leaves an archive alone that does not fit.
+    Reading and verifying them anew is most of what the start of a JVM costs; one whose archive does not fit leaves it
+    alone. Gain: a JVM with one trivial query needs 7 s of processor time instead of 13, and so does each of the ten
+    drivers of a night. It matters where jobs are JVMs of their own and short. Delete this when Java 17 is no longer
+    supported: later ones keep such an archive by themselves (-XX:+AutoCreateSharedArchive).
 
     Returns
     -------

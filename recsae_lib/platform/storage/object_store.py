@@ -63,7 +63,7 @@ class ObjectStore:
         self._client = boto3.client("s3")
 
     def read(self, name: str) -> StoredObject:
-        """Read an object, with what tells whether another has been written since."""
+        """Read an object, with the tag that `write` needs to know whether another has been written since."""
         with self._failures():
             try:
                 found = self._client.get_object(Bucket=self._bucket, Key=self.key(name))

@@ -36,6 +36,10 @@ class SparseStep:
     prefixes (`losses.prefix_fvu`) e is, for a latent, the sum of the residuals of all prefixes that hold it, and c is
     c/G. Each latent's gradient is a sum over rows in their order, so any number of threads gives the same bits.
 
+    Gain over a peer in plain torch on the same cores, k=16, batch 4,096: 5.1 times at d=64, M=1,024, 7.2 at M=4,096,
+    2.8 at d=1,024 (`make bench ONLY=sae_step`). It matters where k is far below M; delete it when `DeviceStep` is as
+    fast on a CPU.
+
     Parameters
     ----------
     sae : its parameters are read, and their ``grad`` is written, by every call.
