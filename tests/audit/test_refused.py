@@ -166,7 +166,7 @@ def test_a_job_file_writes_the_same_rows_under_spark_submit(audited: Workspace) 
     submit = subprocess.run(
         [
             str(Path(sys.executable).with_name("spark-submit")),
-            *("--properties-file", "conf/spark/local.conf", "--jars", jars),
+            *("--properties-file", "conf/tiny.conf", "--jars", jars),
             *("--conf", f"spark.sql.catalog.recsae.warehouse={audited.folder}/var/warehouse"),
             str(REPOSITORY / "jobs" / "encode_latents.py"),
             *("--conf", "conf/planted.yaml", "--dt", DT.isoformat()),
