@@ -81,6 +81,7 @@ $(WHEEL_INSTALLED): setup.py conf/requirements/base.txt conf/requirements/constr
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python $(PIP_INSTALL) -c conf/requirements/base.txt -c conf/requirements/constraints.txt \
 		. setuptools wheel
+	@rm -rf build
 	@touch $@
 
 clean: ## remove what runs wrote (var/) and the caches; the environments stay

@@ -19,6 +19,9 @@ from tests.workspace import REPOSITORY, TINY_QUERIES
 OWN_AUDITS = ("test_drift.py", "test_own_models.py", "test_study.py")
 
 
+LONGEST = ("tests/airflow/", "tests/audit/", "tests/packaging/")
+
+
 class ByFile(LoadScopeScheduling):
     """Gives each process of `pytest -n` whole files, and one of them all files that share one audit."""
 
@@ -29,7 +32,7 @@ class ByFile(LoadScopeScheduling):
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the files that take longest begin first, so that no process is left alone with one; the rest is random."""
-    items.sort(key=lambda item: not item.nodeid.startswith(("tests/airflow/", "tests/audit/")))
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
