@@ -22,6 +22,13 @@ MAY_IMPORT = {
     "airflow": (),
     "boto3": ("recsae_lib/platform/storage/object_store.py",),
 }
+TABLE_CALLS = {"table", "sql", "writeTo", "saveAsTable", "insertInto"}
+# Tables of the user's, and one that is made to be thrown away.
+OTHER_TABLES = {
+    "recsae_lib/datasets/formats/own_tables.py",
+    "recsae_lib/recommenders/foreign/tables.py",
+    "recsae_lib/platform/spark/submission.py",
+}
 SPARKLESS = ("recsae_lib/sae/", "recsae_lib/platform/compute/", "recsae_lib/config/")
 
 
@@ -84,6 +91,15 @@ def test_some_packages_are_known_to_one_folder_only() -> None:
 
 def test_the_dictionary_and_its_training_know_no_spark() -> None:
     assert [path for path, name in modules() if path.startswith(SPARKLESS) and name.startswith("pyspark")] == []
+
+
+def test_only_the_warehouse_touches_our_tables() -> None:
+    touching = set()
+    for path in [*(REPOSITORY / "recsae_lib").rglob("*.py"), *(REPOSITORY / "jobs").glob("*.py")]:
+        called = {node.func for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)}
+        if any(isinstance(function, ast.Attribute) and function.attr in TABLE_CALLS for function in called):
+            touching.add(path.relative_to(REPOSITORY).as_posix())
+    assert {path for path in touching if not path.startswith("recsae_lib/platform/warehouse/")} == OTHER_TABLES
 
 
 def test_every_folder_has_its_place_in_the_order() -> None:
