@@ -66,8 +66,14 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
             f"jdbc:hive2://127.0.0.1:{port}/planted",
         ]
         query = "SELECT latent_id, label, confidence FROM concepts ORDER BY latent_id"
+        doing = [
+            *("DELETE FROM concepts", "WITH x AS (SELECT 1) DELETE FROM concepts", "SET a = b"),
+            *("INSERT INTO concepts SELECT * FROM concepts", "CREATE TEMPORARY VIEW v AS SELECT 1"),
+            "SELECT java_method('java.lang.System', 'nanoTime')",
+        ]
+        questions = [argument for statement in (*doing, query) for argument in ("-e", statement)]
         answer = subprocess.run(
-            [*beeline, "-n", "reader", "--outputformat=csv2", "--silent=true", "-e", query],
+            [*beeline, "-n", "reader", "--outputformat=csv2", "--silent=true", "--force=true", *questions],
             env={**os.environ, "JAVA_HOME": str(find_java_home())},
             capture_output=True,
             text=True,
@@ -76,6 +82,9 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+    refused = [line for line in answer.stderr.splitlines() if line.startswith("Error: ")]
+    assert ["Only queries are taken" in line or "run code" in line for line in refused] == [True] * len(doing)
+    assert "Traceback" not in answer.stderr
     # Beeline writes its prompt before the first line and after the last one.
     _, header, table = answer.stdout.partition("latent_id,label,confidence\n")
     assert header, answer.stdout + answer.stderr
@@ -197,7 +206,11 @@ def test_a_file_and_its_parameters_from_the_command_line(
     assert "takes a query, --file or --saved" in capsys.readouterr().err
     file.write_text("-- SELECT\nDROP TABLE concepts", encoding="utf-8")
     assert audited.recsae_here("sql", *conf, "--file", str(file)) == 2
-    assert "DROP is not a query" in capsys.readouterr().err
+    assert "DropTable does more than read" in capsys.readouterr().err
+    assert audited.recsae_here("sql", *conf, "WITH x AS (SELECT 1) DELETE FROM concepts") == 2
+    assert "DeleteFromTable does more than read" in capsys.readouterr().err
+    assert audited.recsae_here("sql", *conf, "SELECT raise_error('no such luck')") == 2
+    assert "Spark refuses the query: " in capsys.readouterr().err
 
 
 def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
