@@ -213,6 +213,13 @@ def test_a_file_and_its_parameters_from_the_command_line(
     assert "Spark refuses the query: " in capsys.readouterr().err
 
 
+def test_what_lies_where_it_was_written_need_not_be_relocated(
+    audited: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audited.recsae_here("relocate", "--conf", str(audited.folder / "conf" / "planted.yaml")) == 0
+    assert capsys.readouterr().out == "Nothing to do: all is where it says it is.\n"
+
+
 def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
     scopes: Any = dict.fromkeys(("data", "model", "audit"), "as_of")
     now = datetime.now(timezone.utc)
