@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recsae_lib.cli.init import write_start
-from recsae_lib.cli.parsing import command
+from recsae_lib.cli.parsing import command, options_in_use
 from recsae_lib.cli.terminal import print_table
 from recsae_lib.config import Settings, as_commented_yaml
 from recsae_lib.config.shipped import shipped
@@ -94,7 +94,7 @@ def _audit(arguments: argparse.Namespace) -> None:
     context = context_of(arguments, "audit")
     seconds = run_audit(context)
     for site in context.settings.representations.sites:
-        print_summary(context.at_site(site), seconds)
+        print_summary(context.at_site(site), seconds, options_in_use(arguments))
 
 
 def _compare(arguments: argparse.Namespace) -> None:

@@ -63,7 +63,7 @@ def add_to(commands: Any) -> None:
 
 
 def _sql(arguments: argparse.Namespace) -> None:
-    from recsae_lib.platform.warehouse.queries import explained_refusals, run_query
+    from recsae_lib.platform.warehouse.queries import explained_refusals, run_query, unpublished_branches
 
     query = _query(arguments)
     warehouse = context_of(arguments, "sql").at_site(arguments.site).warehouse
@@ -78,6 +78,13 @@ def _sql(arguments: argparse.Namespace) -> None:
                 print(json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=as_json))
         else:
             print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
+    if arguments.as_of is None:  # else it is asked for what was published
+        for table, branches in unpublished_branches(rows).items():
+            print(
+                f"recsae: not shown, since it is not published: {', '.join(branches)} of {table} "
+                f"(SELECT … FROM {table} VERSION AS OF '{branches[-1]}')",
+                file=sys.stderr,
+            )
 
 
 def _query(arguments: argparse.Namespace) -> str:

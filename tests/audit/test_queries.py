@@ -123,7 +123,11 @@ def test_what_the_model_knows(audited: Workspace) -> None:
 def test_concepts_of_a_segment(audited: Workspace) -> None:
     feature = FEATURES[0]
     having = {row["item_id"] for row in rows(audited, tables.ITEMS) if feature in row["features"]}
-    segment = {row["user_id"] for row in rows(audited, tables.RECOMMENDATIONS) if having.intersection(row["item_ids"])}
+    shares = {
+        row["user_id"]: len(having.intersection(row["item_ids"])) / len(row["item_ids"])
+        for row in rows(audited, tables.RECOMMENDATIONS)
+    }
+    segment = {user for user, share in shares.items() if share > sum(shares.values()) / len(shares)}
     fires: dict[int, set[str]] = {}
     activations = rows(audited, tables.LATENT_ACTIVATIONS)
     for row in activations:
@@ -138,6 +142,7 @@ def test_concepts_of_a_segment(audited: Workspace) -> None:
         assert row["share_of_segment"] == pytest.approx(share)
         assert row["lift"] == pytest.approx(share / (len(users) / len(activations)))
     assert [row["lift"] for row in found] == sorted((row["lift"] for row in found), reverse=True)
+    assert found[0]["lift"] > 2  # of eight features, each user follows one
 
 
 def test_users_of_a_concept(audited: Workspace) -> None:

@@ -35,10 +35,10 @@ def refuse_unless_reading(context: SparkContext, plan: Any) -> None:
     """
     name = _simple_name(plan)
     if name == "ExplainCommand":  # explains statements of every kind, and runs none; but it works out constants
-        for part in _parts_of(plan.logicalPlan()):
+        for part in parts_of(plan.logicalPlan()):
             _refuse_code(part)
         return
-    for part in _parts_of(plan):
+    for part in parts_of(plan):
         name = _simple_name(part)
         does = any(is_instance_of(context._gateway, part, kind) for kind in DOING)
         if does and name not in HARMLESS and not name.startswith(TELLING):
@@ -46,12 +46,12 @@ def refuse_unless_reading(context: SparkContext, plan: Any) -> None:
         _refuse_code(part)
 
 
-def _parts_of(plan: Any) -> Iterator[Any]:
+def parts_of(plan: Any) -> Iterator[Any]:
     """Yield a plan and all that is nested in it: what it reads from, subqueries, common table expressions, views."""
     yield plan
     for nested in (plan.children(), plan.innerChildren()):
         for part in _each(nested):
-            yield from _parts_of(part)
+            yield from parts_of(part)
 
 
 def _refuse_code(part: Any) -> None:

@@ -59,10 +59,11 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
     )
     refuse_misplaced(session, catalog)
     context, java_session = session.sparkContext, session._jsparkSession
+    gateway: Any = context._gateway
     jvm: Any = context._jvm
     if read_only:
-        ensure_callback_server_started(context._gateway)
-        context._gateway.python_parameters.propagate_java_exceptions = True  # else clients see a Python traceback
+        ensure_callback_server_started(gateway)
+        gateway.python_parameters.propagate_java_exceptions = True  # else clients see a Python traceback
         logging.getLogger("py4j.clientserver").setLevel(logging.CRITICAL)  # which is no news of the server's either
         java_session.extensions().injectCheckRule(_RuleOfSession(context))
     try:
@@ -71,7 +72,7 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
         reason = str(error.java_exception.getMessage())
         raise InputError(f"The SQL server cannot listen on {host}:{port}: {reason}", "Give another --port") from None
     print(f"jdbc:hive2://{host}:{port}", flush=True)
-    context._gateway.proc.wait()
+    gateway.proc.wait()
 
 
 class _Function:

@@ -11,8 +11,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from recsae_lib.errors import InputError, lost_connection
-from recsae_lib.platform.spark.reading import refuse_unless_reading
+from recsae_lib.platform.spark.reading import parts_of, refuse_unless_reading
 from recsae_lib.platform.warehouse.commits import JVM_ERRORS
+from recsae_lib.platform.warehouse.maintenance import is_branch_of_night
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import TABLES
 
@@ -48,6 +49,25 @@ def run_query(
                 spark.catalog.dropTempView(view)
         refuse_unless_reading(spark.sparkContext, rows._jdf.queryExecution().analyzed())
     return rows
+
+
+def unpublished_branches(rows: DataFrame) -> dict[str, list[str]]:
+    """Branches of audits that a query does not show, since they are not published, by the table that it reads.
+
+    Parameters
+    ----------
+    rows : of `run_query`.
+    """
+    found: dict[str, list[str]] = {}
+    for part in parts_of(rows._jdf.queryExecution().analyzed()):
+        if part.getClass().getSimpleName() != "DataSourceV2Relation":
+            continue
+        table = part.table()
+        if table.getClass().getSimpleName() != "SparkTable" or table.branch() is not None or table.snapshotId():
+            continue
+        if branches := [name for name in table.table().refs() if name != "main" and is_branch_of_night(name)]:
+            found[str(part.identifier().get().name())] = sorted(branches)
+    return found
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -130,7 +130,7 @@ class _Relocation:
             for file in (*earlier, current):
                 content = self._relocated(json.loads(file.read_text("utf-8")))
                 text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-                replace_file(file, lambda unfinished, text=text: unfinished.write_text(text, "utf-8"))
+                replace_file(file, partial(_write_text, text=text))
         return missing
 
     def _relocated(self, value: Any) -> Any:
@@ -219,6 +219,10 @@ def _metadata_files(table: Path) -> list[Path]:
         if (match := re.fullmatch(r"v(\d+)\.metadata\.json", path.name))
     ]
     return [path for _, path in sorted(numbered)]
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.write_text(text, "utf-8")
 
 
 def bare_path(path: str) -> str:

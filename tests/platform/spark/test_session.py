@@ -6,13 +6,25 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.session import absolute_paths, open_session, read_property
+from recsae_lib.platform.spark.session import absolute_paths, open_session, read_property, refuse_other_spark
 
 
 def test_a_missing_properties_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SparkSession, "getActiveSession", classmethod(lambda cls: None))
     with pytest.raises(InputError, match=r"nowhere\.conf"):
         open_session("x", tmp_path / "nowhere.conf")
+
+
+def test_a_spark_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="which has no Spark; PySpark 3.5"):
+        refuse_other_spark()
+    (tmp_path / "jars").mkdir()
+    (tmp_path / "jars" / "spark-core_2.12-3.4.1.jar").touch()
+    with pytest.raises(InputError, match=r"which has Spark 3\.4\.1; PySpark 3.5"):
+        refuse_other_spark()
+    (tmp_path / "jars" / "spark-core_2.12-3.4.1.jar").rename(tmp_path / "jars" / "spark-core_2.12-3.5.0.jar")
+    refuse_other_spark()
 
 
 def test_relative_warehouse_folders_become_absolute_others_stay(
