@@ -88,9 +88,8 @@ def test_a_certificate_that_is_not_trusted_does_not_pass(tmp_path: Path, capsys:
     subprocess.run(command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with Loopback(lambda call: call.reply(200, b"")) as server:
-        server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
-        address = server.address.replace("http://", "https://")
+    with Loopback(lambda call: call.reply(200, b""), context) as server:
+        address = server.address
 
         def ask() -> None:
             requests.get(address, proxies={"no_proxy": "*"}, timeout=5)

@@ -17,7 +17,7 @@ def test_a_missing_properties_file_is_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_spark_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARK_HOME", str(tmp_path))
-    with pytest.raises(InputError, match="which has no Spark; PySpark 3.5"):
+    with pytest.raises(InputError, match=r"which has no Spark; PySpark 3\.5"):
         refuse_other_spark()
     (tmp_path / "jars").mkdir()
     (tmp_path / "jars" / "spark-core_2.12-3.4.1.jar").touch()
