@@ -94,7 +94,10 @@ def _query(arguments: argparse.Namespace) -> str:
     if arguments.query is not None:
         return str(arguments.query)
     file: Path = arguments.file or saved_queries()[arguments.saved]
-    return file.read_text(encoding="utf-8")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no text in UTF-8: {error.reason}", "Save it as UTF-8") from None
 
 
 def _sql_server(arguments: argparse.Namespace) -> None:

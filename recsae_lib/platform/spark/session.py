@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import os
 import re
 import shlex
@@ -14,7 +13,7 @@ import pyspark
 from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.java import find_java_home
+from recsae_lib.platform.spark.java import find_java_home, locale_for_java
 from recsae_lib.platform.spark.jvm_names import remember_names
 
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
@@ -40,9 +39,7 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
             raise InputError(f"There is no Spark properties file {properties}", "Set spark.properties to one")
         os.environ["JAVA_HOME"] = str(find_java_home())
         refuse_other_spark()
-        # Java names files as the locale says: with that of C it finds none with an accent.
-        if "UTF" not in locale.setlocale(locale.LC_CTYPE, None).upper():
-            os.environ["LC_ALL"] = "C.UTF-8"
+        os.environ.update(locale_for_java())
         arguments = ["--properties-file", str(properties)]
         if jars := iceberg_jars():
             arguments += ["--jars", ",".join(jars)]

@@ -33,7 +33,11 @@ def refuse_misplaced_artifacts(tracking_uri: str, artifacts: str) -> None:
     ------
     InputError : names the first one.
     """
-    if found := _misplaced(tracking_uri, artifacts):
+    try:
+        found = _misplaced(tracking_uri, artifacts)
+    except sqlite3.DatabaseError:
+        return  # MLflow opens it next, and says what is wrong with it
+    if found:
         name, (old, _) = next(iter(found.items()))
         raise InputError(
             f"MLflow at {tracking_uri} was copied or moved: the artifacts of {name} are written to {old}, not to "

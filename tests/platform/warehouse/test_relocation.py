@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from recsae_lib.config import Settings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced, relocate_tables
 from recsae_lib.platform.warehouse.store import Warehouse
@@ -58,6 +60,9 @@ def test_a_copied_warehouse_is_refused_then_its_own(spark: SparkSession, tmp_pat
     copy = declare(spark, "copied", tmp_path / "copy of it")
     with pytest.raises(InputError, match=r"2 tables in .* were copied or moved there.*recsae relocate"):
         refuse_misplaced(spark, "copied")
+    settings = Settings.model_validate({"namespace": "shop", "catalog": "copied"})
+    with pytest.raises(InputError, match="recsae relocate"):  # as every job and command begins
+        JobContext("encode_latents", settings, FIRST).warehouse  # noqa: B018
     before = files_of(tmp_path / "original")
     place = tmp_path / "original" / "warehouse" / "shop" / "audit_metrics"
     said = list(relocate_tables(spark, "copied"))
