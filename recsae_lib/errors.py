@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 # What libraries call a server that does not answer: Python, requests, urllib3, botocore and aiohttp, each its own.
 _LOST_CONNECTIONS = {
@@ -13,6 +14,12 @@ _LOST_CONNECTIONS = {
 _LOST_IN_TEXT = re.compile(
     r"(?:java\.net\.(?:\w*ConnectException|UnknownHostException|NoRouteToHostException|SocketTimeoutException)"
     r"|EndpointConnectionError|ConnectTimeoutError|ConnectionRefusedError)[^\n]*"
+)
+# What OpenSSL, the JVM and requests say where a connection cannot be trusted, or is none of TLS. It does not pass.
+_REFUSED_TLS = re.compile(
+    r"(?:CERTIFICATE_VERIFY_FAILED|certificate verify failed|WRONG_VERSION_NUMBER|wrong version number"
+    r"|PKIX path building failed|javax\.net\.ssl\.SSLHandshakeException|Unsupported or unrecognized SSL message"
+    r"|Could not find a suitable TLS CA certificate bundle)[^\n]*"
 )
 
 
@@ -55,11 +62,24 @@ class UnfinishedError(Exception):
 
 def lost_connection(failure: BaseException) -> str | None:
     """Return what says that a server did not answer, in an error or in what caused it; None where nothing does."""
-    error: BaseException | None = failure
-    while error is not None:
+    if refused_tls(failure) is not None:  # libraries call that a lost connection too
+        return None
+    for error in _with_causes(failure):
         if any(kind.__name__ in _LOST_CONNECTIONS for kind in type(error).__mro__):
             return str(error).split("\n")[0] or type(error).__name__
         if match := _LOST_IN_TEXT.search(str(error)):
             return match.group(0).strip()
-        error = error.__cause__ or error.__context__
     return None
+
+
+def refused_tls(failure: BaseException) -> str | None:
+    """Return what says that a server's certificate is not trusted, or that it speaks no TLS; None if nothing does."""
+    found = (_REFUSED_TLS.search(str(error)) for error in _with_causes(failure))
+    return next((match.group(0).strip() for match in found if match), None)
+
+
+def _with_causes(failure: BaseException) -> Iterator[BaseException]:
+    error: BaseException | None = failure
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from typing import Any, cast
 
 
@@ -72,11 +73,13 @@ def answering(answer: Callable[[Call], None], port: int = 0) -> _Server:
 class Loopback:
     """Has each call answered by a function, in a thread of its connection, until it is closed."""
 
-    def __init__(self, answer: Callable[[Call], None]) -> None:
+    def __init__(self, answer: Callable[[Call], None], tls: SSLContext | None = None) -> None:
         self._http = answering(answer)
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
-        self.address = f"http://127.0.0.1:{self._http.server_port}"
+        self.address = f"http{'' if tls is None else 's'}://127.0.0.1:{self._http.server_port}"
 
     def __enter__(self) -> Loopback:
         return self

@@ -1,4 +1,5 @@
--- Which concepts drive a segment? The segment: users who are recommended an item with the feature :feature.
+-- Which concepts drive a segment? The segment: users of whose recommended items a larger share than of the average user's
+-- has the feature :feature.
 -- lift: how much more often the latent fires in the segment than for everybody.
 -- recsae sql --file conf/queries/concepts_of_a_segment.sql --parameter feature=Comedy
 WITH newest AS (SELECT max(dt) AS dt FROM concepts),
@@ -8,10 +9,12 @@ fires AS (
 recommended AS (
   SELECT user_id, explode(item_ids) AS item_id FROM recommendations JOIN newest USING (dt)
 ),
-segment AS (
-  SELECT DISTINCT user_id FROM recommended JOIN items USING (item_id)
-  WHERE array_contains(features, CAST(:feature AS STRING))
+shares AS (
+  SELECT user_id, avg(CASE WHEN array_contains(features, CAST(:feature AS STRING)) THEN 1 ELSE 0 END) AS share
+  FROM recommended LEFT JOIN items USING (item_id)
+  GROUP BY user_id
 ),
+segment AS (SELECT user_id FROM shares WHERE share > (SELECT avg(share) FROM shares)),
 sizes AS (
   SELECT (SELECT count(*) FROM segment) AS segment_users,
          (SELECT count(*) FROM latent_activations JOIN newest USING (dt)) AS all_users

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from recsae_lib.cli.init import write_start
-from recsae_lib.cli.parsing import command
+from recsae_lib.cli.parsing import command, options_in_use
 from recsae_lib.cli.terminal import print_table
 from recsae_lib.config import Settings, as_commented_yaml
 from recsae_lib.config.shipped import shipped
@@ -55,6 +56,14 @@ def add_to(commands: Any) -> None:
         "no audit is under way."
     )
 
+    relocate = command(commands, "relocate", "have a copied or moved var/ read and write where it is now", _relocate)
+    relocate.epilog = (
+        "Tables of a warehouse in a folder, and MLflow in SQLite, name files by their whole path: copied as they are, "
+        "they go on reading and writing the original, and every other command refuses them. Rewrites these paths in "
+        "the copy, with all published nights; the original is not touched, and may be gone. Once more changes nothing, "
+        "also after a kill."
+    )
+
 
 def add_tools_to(commands: Any) -> None:
     """Add the commands that tell about settings, data, models and Spark."""
@@ -85,7 +94,7 @@ def _audit(arguments: argparse.Namespace) -> None:
     context = context_of(arguments, "audit")
     seconds = run_audit(context)
     for site in context.settings.representations.sites:
-        print_summary(context.at_site(site), seconds)
+        print_summary(context.at_site(site), seconds, options_in_use(arguments))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -127,12 +136,29 @@ def _migrate(arguments: argparse.Namespace) -> None:
         warehouses = context.warehouses
     # Each step yields what it did, a line for each thing.
     steps = (migrate_tables(warehouses), migrate_books(Path(context.settings.paths.var)))
+    _print_steps(steps, "Nothing to do: all is of this version.")
+
+
+def _print_steps(steps: Iterable[Iterable[str]], nothing: str) -> None:
     changed = False
     for line in chain.from_iterable(steps):
         print(line, flush=True)
         changed = True
     if not changed:
-        print("Nothing to do: all is of this version.")
+        print(nothing)
+
+
+def _relocate(arguments: argparse.Namespace) -> None:
+    from recsae_lib.platform.tracking.relocation import artifacts_address, relocate_artifacts
+    from recsae_lib.platform.warehouse.relocation import relocate_tables
+
+    context = context_of(arguments, "relocate")
+    paths = context.settings.paths
+    steps = (
+        relocate_artifacts(paths.tracking_uri, artifacts_address(paths.artifacts)),
+        relocate_tables(context.spark, context.settings.catalog),
+    )
+    _print_steps(steps, "Nothing to do: all is where it says it is.")
 
 
 def _init(arguments: argparse.Namespace) -> None:

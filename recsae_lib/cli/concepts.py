@@ -11,6 +11,7 @@ from rich.text import Text
 from recsae_lib.concepts.publication import published_evidence
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.storage.reports import reports_folder
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.published import newest_published
 
@@ -28,15 +29,24 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     if latent is not None:
         concepts = concepts.where(F.col("latent_id") == latent)
     shown = concepts.orderBy(F.desc_nulls_last("confidence"), "q_value", "latent_id").limit(top).collect()
+    namespace, branch = context.namespaces["audit"], warehouse.branch
+    if not shown and branch in warehouse.references(tables.CONCEPTS):
+        raise InputError(
+            f"The concepts of {namespace} for dt={dt} are not published: they are on the branch {branch}",
+            f"`recsae sql \"SELECT * FROM concepts VERSION AS OF '{branch}'\"` shows them; why is in "
+            f"{reports_folder(context.settings.paths, namespace, dt) / 'checks.json'}",
+        )
     if not shown:
         wanted = f"latent {latent}" if latent is not None else "concepts"
         raise InputError(
-            f"There are no published {wanted} for dt={dt}", "A dead latent has no concept; `recsae sql` shows all"
+            f"There are no published {wanted} of {namespace} for dt={dt}",
+            "A dead latent has no concept; `recsae sql` shows all",
         )
     ids = [row["latent_id"] for row in shown]
     depth = 10 if latent is None else 25
     terms, items_of = published_evidence(warehouse, ids, depth)
     console = Console(width=110)
+    console.print(Text(f"Concepts of {namespace}, dt={dt}, SAE version {shown[0]['sae_version']}"))
     for row in shown:
         verdict = "interpretable" if row["interpretable"] else "not interpretable"
         confidence = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from recsae_lib.config import DEFAULT_SITE
@@ -20,3 +21,11 @@ def command(commands: Any, name: str, summary: str, action: Any, dt_required: bo
 def add_site(parser: argparse.ArgumentParser) -> None:
     """Add ``--site``, of commands that read tables."""
     parser.add_argument("--site", default=DEFAULT_SITE, help="probing site whose tables are read (default: last)")
+
+
+def options_in_use(arguments: argparse.Namespace) -> str:
+    """The options that another command needs to see what this one works on, for a shell; empty where none was given."""
+    options = [] if arguments.conf is None else ["--conf", str(arguments.conf)]
+    for override in arguments.overrides:
+        options += ["--set", override]
+    return f" {shlex.join(options)}" if options else ""

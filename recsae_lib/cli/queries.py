@@ -43,9 +43,16 @@ def add_to(commands: Any) -> None:
     server = command(commands, "sql-server", "serve the tables to SQL clients (JDBC, ODBC) until stopped", _sql_server)
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     server.add_argument("--port", type=int, default=10000, help="default: %(default)s")
+    server.add_argument(
+        "--read-only",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="refuse statements that do more than read (the default); --no-read-only lets clients change tables and "
+        "run code on this machine",
+    )
     server.epilog = (
-        "Spark's Thrift server, for clients of HiveServer2: jdbc:hive2://HOST:PORT/NAMESPACE. It asks for no password "
-        "and lets clients write: keep it where only people whom you trust reach it."
+        "Spark's Thrift server, for clients of HiveServer2: jdbc:hive2://HOST:PORT/NAMESPACE. It asks for no password: "
+        "keep it where only people who may read all tables reach it."
     )
     add_site(sql)
 
@@ -56,20 +63,28 @@ def add_to(commands: Any) -> None:
 
 
 def _sql(arguments: argparse.Namespace) -> None:
-    from recsae_lib.platform.warehouse.queries import run_query
+    from recsae_lib.platform.warehouse.queries import explained_refusals, run_query, unpublished_branches
 
     query = _query(arguments)
     warehouse = context_of(arguments, "sql").at_site(arguments.site).warehouse
     rows = run_query(warehouse, query, _parameters(arguments.parameter), arguments.as_of)
-    if arguments.format == "csv":
-        writer = csv.writer(sys.stdout)
-        writer.writerow(rows.columns)
-        writer.writerows([as_text(value) for value in row] for row in rows.toLocalIterator())
-    elif arguments.format == "json":
-        for row in rows.toLocalIterator():
-            print(json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=as_json))
-    else:
-        print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
+    with explained_refusals():
+        if arguments.format == "csv":
+            writer = csv.writer(sys.stdout)
+            writer.writerow(rows.columns)
+            writer.writerows([as_text(value) for value in row] for row in rows.toLocalIterator())
+        elif arguments.format == "json":
+            for row in rows.toLocalIterator():
+                print(json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=as_json))
+        else:
+            print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
+    if arguments.as_of is None:  # else it is asked for what was published
+        for table, branches in unpublished_branches(rows).items():
+            print(
+                f"recsae: not shown, since it is not published: {', '.join(branches)} of {table} "
+                f"(SELECT … FROM {table} VERSION AS OF '{branches[-1]}')",
+                file=sys.stderr,
+            )
 
 
 def _query(arguments: argparse.Namespace) -> str:
@@ -79,14 +94,18 @@ def _query(arguments: argparse.Namespace) -> str:
     if arguments.query is not None:
         return str(arguments.query)
     file: Path = arguments.file or saved_queries()[arguments.saved]
-    return file.read_text(encoding="utf-8")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no text in UTF-8: {error.reason}", "Save it as UTF-8") from None
 
 
 def _sql_server(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.sql_server import serve_tables
 
     settings = settings_of(arguments)
-    serve_tables(settings.spark.properties_file, settings.catalog, arguments.host, arguments.port)
+    properties = settings.spark.properties_file
+    serve_tables(properties, settings.catalog, arguments.host, arguments.port, arguments.read_only)
 
 
 def _parameters(given: list[str]) -> dict[str, str]:

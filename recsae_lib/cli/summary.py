@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import JUDGED_UNITS, UnitKind
 
 
-def print_summary(context: JobContext, seconds: Mapping[str, float]) -> None:
+def print_summary(context: JobContext, seconds: Mapping[str, float], options: str) -> None:
     """Print recommender metrics, SAE metrics, concepts against chance and coverage, all from the published tables.
 
     Parameters
     ----------
     seconds : that each job took.
+    options : of this command that others need to see the same tables (`options_in_use`).
     """
     console, warehouse = Console(width=130), context.warehouse
     metrics = {
@@ -110,8 +112,10 @@ def print_summary(context: JobContext, seconds: Mapping[str, float]) -> None:
         + ", ".join(f"{job} {time:.0f} s" for job, time in slowest)
         + ")"
     )
+    of_site = options if context.site == DEFAULT_SITE else f"{options} --site {context.site}"
     console.print(
-        "Look next: `recsae concepts --top 10` · `recsae concepts --latent ID` · "
-        '`recsae sql "SELECT * FROM concepts"` · `recsae versions`',
+        f"Look next: `recsae concepts{of_site} --top 10` · `recsae concepts{of_site} --latent ID` · "
+        f'`recsae sql{of_site} "SELECT * FROM concepts"` · `recsae versions{options}`',
         markup=False,
+        soft_wrap=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,13 @@ def _explain(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(location, known_keys(), n=1, cutoff=0.0)
         return f"unknown key {location} (the nearest known one is {nearest[0]})"
-    return f"{location or 'settings'}: {fault['msg']}, got {fault['input']!r}" if fault["loc"] else str(fault["msg"])
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    given = fault["input"]
+    if not fault["loc"] or message.startswith(location):
+        return message
+    # A whole section says nothing: what is wrong in it stands in the message.
+    value = "" if isinstance(given, dict | Section) else f", got {textwrap.shorten(repr(given), 100)}"
+    return f"{location}: {message}{value}"
 
 
 def _explain_renamed(key: str, value: object) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from recsae_jobs import interpret_concepts, measure_coverage, verify_concepts
+from recsae_lib.cli.summary import print_summary
 from recsae_lib.concepts.linking import linked_items
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
@@ -182,11 +184,38 @@ def test_people_can_look_at_what_was_published(audited: Workspace, capsys: pytes
 
     conf = ("--conf", str(audited.folder / "conf" / "planted.yaml"))
     assert audited.recsae_here("sql", *conf, "DROP TABLE concepts") == 2
-    assert "recsae sql only reads" in capsys.readouterr().err
+    assert "DropTable does more than read" in capsys.readouterr().err
     assert audited.recsae_here("concepts", *conf, "--top", "3") == 0
-    assert capsys.readouterr().out.count("terms: ") == 3
+    shown = capsys.readouterr().out
+    assert shown.startswith("Concepts of planted, dt=2026-11-20, SAE version 1\n")
+    assert shown.count("terms: ") == 3
     assert audited.recsae_here("versions", *conf) == 0
     assert "champion" in capsys.readouterr().out
+
+
+def test_the_summary_names_the_settings_in_use(audited: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(audited.context("audit"), {"ingest_dataset": 1.0}, " --conf 'my settings.yaml'")
+    assert "`recsae concepts --conf 'my settings.yaml' --latent ID` · `recsae sql --conf" in capsys.readouterr().out
+
+
+def test_concepts_that_are_not_published_are_not_lost(audited: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = ("--conf", str(audited.folder / "conf" / "planted.yaml"))
+    refused = audited.warehouse(DT + timedelta(days=1))
+    refused.replace(tables.CONCEPTS, audited.warehouse().read_published(tables.CONCEPTS).drop("dt"))
+    try:
+        assert audited.recsae_here("sql", *conf, f"SELECT count(*) FROM concepts WHERE dt = '{refused.dt}'") == 0
+        said = capsys.readouterr()
+        assert "│ 0 " in said.out
+        assert f"not published: {refused.branch} of concepts (SELECT … FROM concepts VERSION AS OF" in said.err
+        assert audited.recsae_here("concepts", *conf, "--dt", refused.dt.isoformat()) == 2
+        assert f"they are on the branch {refused.branch}" in capsys.readouterr().err
+        query = f"SELECT count(*) AS rows FROM concepts VERSION AS OF '{refused.branch}' WHERE dt = '{refused.dt}'"
+        assert audited.recsae_here("sql", *conf, query) == 0
+        said = capsys.readouterr()
+        assert "│ 0 " not in said.out
+        assert "not published" not in said.err
+    finally:
+        refused.drop_branch(tables.CONCEPTS)
 
 
 def test_the_sites_of_the_registered_model_are_listed(audited: Workspace) -> None:

@@ -66,8 +66,14 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
             f"jdbc:hive2://127.0.0.1:{port}/planted",
         ]
         query = "SELECT latent_id, label, confidence FROM concepts ORDER BY latent_id"
+        doing = [
+            *("DELETE FROM concepts", "WITH x AS (SELECT 1) DELETE FROM concepts", "SET a = b"),
+            *("INSERT INTO concepts SELECT * FROM concepts", "CREATE TEMPORARY VIEW v AS SELECT 1"),
+            "SELECT java_method('java.lang.System', 'nanoTime')",
+        ]
+        questions = [argument for statement in (*doing, query) for argument in ("-e", statement)]
         answer = subprocess.run(
-            [*beeline, "-n", "reader", "--outputformat=csv2", "--silent=true", "-e", query],
+            [*beeline, "-n", "reader", "--outputformat=csv2", "--silent=true", "--force=true", *questions],
             env={**os.environ, "JAVA_HOME": str(find_java_home())},
             capture_output=True,
             text=True,
@@ -76,6 +82,9 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+    refused = [line for line in answer.stderr.splitlines() if line.startswith("Error: ")]
+    assert ["Only queries are taken" in line or "run code" in line for line in refused] == [True] * len(doing)
+    assert "Traceback" not in answer.stderr
     # Beeline writes its prompt before the first line and after the last one.
     _, header, table = answer.stdout.partition("latent_id,label,confidence\n")
     assert header, answer.stdout + answer.stderr
@@ -114,7 +123,11 @@ def test_what_the_model_knows(audited: Workspace) -> None:
 def test_concepts_of_a_segment(audited: Workspace) -> None:
     feature = FEATURES[0]
     having = {row["item_id"] for row in rows(audited, tables.ITEMS) if feature in row["features"]}
-    segment = {row["user_id"] for row in rows(audited, tables.RECOMMENDATIONS) if having.intersection(row["item_ids"])}
+    shares = {
+        row["user_id"]: len(having.intersection(row["item_ids"])) / len(row["item_ids"])
+        for row in rows(audited, tables.RECOMMENDATIONS)
+    }
+    segment = {user for user, share in shares.items() if share > sum(shares.values()) / len(shares)}
     fires: dict[int, set[str]] = {}
     activations = rows(audited, tables.LATENT_ACTIVATIONS)
     for row in activations:
@@ -129,6 +142,7 @@ def test_concepts_of_a_segment(audited: Workspace) -> None:
         assert row["share_of_segment"] == pytest.approx(share)
         assert row["lift"] == pytest.approx(share / (len(users) / len(activations)))
     assert [row["lift"] for row in found] == sorted((row["lift"] for row in found), reverse=True)
+    assert found[0]["lift"] > 2  # of eight features, each user follows one
 
 
 def test_users_of_a_concept(audited: Workspace) -> None:
@@ -197,7 +211,18 @@ def test_a_file_and_its_parameters_from_the_command_line(
     assert "takes a query, --file or --saved" in capsys.readouterr().err
     file.write_text("-- SELECT\nDROP TABLE concepts", encoding="utf-8")
     assert audited.recsae_here("sql", *conf, "--file", str(file)) == 2
-    assert "DROP is not a query" in capsys.readouterr().err
+    assert "DropTable does more than read" in capsys.readouterr().err
+    assert audited.recsae_here("sql", *conf, "WITH x AS (SELECT 1) DELETE FROM concepts") == 2
+    assert "DeleteFromTable does more than read" in capsys.readouterr().err
+    assert audited.recsae_here("sql", *conf, "SELECT raise_error('no such luck')") == 2
+    assert "Spark refuses the query: " in capsys.readouterr().err
+
+
+def test_what_lies_where_it_was_written_need_not_be_relocated(
+    audited: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audited.recsae_here("relocate", "--conf", str(audited.folder / "conf" / "planted.yaml")) == 0
+    assert capsys.readouterr().out == "Nothing to do: all is where it says it is.\n"
 
 
 def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:

@@ -54,6 +54,17 @@ def test_bad_settings_are_refused_with_their_place(override: str, message: str) 
     assert message in str(refusal.value)
 
 
+def test_a_refused_setting_is_told_without_its_whole_section() -> None:
+    with pytest.raises(InputError) as refusal:
+        load_settings(BASE, None, ["checks.fail_stable_share=0.6"])
+    assert refusal.value.cause == (
+        "Settings refused: checks.fail_stable_share (0.6) must not exceed checks.warn_stable_share (0.5)"
+    )
+    with pytest.raises(InputError) as refusal:
+        load_settings(BASE, None, [f"sae.k=[{', '.join(['1'] * 1000)}]"])
+    assert len(str(refusal.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

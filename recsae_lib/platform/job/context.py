@@ -74,8 +74,10 @@ class JobContext:
     @cached_property
     def warehouse(self) -> Warehouse:
         """The tables, as the audit of this date sees them."""
+        from recsae_lib.platform.warehouse.relocation import refuse_misplaced
         from recsae_lib.platform.warehouse.store import Warehouse
 
+        refuse_misplaced(self.spark, self.settings.catalog)
         return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt, self)
 
     @property

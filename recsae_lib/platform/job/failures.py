@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from recsae_lib.errors import CheckError, InputError, PassingError, StoppedError, UnfinishedError, lost_connection
+from recsae_lib.errors import (
+    CheckError,
+    InputError,
+    PassingError,
+    StoppedError,
+    UnfinishedError,
+    lost_connection,
+    refused_tls,
+)
 from recsae_lib.platform.job.log import log_to_stderr
 from recsae_lib.platform.job.record import Outcome
 
@@ -33,7 +45,25 @@ _SPARK_FAULTS: Sequence[tuple[str, str]] = (
         r"\[(?:PATH_NOT_FOUND|TABLE_OR_VIEW_NOT_FOUND|UNRESOLVED_COLUMN[^\]]*|PARSE_SYNTAX_ERROR)\][^\n]*",
         "Check the name",
     ),
-    (r"No space left on device|database or disk is full", "Free some space under paths.var"),
+    (
+        r"(?:attempt to write a readonly database|unable to open database file)[^\n]*",
+        "Check that the folders of paths.var and paths.tracking_uri may be written",
+    ),
+    (r"Failed to create [^\n]*local dir[^\n]*", "Set TMPDIR, or spark.local.dir, to a folder that may be written"),
+    (
+        r"[^\n]*(?:Malformed input or input contains unmappable characters|surrogates not allowed)[^\n]*",
+        "The locale knows no such characters: start it with LC_ALL=C.UTF-8",
+    ),
+    (
+        r"Java gateway process exited before[^\n]*",
+        "The lines above say why Spark's Java did not start: often spark.driver.memory, other Java options, or no room "
+        "in its temporary folder",
+    ),
+)
+_FULL_DISK = re.compile(r"No space left on device|database or disk is full|No usable temporary directory found[^\n]*")
+_TLS_REMEDY = (
+    "Give the certificate of its authority: SSL_CERT_FILE, REQUESTS_CA_BUNDLE (MLflow), AWS_CA_BUNDLE (S3), "
+    "javax.net.ssl.trustStore of spark.driver.extraJavaOptions (Spark); or see whether the address is one of https"
 )
 
 # Spark runs the tasks of a lost executor again, up to a point; rows of `frames.keep` are gone with it.
@@ -85,6 +115,8 @@ def passing(failure: BaseException) -> str | None:
 
     The JVM under this process is no server: where it was lost, `guarded` shows the traceback.
     """
+    if refused_tls(failure) is not None:
+        return None
     if isinstance(failure, PassingError):
         return str(failure)
     if type(failure).__module__.startswith("py4j") and "Network" in type(failure).__name__:
@@ -104,14 +136,41 @@ def bad_input(failure: BaseException) -> str | None:
 
     Errors that were raised in a Python worker or in the JVM arrive as text inside another exception.
     """
+    if (said := refused_tls(failure)) is not None:
+        cause = failure.cause if isinstance(failure, InputError | PassingError) else f"No trusted connection: {said}"
+        return str(InputError(cause, _TLS_REMEDY))
     if isinstance(failure, InputError):
         return str(failure)
+    text = str(failure)
+    if match := _FULL_DISK.search(text):
+        return f"{match.group(0)}. {_free_space()}."
+    if isinstance(failure, OSError) and failure.errno == errno.EROFS:
+        return (
+            f"{failure.strerror}: {failure.filename}. Run it in a folder that may be written, or set paths.var, "
+            "paths.bulk, paths.tracking_uri and paths.artifacts to one."
+        )
+    if isinstance(failure, UnicodeEncodeError):
+        return f"{failure.object!r} cannot be a path here: {failure.reason}. Start it with LC_ALL=C.UTF-8."
     if isinstance(failure, PermissionError | FileNotFoundError | IsADirectoryError | NotADirectoryError):
         return f"{failure.strerror}: {failure.filename}. Check the path and its permissions."
-    text = str(failure)
     if match := re.search(r"InputError: ([^\n]+)", text):
         return match.group(1).strip()
     for pattern, remedy in _SPARK_FAULTS:
         if match := re.search(pattern, text):
             return f"{match.group(0).strip().rstrip('.')}. {remedy}."
     return None
+
+
+def _free_space() -> str:
+    """Say what room there is where a run writes: an error of a full disk does not name the disk."""
+    folders = {
+        "TMPDIR": os.environ.get("TMPDIR") or "/tmp",
+        "SPARK_LOCAL_DIRS, else spark.local.dir": os.environ.get("SPARK_LOCAL_DIRS", "/tmp").partition(",")[0],
+        "the working directory, with var": ".",
+    }
+    room = [
+        f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB are left in {folder} ({what})"
+        for what, folder in folders.items()
+        if Path(folder).is_dir()
+    ]
+    return f"Free some space, or name other folders: {'; '.join(room)}"

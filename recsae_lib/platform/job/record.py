@@ -36,7 +36,8 @@ class JobRecord:
     outcome : how it ended; running if it has not, or was killed.
     cause : the line that says why, where it did not end well.
     model_version, sae_version : that it worked with; None where it needed none.
-    rows_in, rows_out, bytes_in, bytes_out : of Spark's stages (`Traffic`).
+    rows_in, rows_out, bytes_in, bytes_out : of Spark's stages, and what workers wrote past them (`Traffic`). What a
+        training reads from files by itself is not counted.
     run : name of the run that it belongs to (`locks.run_name`).
     config_digest, code_version : of the settings, and of the code, under which it ran.
     data_digest : of the ingested tables; None outside of `run_audit`, and of the ingestion itself.
@@ -171,16 +172,25 @@ class Night:
         return sum(record.seconds for record in self.jobs.values())
 
     def state(self) -> str:
-        """Say ``published``, or which job of an audit it has come to and how that ended."""
-        for job in AUDIT_JOBS:
-            record = self.jobs.get(job.name)
+        """Say ``published``, or which job of an audit it has come to and how that ended.
+
+        A job without a run that later ones did not wait for was not needed: the data of several models are ingested
+        once, in the book of one of them, and what is registered is not trained.
+        """
+        next_job = AUDIT_JOBS[0].name
+        names = [job.name for job in AUDIT_JOBS]
+        for job, following in zip(names, [*names[1:], None], strict=True):
+            record = self.jobs.get(job)
             if record is None:
-                return f"not begun: {job.name}"
+                continue
             if record.outcome == "running":
-                return f"running, or killed, since {local_time(record.started_at)}: {job.name}"
+                return f"running, or killed, since {local_time(record.started_at)}: {job}"
             if record.outcome != "done":
-                return f"{record.outcome}: {job.name}"
-        return "published"
+                return f"{record.outcome}: {job}"
+            if following is None:
+                return "published"
+            next_job = following
+        return f"not begun: {next_job}"
 
     def cause(self) -> str:
         """Why the first job that did not end well did not; empty where all did."""

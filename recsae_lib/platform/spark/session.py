@@ -9,10 +9,11 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import pyspark
 from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.java import find_java_home
+from recsae_lib.platform.spark.java import find_java_home, locale_for_java
 from recsae_lib.platform.spark.jvm_names import remember_names
 
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
@@ -37,6 +38,8 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
         if not properties.is_file():
             raise InputError(f"There is no Spark properties file {properties}", "Set spark.properties to one")
         os.environ["JAVA_HOME"] = str(find_java_home())
+        refuse_other_spark()
+        os.environ.update(locale_for_java())
         arguments = ["--properties-file", str(properties)]
         if jars := iceberg_jars():
             arguments += ["--jars", ",".join(jars)]
@@ -47,6 +50,26 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
     session.sparkContext.setLogLevel("ERROR")
     remember_names(session.sparkContext._jvm)
     return session
+
+
+def refuse_other_spark() -> None:
+    """Refuse a SPARK_HOME whose Spark is not the one that the installed PySpark speaks with.
+
+    Raises
+    ------
+    InputError : names both versions.
+    """
+    home = os.environ.get("SPARK_HOME")
+    if not home:
+        return
+    jars = [re.fullmatch(r"spark-core_[\d.]+-(.+)\.jar", jar.name) for jar in Path(home).glob("jars/spark-core_*.jar")]
+    found = next((jar[1] for jar in jars if jar), None)
+    if found is None or found.split(".")[:2] != pyspark.__version__.split(".")[:2]:
+        has = f"Spark {found}" if found else "no Spark"
+        raise InputError(
+            f"SPARK_HOME is {home}, which has {has}; PySpark {pyspark.__version__} is installed",
+            "Unset SPARK_HOME, or set it to a Spark of that version",
+        )
 
 
 def read_property(properties: Path, key: str) -> str:

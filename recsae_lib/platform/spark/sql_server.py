@@ -2,54 +2,107 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
+from pyspark.find_spark_home import _find_spark_home
+from pyspark.java_gateway import ensure_callback_server_started
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.session import JAVA_OPTIONS, read_property
-from recsae_lib.platform.spark.submission import submit_options
+from recsae_lib.platform.spark.reading import refuse_unless_reading
+from recsae_lib.platform.spark.session import JAVA_OPTIONS, iceberg_jars, java_options, open_session, read_property
+from recsae_lib.platform.warehouse.relocation import refuse_misplaced
 
 CLASS_PATH = "spark.driver.extraClassPath"
-SERVER_CLASS = "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"
 
 
-def serve_tables(properties: Path, catalog: str, host: str, port: int) -> NoReturn:
-    """Become the server; it runs until it is stopped.
+def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only: bool) -> None:
+    """Serve until the server ends, or this process does.
 
     Parameters
     ----------
     properties : Spark properties file.
     catalog : name of the catalog that clients find themselves in.
-    host, port : where to listen. The server asks for no password, and clients may also write.
+    host, port : where to listen. The server asks for no password.
+    read_only : whether every statement of a client is judged by `refuse_unless_reading` before it runs.
 
     Raises
     ------
-    InputError : as `submit_options`; or this Spark has no Thrift server.
+    InputError : as `open_session` and `refuse_misplaced`; this Spark has no Thrift server; or it cannot listen there.
     """
-    options = submit_options(properties)
-    home = Path(options["environment"]["SPARK_HOME"])
+    home = Path(_find_spark_home())
     if not list((home / "jars").glob("spark-hive-thriftserver_*.jar")):
         raise InputError(f"Spark in {home} comes without its Thrift server", "pip install pyspark brings one with it")
-    settings = {
-        **options["properties"],
-        "spark.sql.defaultCatalog": catalog,
-        # Hive's own catalog is of no use here, but the server wants one: in memory, and without its log.
-        "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:hive;create=true",
-        "spark.hadoop.hive.server2.thrift.bind.host": host,
-        "spark.hadoop.hive.server2.thrift.port": str(port),
-    }
     # Not by --jars: the threads that serve clients do not see those.
-    on_class_path = [jar for jar in (read_property(properties, CLASS_PATH), *options["jars"].split(",")) if jar]
-    java_options = f"{read_property(properties, JAVA_OPTIONS)} -Dderby.stream.error.file={os.devnull}".strip()
-    command = [
-        *(str(home / "bin" / "spark-submit"), "--class", SERVER_CLASS, "--name", "recsae sql-server"),
-        *("--master", options["master"], "--properties-file", str(properties)),
-        *(("--driver-class-path", ":".join(on_class_path)) if on_class_path else ()),
-        *(word for key, value in settings.items() for word in ("--conf", f"{key}={value}")),
-        *("--driver-java-options", java_options, "spark-internal"),
-    ]
-    environment = {**os.environ, **options["environment"], "PYSPARK_PYTHON": sys.executable}
+    on_class_path = [jar for jar in (read_property(properties, CLASS_PATH), *iceberg_jars()) if jar]
+    session = open_session(
+        "recsae sql-server",
+        properties,
+        {
+            "spark.sql.defaultCatalog": catalog,
+            # Hive's own catalog is of no use here, but the server wants one: in memory, and without its log.
+            "spark.sql.catalogImplementation": "hive",
+            "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:hive;create=true",
+            JAVA_OPTIONS: f"{java_options(properties)} -Dderby.stream.error.file={os.devnull}".strip(),
+            CLASS_PATH: ":".join(on_class_path),
+            "spark.hadoop.hive.server2.thrift.bind.host": host,
+            "spark.hadoop.hive.server2.thrift.port": str(port),
+            # Each client has a session of its own, under the rule below.
+            "spark.sql.hive.thriftServer.singleSession": "false",
+            # Only tables can be named, not files of the machine.
+            "spark.sql.runSQLOnFiles": "false",
+        },
+    )
+    refuse_misplaced(session, catalog)
+    context, java_session = session.sparkContext, session._jsparkSession
+    gateway: Any = context._gateway
+    jvm: Any = context._jvm
+    if read_only:
+        ensure_callback_server_started(gateway)
+        gateway.python_parameters.propagate_java_exceptions = True  # else clients see a Python traceback
+        logging.getLogger("py4j.clientserver").setLevel(logging.CRITICAL)  # which is no news of the server's either
+        java_session.extensions().injectCheckRule(_RuleOfSession(context))
+    try:
+        jvm.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2.startWithContext(java_session.sqlContext())
+    except Py4JJavaError as error:
+        reason = str(error.java_exception.getMessage())
+        raise InputError(f"The SQL server cannot listen on {host}:{port}: {reason}", "Give another --port") from None
     print(f"jdbc:hive2://{host}:{port}", flush=True)
-    os.execve(command[0], command, environment)
+    gateway.proc.wait()
+
+
+class _Function:
+    """A function of Scala."""
+
+    class Java:
+        """What Py4J reads."""
+
+        implements = ("scala.Function1",)
+
+
+class _Rule(_Function):
+    """Spark asks it about the analysed plan of every statement, before anything of it runs."""
+
+    def __init__(self, context: SparkContext) -> None:
+        self.context = context
+
+    def apply(self, plan: Any) -> None:
+        try:
+            refuse_unless_reading(self.context, plan)
+        except InputError as refusal:
+            jvm: Any = self.context._jvm
+            raise Py4JJavaError("", jvm.java.lang.UnsupportedOperationException(str(refusal))) from None
+
+
+class _RuleOfSession(_Function):
+    """Gives each session of a client its rule."""
+
+    def __init__(self, context: SparkContext) -> None:
+        self.rule = _Rule(context)
+
+    def apply(self, session: Any) -> _Rule:
+        return self.rule

@@ -14,7 +14,7 @@ import pyarrow
 import pyspark
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.java import find_java_home
+from recsae_lib.platform.spark.java import find_java_home, locale_for_java
 from recsae_lib.platform.spark.session import (
     JAVA_OPTIONS,
     absolute_paths,
@@ -53,7 +53,11 @@ def submit_options(properties: Path, class_archives: Path | None = None) -> dict
         "properties-file": str(properties),
         "properties": overrides,
         "jars": ",".join(iceberg_jars()),
-        "environment": {"JAVA_HOME": str(find_java_home()), "SPARK_HOME": str(Path(pyspark.__file__).parent)},
+        "environment": {
+            "JAVA_HOME": str(find_java_home()),
+            "SPARK_HOME": str(Path(pyspark.__file__).parent),
+            **locale_for_java(),
+        },
     }
 
 

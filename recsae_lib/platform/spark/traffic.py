@@ -1,4 +1,4 @@
-"""How much the stages of a Spark session have read and written."""
+"""How much the stages of a Spark session have read and written, and Python workers past them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,25 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A moment in the traffic.
+
+    Parameters
+    ----------
+    stage : number of the latest stage of the Spark session that is open; -1 where there is none.
+    rows, bytes : counted with `count_written` by then.
+    """
+
+    stage: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Traffic:
-    """What the stages of a Spark session have read and written, of the last thousand that it remembers."""
+    """What was read and written: by the stages of a Spark session, of the last thousand that it remembers, and by what
+    is counted with `count_written`.
+    """
 
     rows_in: int = 0
     rows_out: int = 0
@@ -19,21 +36,49 @@ class Traffic:
     bytes_out: int = 0
 
     @classmethod
-    def after(cls, stage: int) -> Traffic:
-        """Sum over the stages of the open session that came after one; nothing where no session is open."""
+    def after(cls, mark: Mark) -> Traffic:
+        """Sum over what came after a mark."""
         # Asking for one figure of one stage is a call to the JVM: only the stages that count are asked.
-        found = list(takewhile(lambda newer: newer.stageId() > stage, _stages_newest_first()))
+        found = list(takewhile(lambda newer: newer.stageId() > mark.stage, _stages_newest_first()))
         return cls(
             sum(stage.inputRecords() for stage in found),
-            sum(stage.outputRecords() for stage in found),
+            sum(stage.outputRecords() for stage in found) + _written.rows - mark.rows,
             sum(stage.inputBytes() for stage in found),
-            sum(stage.outputBytes() for stage in found),
+            sum(stage.outputBytes() for stage in found) + _written.bytes - mark.bytes,
         )
 
+    def line(self) -> str:
+        """Return it as people read it, without what is nothing."""
+        rows = {"rows in": self.rows_in, "rows out": self.rows_out}
+        return ", ".join(f"{number:,} {what}" for what, number in rows.items() if number)
 
-def newest_stage() -> int:
-    """Number of the latest stage of the Spark session that is open; -1 where there is none."""
-    return max((stage.stageId() for stage in islice(_stages_newest_first(), 1)), default=-1)
+
+@dataclass
+class _Written:
+    """What this process has had written past Spark's stages."""
+
+    rows: int = 0
+    bytes: int = 0
+
+
+_written = _Written()
+
+
+def count_written(rows: int, size: int) -> None:
+    """Count what Python workers have written by themselves: to Spark their rows are nothing.
+
+    Parameters
+    ----------
+    size : in bytes.
+    """
+    _written.rows += rows
+    _written.bytes += size
+
+
+def mark_now() -> Mark:
+    """Where the traffic has come to."""
+    stage = max((stage.stageId() for stage in islice(_stages_newest_first(), 1)), default=-1)
+    return Mark(stage, _written.rows, _written.bytes)
 
 
 def _stages_newest_first() -> Iterator[Any]:

@@ -32,6 +32,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
 from recsae_lib.errors import InputError, PassingError, StoppedError, lost_connection
+from recsae_lib.platform.tracking.relocation import artifacts_address, refuse_misplaced_artifacts
 
 DIGEST_TAG = "recsae.weights_sha256"
 PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
@@ -125,8 +126,9 @@ class Registry:
     def __init__(self, tracking_uri: str, artifacts: str, cache: Path) -> None:
         if tracking_uri.startswith("sqlite:///"):
             Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.artifacts = artifacts if "://" in artifacts else Path(artifacts).resolve().as_uri()
+        self.artifacts = artifacts_address(artifacts)
         self.cache = cache
+        refuse_misplaced_artifacts(tracking_uri, self.artifacts)
         try:
             mlflow.set_tracking_uri(tracking_uri)
             mlflow.set_registry_uri(tracking_uri)

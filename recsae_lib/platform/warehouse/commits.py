@@ -68,7 +68,7 @@ def _turn(spark: SparkSession, catalog: str, namespace: str, table: str) -> Iter
     Iceberg commits there by looking whether a file name is free, and then renaming a file to it. A local file system
     renames as well if it no longer is: of two commits at the same moment one could be lost, in silence.
     """
-    folder = _local_folder(spark, catalog)
+    folder = local_folder(spark, catalog)
     if folder is None:
         yield
         return
@@ -79,7 +79,7 @@ def _turn(spark: SparkSession, catalog: str, namespace: str, table: str) -> Iter
         yield
 
 
-def _local_folder(spark: SparkSession, catalog: str) -> Path | None:
+def local_folder(spark: SparkSession, catalog: str) -> Path | None:
     """Folder of a catalog of type hadoop on a local file system; None of any other."""
     if spark.conf.get(f"spark.sql.catalog.{catalog}.type", None) != "hadoop":
         return None

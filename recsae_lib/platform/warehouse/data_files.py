@@ -35,6 +35,7 @@ class WrittenFile:
 
     location: str
     rows: int
+    bytes: int
 
 
 def write_data_files(
@@ -71,7 +72,9 @@ def write_data_files(
         task = TaskContext.get()
         assert task is not None  # this runs in a task
         location = f"{prefix}-{number:05d}-{task.taskAttemptId()}.parquet"
-        return WrittenFile(location, write_data_file(location, name, schema, batches_of(part), constants))
+        rows = write_data_file(location, name, schema, batches_of(part), constants)
+        file_system, path = fsspec.core.url_to_fs(location)
+        return WrittenFile(location, rows, file_system.size(path))
 
     tasks = spark.sparkContext.parallelize(list(enumerate(parts)), max(len(parts), 1))
     return [written for written in tasks.map(write).collect() if written.rows]  # one a task

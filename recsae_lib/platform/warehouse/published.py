@@ -53,9 +53,17 @@ def newest_published(warehouse: Warehouse) -> date:
 
     Raises
     ------
-    InputError : nothing has been published yet.
+    InputError : nothing has been published yet; refused audits are named.
     """
     published = published_audits(warehouse)
-    if not published:
-        raise InputError(f"No audit of {warehouse.namespaces['audit']} has been published", "Run `recsae audit` first")
-    return published[0].dt
+    if published:
+        return published[0].dt
+    cause = f"No audit of {warehouse.namespaces['audit']} has been published"
+    refused = warehouse.read_all(tables.AUDITS).select("dt").orderBy("dt").collect()  # a row a night
+    if not refused:
+        raise InputError(cause, "Run `recsae audit` first")
+    branch = warehouse.at(refused[-1]["dt"]).branch
+    raise InputError(
+        f"{cause}; refused by their checks: {', '.join(str(row['dt']) for row in refused[-5:])}",
+        f"`recsae sql \"SELECT * FROM concepts VERSION AS OF '{branch}'\"` shows what such an audit found",
+    )

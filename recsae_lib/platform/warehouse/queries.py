@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
-from recsae_lib.errors import InputError
+from recsae_lib.errors import InputError, lost_connection
+from recsae_lib.platform.spark.reading import parts_of, refuse_unless_reading
+from recsae_lib.platform.warehouse.commits import JVM_ERRORS
+from recsae_lib.platform.warehouse.maintenance import is_branch_of_night
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import TABLES
-
-QUERY_WORDS = ("SELECT", "WITH", "VALUES", "DESCRIBE", "DESC", "SHOW", "EXPLAIN", "TABLE")
-COMMENT = re.compile(r"\s*(--[^\n]*\n|/\*.*?\*/)", re.DOTALL)
 
 
 def run_query(
@@ -33,34 +33,65 @@ def run_query(
 
     Raises
     ------
-    InputError : the text is no query, Spark refuses it, or nothing was published by then.
+    InputError : the text does more than read, Spark refuses it, or nothing was published by then.
     """
     spark = warehouse.spark
-    bare = query
-    while comment := COMMENT.match(bare):
-        bare = bare[comment.end() :]
-    first_word = bare.split(None, 1)[0].upper() if bare.strip() else ""
-    try:
+    with explained_refusals():
+        # Before Spark is given it: statements that do something run at once.
         plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(query)
-        if first_word.lstrip("(") not in QUERY_WORDS or "Insert" in plan.getClass().getSimpleName():
-            raise InputError(
-                f"{first_word or 'An empty text'} is not a query", "recsae sql only reads: SELECT, DESCRIBE, SHOW"
-            )
+        refuse_unless_reading(spark.sparkContext, plan)
         spark.sql(f"USE {warehouse.catalog}.{warehouse.namespaces['audit']}")
-        if as_of is None:
-            return spark.sql(query, args=dict(parameters or {}))
-        views = _show_as_of(warehouse, as_of)
+        views = _show_as_of(warehouse, as_of) if as_of is not None else []
         try:
-            return spark.sql(query, args=dict(parameters or {}))  # analysed at once: the views may go
+            rows = spark.sql(query, args=dict(parameters or {}))  # analysed at once: the views may go
         finally:
             for view in views:
                 spark.catalog.dropTempView(view)
-    except (ParseException, AnalysisException) as error:
-        reason = str(error).split("JVM stacktrace")[0].strip().split(";\n")[0].replace("\n", " ")
-        raise InputError(
-            f"Spark refuses the query: {reason}",
-            "SHOW TABLES lists the tables, DESCRIBE their columns; --parameter NAME=VALUE gives a value to :NAME",
-        ) from None
+        refuse_unless_reading(spark.sparkContext, rows._jdf.queryExecution().analyzed())
+    return rows
+
+
+def unpublished_branches(rows: DataFrame) -> dict[str, list[str]]:
+    """Branches of audits that a query does not show, since they are not published, by the table that it reads.
+
+    Parameters
+    ----------
+    rows : of `run_query`.
+    """
+    found: dict[str, list[str]] = {}
+    for part in parts_of(rows._jdf.queryExecution().analyzed()):
+        if part.getClass().getSimpleName() != "DataSourceV2Relation":
+            continue
+        table = part.table()
+        if table.getClass().getSimpleName() != "SparkTable" or table.branch() is not None or table.snapshotId():
+            continue
+        if branches := [name for name in table.table().refs() if name != "main" and is_branch_of_night(name)]:
+            found[str(part.identifier().get().name())] = sorted(branches)
+    return found
+
+
+@contextmanager
+def explained_refusals() -> Iterator[None]:
+    """Say in one line why Spark does not take a query, or cannot work it out.
+
+    Raises
+    ------
+    InputError : in place of Spark's error.
+    """
+    try:
+        yield
+    except JVM_ERRORS as error:
+        if lost_connection(error) is not None:
+            raise
+        said = str(error) if isinstance(error, PySparkException) else str(error.java_exception.getMessage())
+        reason = said.split("JVM stacktrace")[0].strip().split(";\n")[0].split("\n\tat ")[0].replace("\n", " ")
+        if "Cannot find matching snapshot ID or reference name" in reason:
+            remedy = "`SELECT name, type FROM NAMESPACE.TABLE.refs` lists the tags and branches of a table"
+        else:
+            remedy = (
+                "SHOW TABLES lists the tables, DESCRIBE their columns; --parameter NAME=VALUE gives a value to :NAME"
+            )
+        raise InputError(f"Spark refuses the query: {reason}", remedy) from None
 
 
 def _show_as_of(warehouse: Warehouse, as_of: date) -> list[str]:

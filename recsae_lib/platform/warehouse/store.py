@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 
 from recsae_lib.config import Scope
 from recsae_lib.errors import InputError
+from recsae_lib.platform.spark.traffic import count_written
 from recsae_lib.platform.warehouse.commits import Answer, change, create
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
 from recsae_lib.platform.warehouse.schemas import (
@@ -167,7 +168,9 @@ class Warehouse:
         stamps = self._stamps(table, ())
         files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, stamps)
         self.change(table, lambda: commit_data_files(self.spark, self.iceberg(table), self.branch, partition, files))
-        return sum(file.rows for file in files)
+        rows = sum(file.rows for file in files)
+        count_written(rows, sum(file.bytes for file in files))
+        return rows
 
     def replace_published(self, table: Table, rows: DataFrame) -> None:
         """Replace this date's part of a table on main: for tables that are published directly, such as ``audits``,

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import sqlite3
+import ssl
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from pyspark.errors import PySparkException
 
 from recsae_lib.errors import CheckError, InputError, PassingError
 from recsae_lib.platform.job.failures import bad_input, guarded, passing
+from tests.loopback import Loopback
 
 
 def test_exit_codes_and_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,6 +54,58 @@ def test_errors_of_workers_and_of_the_jvm_become_one_line() -> None:
     )
     assert str(bad_input(footer)).startswith("file:/a.parquet is not a Parquet file")
     assert bad_input(RuntimeError("index out of range")) is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "said", "remedy"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "var"), "Read-only file system: var", "set paths.var"),
+        (RuntimeError("Job aborted: java.io.IOException: No space left on device"), "No space left", "MiB are left in"),
+        (FileNotFoundError(2, "No usable temporary directory found in ['/x']"), "No usable", "MiB are left in"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "readonly database", "may be written"),
+        (
+            RuntimeError(
+                "java.nio.file.InvalidPathException: Malformed input or input contains unmappable characters: ?"
+            ),
+            "unmappable",
+            "LC_ALL=C.UTF-8",
+        ),
+        (UnicodeEncodeError("ascii", "día", 1, 2, "ordinal not in range(128)"), "'día'", "LC_ALL=C.UTF-8"),
+        (RuntimeError("Failed to create a temp directory (under /x) for local dir"), "local dir", "spark.local.dir"),
+    ],
+)
+def test_faults_of_the_machine_are_one_line_with_a_remedy(failure: Exception, said: str, remedy: str) -> None:
+    line = str(bad_input(failure))
+    assert said in line
+    assert remedy in line
+    assert "\n" not in line
+
+
+def test_a_certificate_that_is_not_trusted_does_not_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=localhost", "-keyout", str(certificate), "-out", str(certificate)]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with Loopback(lambda call: call.reply(200, b""), context) as server:
+        address = server.address
+
+        def ask() -> None:
+            requests.get(address, proxies={"no_proxy": "*"}, timeout=5)
+
+        def ask_for_a_library() -> None:
+            try:
+                ask()
+            except requests.RequestException as error:
+                raise PassingError("MLflow does not answer", "Try again") from error
+
+        assert guarded(ask) == 2
+        assert "CERTIFICATE_VERIFY_FAILED" in (said := capsys.readouterr().err)
+        assert "REQUESTS_CA_BUNDLE" in said
+        assert "Traceback" not in said
+        assert guarded(ask_for_a_library) == 2
+        assert "recsae: MLflow does not answer. Give the certificate of its authority" in capsys.readouterr().err
 
 
 def refused_connection() -> BaseException:

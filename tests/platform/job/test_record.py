@@ -239,6 +239,17 @@ def test_nights_hold_the_latest_run_of_each_job() -> None:
     assert killed.state().startswith("running, or killed, since 2026-11-")
 
 
+def test_a_job_that_later_ones_did_not_need_is_no_gap() -> None:
+    def night(*jobs: str) -> Night:
+        return Night(DT, {job: JobRecord(job, "shop", "2026-11-20", "", outcome="done") for job in jobs})
+
+    # The data were ingested for another model, and the recommender is registered.
+    without_ingestion = [job.name for job in AUDIT_JOBS if job.name not in (INGEST, TRAIN)]
+    assert night(*without_ingestion).state() == "published"
+    assert night(EXTRACT).state() == "not begun: recommend_items"
+    assert night("maintain_tables").state() == f"not begun: {INGEST}"
+
+
 def test_files_of_an_earlier_release_are_read_or_removed(book: Book) -> None:
     path, record = book_path(book.var, "shop"), book.var / "runs" / "shop" / "2026-11-20.json"
     for file, content in ((path, OLD_BOOK), (record, OLD_RUN_RECORD), (record.with_suffix(".writing"), "{")):

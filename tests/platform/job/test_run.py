@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.record import JobRecord, book_path, read_book
 from recsae_lib.platform.job.run import execute
+from recsae_lib.platform.spark.traffic import count_written
 from recsae_lib.platform.storage.locks import OWN_RUN
 
 DT = date(2026, 11, 20)
@@ -43,6 +45,19 @@ def test_a_job_leaves_a_line_at_its_start_and_one_at_its_end(spark: SparkSession
     assert ended.bytes_in > 0
     assert ended.bytes_out > 0
     assert ended.started_at == started.started_at
+
+
+def test_what_workers_write_by_themselves_is_counted(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = context_of(tmp_path)
+    with caplog.at_level(logging.INFO, "recsae"):
+        execute(context, lambda _: count_written(943, 5000))
+        execute(context, lambda _: None)
+    ended = [record for record in records(tmp_path) if record.outcome == "done"]
+    assert [(record.rows_in, record.rows_out, record.bytes_out) for record in ended] == [(0, 943, 5000), (0, 0, 0)]
+    lines = [message for message in caplog.messages if "done in" in message]
+    assert [line.partition(" s")[2] for line in lines] == [", 943 rows out", ""]
 
 
 def test_a_line_names_run_settings_code_and_data_of_the_job(tmp_path: Path) -> None:

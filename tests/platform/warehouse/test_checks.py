@@ -116,6 +116,7 @@ def metric_rows(spark: SparkSession, values: dict[str, float | None]) -> DataFra
         ("fvu", None, "fail"),
         ("dead_fraction", 0.2, "warn"),
         ("ndcg_at_10_kept", 0.5, "warn"),
+        ("ndcg_at_10_kept", float("nan"), "warn"),
         ("reject_share", 0.5, "fail"),
         ("coherence_item_text", 1.5, "fail"),
     ],
@@ -130,6 +131,12 @@ def test_a_missing_metric_fails(spark: SparkSession) -> None:
     without_fvu = {name: value for name, value in METRICS.items() if name != "fvu"}
     results = check_metrics(metric_rows(spark, without_fvu), CheckSettings())
     assert [(r.name, r.severity) for r in results if not r.passed] == [("fvu is at most 0.5", "fail")]
+
+
+def test_a_figure_that_is_not_measured_gives_no_warning(spark: SparkSession) -> None:
+    results = check_metrics(metric_rows(spark, METRICS | {"ndcg_at_10_kept": None}), CheckSettings())
+    (found,) = (result for result in results if result.name.startswith("ndcg_at_10_kept"))
+    assert found.line() == "ok: audit_metrics: ndcg_at_10_kept is at least 0.9 [not measured]"
 
 
 def drift_rows(spark: SparkSession, changes: dict[str, int], previous_version: int) -> DataFrame:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from datetime import date, datetime, timezone
 
+import pytest
 from pyspark.sql import SparkSession
 
-from recsae_lib.platform.warehouse.published import PublishedAudit, published_audits, write_audit
+from recsae_lib.errors import InputError
+from recsae_lib.platform.warehouse.published import PublishedAudit, newest_published, published_audits, write_audit
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDITS
 
@@ -18,6 +20,11 @@ def warehouse_of(spark: SparkSession, day: int) -> Warehouse:
 
 def test_published_audits_are_listed_newest_first(spark: SparkSession) -> None:
     assert published_audits(warehouse_of(spark, 20)) == []
+    with pytest.raises(InputError, match="Run `recsae audit` first"):
+        newest_published(warehouse_of(spark, 20))
+    write_audit(warehouse_of(spark, 20), 3, 4, "failed", STARTED, "digest", "0.1")
+    with pytest.raises(InputError, match=r"refused by their checks: 2026-11-20\..*VERSION AS OF 'audit-2026-11-20'"):
+        newest_published(warehouse_of(spark, 20))
     for day, sae_version, status in ((20, 4, "failed"), (20, 5, "published"), (22, 7, "failed"), (21, 6, "published")):
         write_audit(warehouse_of(spark, day), 3, sae_version, status, STARTED, "digest", "0.1")
     assert published_audits(warehouse_of(spark, 20)) == [
