@@ -9,10 +9,10 @@ _LOST_CONNECTIONS = {
     *("ConnectionError", "Timeout", "MaxRetryError", "EndpointConnectionError", "ClientConnectionError"),
     *("ConnectTimeoutError", "ReadTimeoutError"),
 }
-# The same where it arrives as text, from the JVM or a Python worker.
+# The same where it arrives as text, from the JVM or a Python worker; and SQLite, which has one writer at a time.
 _LOST_IN_TEXT = re.compile(
     r"(?:java\.net\.(?:\w*ConnectException|UnknownHostException|NoRouteToHostException|SocketTimeoutException)"
-    r"|EndpointConnectionError|ConnectTimeoutError|ConnectionRefusedError)[^\n]*"
+    r"|EndpointConnectionError|ConnectTimeoutError|ConnectionRefusedError|database (?:table )?is locked)[^\n]*"
 )
 
 
@@ -54,7 +54,9 @@ class UnfinishedError(Exception):
 
 
 def lost_connection(failure: BaseException) -> str | None:
-    """Return what says that a server did not answer, in an error or in what caused it; None where nothing does."""
+    """Return what says that a server did not answer, or that a database is locked by others, in an error or in what
+    caused it; None where nothing does.
+    """
     error: BaseException | None = failure
     while error is not None:
         if any(kind.__name__ in _LOST_CONNECTIONS for kind in type(error).__mro__):
