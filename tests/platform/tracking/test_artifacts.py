@@ -50,29 +50,36 @@ def test_a_folder_beside_a_server_is_warned_of(caplog: pytest.LogCaptureFixture)
     assert len(caplog.messages) == 1
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps artifacts."""
+    return tmp_path_factory.mktemp("server") / "kept"
+
+
+@pytest.fixture(scope="module")
+def server(kept: Path) -> Iterator[str]:
     """An MLflow server that keeps artifacts."""
-    write_mlflow_database(tmp_path / "mlflow.db")
+    folder = kept.parent
+    write_mlflow_database(folder / "mlflow.db")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     store = [
         "--backend-store-uri",
-        f"sqlite:///{tmp_path}/mlflow.db",
+        f"sqlite:///{folder}/mlflow.db",
         "--artifacts-destination",
-        str(tmp_path / "kept"),
+        str(kept),
     ]
     command = [sys.executable, "-m", "mlflow", "server", *store, "--port", str(port), "--workers", "1"]
     address = f"http://127.0.0.1:{port}"
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
         session = requests.Session()
         retries = requests.adapters.HTTPAdapter(
             max_retries=requests.adapters.Retry(SECONDS, backoff_factor=0.1, backoff_max=1)
         )
         session.mount(address, retries)
-        assert session.get(f"{address}/health", timeout=SECONDS).ok, (tmp_path / "server.log").read_text()
+        assert session.get(f"{address}/health", timeout=SECONDS).ok, (folder / "server.log").read_text()
         yield address
     finally:
         process.terminate()
@@ -81,19 +88,20 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("artifacts", ["mlflow-artifacts:/shop", "mlflow-artifacts:/"])
-def test_a_server_keeps_what_is_registered(server: str, tmp_path: Path, artifacts: str) -> None:
+def test_a_server_keeps_what_is_registered(server: str, kept: Path, tmp_path: Path, artifacts: str) -> None:
     registry = Registry(server, artifacts, tmp_path / "models")
+    name = "recommender-root" if artifacts.endswith("/") else "recommender-shop"
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights.safetensors").write_text("weights", encoding="utf-8")
     for _ in range(2):
-        with registry.training_run("recommender-shop", {"job": "train_recommender"}, {}) as run:
-            version = registry.register_recommender(run, "recommender-shop", tmp_path / "model", "digest", {})
-        registry.set_alias("recommender-shop", "candidate", version)
-    assert registry.resolve("recommender-shop", "candidate") == 1
-    folder = registry.fetch("recommender-shop", 1)
+        with registry.training_run(name, {"job": "train_recommender"}, {}) as run:
+            version = registry.register_recommender(run, name, tmp_path / "model", "digest", {})
+        registry.set_alias(name, "candidate", version)
+    assert registry.resolve(name, "candidate") == 1
+    folder = registry.fetch(name, 1)
     assert (folder / "weights.safetensors").read_text("utf-8") == "weights"
-    assert [path.name for path in (tmp_path / "kept").rglob("*.safetensors")] == ["weights.safetensors"]
-    with pytest.raises(InputError, match=r"no version 'champion' of recommender-shop \(there are: 1 candidate\)"):
-        registry.resolve("recommender-shop", "champion")
+    assert len(list(kept.rglob(f"{name}/**/*.safetensors"))) == 1
+    with pytest.raises(InputError, match=r"no version 'champion' of recommender-\w+ \(there are: 1 candidate\)"):
+        registry.resolve(name, "champion")
     with pytest.raises(InputError, match="there are: none"):
         registry.resolve("unknown", "champion")
