@@ -15,8 +15,8 @@ class PathSettings(Section):
     )
     artifacts: str = Field(
         "var/mlflow/artifacts",
-        description="Where MLflow keeps the artifacts of new experiments: a folder, an address such as s3://bucket/folder, or "
-        "mlflow-artifacts:/folder, which the server at tracking_uri keeps.",
+        description="Where MLflow keeps the artifacts of new experiments: a folder, an address (s3://bucket/folder), "
+        "or mlflow-artifacts:/folder, which the server at tracking_uri keeps.",
     )
     locks: str | None = Field(
         None,

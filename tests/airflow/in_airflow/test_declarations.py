@@ -161,7 +161,7 @@ def test_a_job_and_a_run_may_take_so_long(bag: DagBag, monkeypatch: pytest.Monke
 
     assert set(map(str, limits(bag).values())) == {str((timedelta(hours=72), {timedelta(hours=12)}))}
     for dag_id in ("nightly_audit", "retrain_sae"):
-        assert [callback.__name__ for callback in bag.dags[dag_id].on_failure_callback] == ["report_timeout"]
+        assert bag.dags[dag_id].on_failure_callback.__name__ == "report_timeout"
     monkeypatch.setenv("AIRFLOW__RECSAE__TASK_TIMEOUT_HOURS", "0.5")
     monkeypatch.setenv("AIRFLOW__RECSAE__RUN_TIMEOUT_HOURS", "0")
     for name in [name for name in sys.modules if name.startswith("recsae_dags")]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -198,7 +199,14 @@ def test_a_job_that_hangs_is_stopped_when_its_time_is_over(stand_in: StandIn, tu
     stand_in.order(sleeps=600)
     operator = job()
     child = stand_in.folder / "child"
-    with pytest.raises(AirflowTaskTimeout), timeout(5):  # as Airflow's task runner does with execution_timeout
+
+    def end_the_time() -> None:
+        while not (child.is_file() and child.read_text(encoding="utf-8")):
+            time.sleep(0.05)
+        signal.raise_signal(signal.SIGALRM)
+
+    threading.Thread(target=end_the_time, daemon=True).start()
+    with pytest.raises(AirflowTaskTimeout), timeout(600):  # as Airflow's task runner does with execution_timeout
         execute(operator)
     operator.on_kill()
     assert has_ended(child)
