@@ -200,10 +200,12 @@ def test_a_job_that_hangs_is_stopped_when_its_time_is_over(stand_in: StandIn, tu
     operator = job()
     child = stand_in.folder / "child"
 
+    waiting = threading.get_ident()
+
     def end_the_time() -> None:
         while not (child.is_file() and child.read_text(encoding="utf-8")):
             time.sleep(0.05)
-        signal.raise_signal(signal.SIGALRM)
+        signal.pthread_kill(waiting, signal.SIGALRM)
 
     threading.Thread(target=end_the_time, daemon=True).start()
     with pytest.raises(AirflowTaskTimeout), timeout(600):  # as Airflow's task runner does with execution_timeout
