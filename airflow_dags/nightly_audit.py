@@ -5,7 +5,8 @@ from __future__ import annotations
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, conf
 from pendulum import datetime
 
-from recsae_dags.common import DEFAULT_ARGS, PARAMS, TAGS, audit
+from recsae_dags.common import DEFAULT_ARGS, LONGEST_RUN, PARAMS, TAGS, audit
+from recsae_dags.failures import report_timeout
 from recsae_dags.retraining import Retraining, drifted
 
 # [recsae] nightly_schedule in Airflow's configuration; empty for none. In UTC; each run is for the day before.
@@ -37,6 +38,8 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
+    dagrun_timeout=LONGEST_RUN,
+    on_failure_callback=report_timeout,
     default_args=DEFAULT_ARGS,
     params={
         **PARAMS,

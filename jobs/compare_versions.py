@@ -21,6 +21,7 @@ import numpy as np
 from recsae_lib.drift.changes import AuditedLatents, drift_metrics
 from recsae_lib.drift.comparison import compare_latents
 from recsae_lib.drift.earlier import earlier_audit
+from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
@@ -68,12 +69,16 @@ def run(context: JobContext) -> None:
 
 
 def directions_of_both(context: JobContext, earlier: PublishedAudit) -> tuple[np.ndarray, np.ndarray] | None:
-    """W_dec of both SAEs; None where they read different versions of the recommender."""
+    """W_dec of both SAEs; None where they read different versions of the recommender, or the earlier one is lost."""
     registry, name, versions = context.registry, context.sae_name, (earlier.sae_version, context.sae_version)
-    if len({registry.tags(name, version).get("model_version") for version in versions}) > 1:
+    try:
+        if len({registry.tags(name, version).get("model_version") for version in versions}) > 1:
+            return None
+        before = load_sae(registry.fetch(name, earlier.sae_version)).W_dec.detach().numpy()
+    except InputError as lost:  # training again gives another SAE, not the earlier one
+        log.warning("compare_versions: %s; latents are compared by their activations", lost.cause)
         return None
-    before, now = (load_sae(registry.fetch(name, version)).W_dec.detach().numpy() for version in versions)
-    return before, now
+    return before, load_sae(registry.fetch(name, context.sae_version)).W_dec.detach().numpy()
 
 
 if __name__ == "__main__":

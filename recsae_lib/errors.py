@@ -10,10 +10,10 @@ _LOST_CONNECTIONS = {
     *("ConnectionError", "Timeout", "MaxRetryError", "EndpointConnectionError", "ClientConnectionError"),
     *("ConnectTimeoutError", "ReadTimeoutError"),
 }
-# The same where it arrives as text, from the JVM or a Python worker.
+# The same where it arrives as text, from the JVM or a Python worker; and SQLite, which has one writer at a time.
 _LOST_IN_TEXT = re.compile(
     r"(?:java\.net\.(?:\w*ConnectException|UnknownHostException|NoRouteToHostException|SocketTimeoutException)"
-    r"|EndpointConnectionError|ConnectTimeoutError|ConnectionRefusedError)[^\n]*"
+    r"|EndpointConnectionError|ConnectTimeoutError|ConnectionRefusedError|database (?:table )?is locked)[^\n]*"
 )
 # What OpenSSL, the JVM and requests say where a connection cannot be trusted, or is none of TLS. It does not pass.
 _REFUSED_TLS = re.compile(
@@ -61,7 +61,9 @@ class UnfinishedError(Exception):
 
 
 def lost_connection(failure: BaseException) -> str | None:
-    """Return what says that a server did not answer, in an error or in what caused it; None where nothing does."""
+    """Return what says that a server did not answer, or that a database is locked by others, in an error or in what
+    caused it; None where nothing does.
+    """
     if refused_tls(failure) is not None:  # libraries call that a lost connection too
         return None
     for error in _with_causes(failure):

@@ -6,11 +6,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, AssetAlias, Context, Param, PokeReturnValue, TriggerRule, Variable, XComArg, chain, task
+from airflow.sdk import (
+    Asset,
+    AssetAlias,
+    Context,
+    Param,
+    PokeReturnValue,
+    TriggerRule,
+    Variable,
+    XComArg,
+    chain,
+    conf,
+    task,
+)
 from airflow.sdk.exceptions import AirflowFailException
 
 from recsae_dags.dates import resolve_dt
-from recsae_dags.failures import failed_checks, report_failure
+from recsae_dags.failures import RUN_TIMEOUT, failed_checks, report_failure
 from recsae_dags.suite import TURN, AnswersSensor, SparkJob, Suite, SuiteCommand
 
 SPARK_POOL, TRAINING_POOL, TURN_POOL = "recsae_spark", "recsae_training", "recsae_turn"
@@ -21,6 +33,12 @@ SECONDS_BETWEEN_TURNS = 30
 SECONDS_BETWEEN_LOOKS = 300
 LONGEST_BATCH = timedelta(hours=26)  # the Batch API promises 24
 
+
+def hours(setting: str, default: float) -> timedelta | None:
+    """Return a time from the section [recsae] of Airflow's configuration; None where it is 0."""
+    return timedelta(hours=conf.getfloat("recsae", setting, fallback=default)) or None
+
+
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "recsae",
     "retries": 3,
@@ -28,8 +46,11 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=30),
     "trigger_rule": TriggerRule.NONE_FAILED,  # a training that was not needed is skipped, and the night goes on
+    "execution_timeout": hours("task_timeout_hours", 12),  # of one try
     "on_failure_callback": report_failure,
 }
+# Of a whole run, also while it waits for its turn; then the turn is free.
+LONGEST_RUN = hours(RUN_TIMEOUT, 72)
 TAGS = ["recsae"]
 
 PARAMS = {

@@ -16,13 +16,27 @@ from recsae_dags.suite import Suite
 ALERTS_CONNECTION = "recsae_alerts"
 SECONDS_TO_POST = 10
 CHECKS = "checks.json"
+RUN_TIMEOUT = "run_timeout_hours"  # in the section [recsae] of Airflow's configuration
 
 log = logging.getLogger("airflow.task")
 
 
 def report_failure(context: Context) -> None:
     """Log the message, and post it to the connection ``recsae_alerts`` where there is one (a chat's webhook, say)."""
-    message = failure_message(context)
+    report(failure_message(context))
+
+
+def report_timeout(context: Context) -> None:
+    """Report a run that took too long, as a failure of the whole: what it ran was stopped, and no task has failed."""
+    if context.get("reason") == "timed_out":  # else it is a task that failed, and has said so
+        report(
+            f"{context['dag'].dag_id}: run {context['run_id']} was given up: it took longer than {RUN_TIMEOUT} in the "
+            "section [recsae] of Airflow's configuration. Clear it from its first task when the cause is gone"
+        )
+
+
+def report(message: str) -> None:
+    """Log a message, and post it to the connection ``recsae_alerts`` where there is one."""
     log.error("%s", message)
     try:
         connection = BaseHook.get_connection(ALERTS_CONNECTION)

@@ -27,7 +27,10 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
 )
 
+from recsae_dags.environment import inherited
+
 SPARK_CONNECTION, LLM_CONNECTION = "recsae_spark", "recsae_llm"
+LLM_VARIABLE = "OPENAI_API_KEY"  # what holds the key where the plan names none
 TURN = "recsae_turn"  # Variable: which run writes to the warehouse
 SECONDS_TO_STOP = 30
 
@@ -69,6 +72,7 @@ class Suite:
     properties : Spark properties that win over the file.
     jars : further jars, comma-separated.
     environment : variables of the jobs (JAVA_HOME, AWS_REGION, …); no secrets.
+    inherit : names of further variables of the worker that jobs inherit (`environment.inherited`).
     """
 
     home: str
@@ -78,6 +82,7 @@ class Suite:
     properties: dict[str, str]
     jars: str | None
     environment: dict[str, str]
+    inherit: tuple[str, ...]
 
     @classmethod
     def of_connection(cls) -> Suite:
@@ -96,13 +101,18 @@ class Suite:
             extra.get("properties", {}),
             extra.get("jars"),
             extra.get("environment", {}),
+            tuple(extra.get("inherit", ())),
         )
 
-    def job_environment(self, with_llm_key: bool) -> dict[str, str]:
-        """Return the environment of a job: the worker's without its connections, the suite's Python first on PATH."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_CONN_")}
+    def job_environment(self, llm_variable: str | None = None) -> dict[str, str]:
+        """Return the environment of a job: what it inherits of the worker's, the suite's Python first on PATH.
+
+        Parameters
+        ----------
+        llm_variable : as the settings name what holds the key of the language model; None for a job that asks nobody.
+        """
         return {
-            **inherited,
+            **inherited(os.environ, self.inherit, llm_variable),
             "PATH": f"{Path(self.python).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PYSPARK_PYTHON": self.python,
             "PYSPARK_DRIVER_PYTHON": self.python,
@@ -110,12 +120,12 @@ class Suite:
                 os.environ.get(f"AIRFLOW_CTX_{part}", "") for part in ("DAG_ID", "DAG_RUN_ID")
             ).strip(),
             **self.environment,
-            **(llm_key() if with_llm_key else {}),
+            **({} if llm_variable is None else llm_key(llm_variable)),
         }
 
 
-def llm_key() -> dict[str, str]:
-    """Return the key of the language model as the variable that the suite's settings name; none without a connection.
+def llm_key(variable: str) -> dict[str, str]:
+    """Return the key of the language model under the name that the suite's settings have; none without a connection.
 
     Airflow masks a connection's password in every log from here on.
     """
@@ -123,7 +133,6 @@ def llm_key() -> dict[str, str]:
         connection = BaseHook.get_connection(LLM_CONNECTION)
     except AirflowNotFoundException:
         return {}
-    variable = connection.extra_dejson.get("variable", "OPENAI_API_KEY")
     return {variable: connection.password} if connection.password else {}
 
 
@@ -131,6 +140,11 @@ def job_arguments(night: Facts, plan: Facts | None, step: str | None = None) -> 
     """Return the command line of a job: the run's arguments, and the settings that the plan chose."""
     chosen = [word for setting in (plan or {}).get("settings", []) for word in ("--set", setting)]
     return [*night["arguments"], *chosen, *(["--step", step] if step else [])]
+
+
+def llm_variable(plan: Facts | None) -> str:
+    """Return the name of the variable that holds the key, as the plan has it from the settings."""
+    return str((plan or {}).get("llm_key_variable", LLM_VARIABLE))
 
 
 def skip_unless_needed(task_id: str, plan: Facts | None, needed: str | None) -> None:
@@ -153,7 +167,7 @@ def require_turn(context: Context) -> None:
 class SuiteSparkHook(SparkSubmitHook):
     """spark-submit in the suite's folder and environment, as a process group of its own."""
 
-    def __init__(self, job: str, arguments: Sequence[str], with_llm_key: bool) -> None:
+    def __init__(self, job: str, arguments: Sequence[str], llm_variable: str | None) -> None:
         suite = Suite.of_connection()
         super().__init__(
             conf=dict(suite.properties),
@@ -163,11 +177,11 @@ class SuiteSparkHook(SparkSubmitHook):
             jars=suite.jars,
             application_args=list(arguments),
         )
-        self.job, self.suite, self.with_llm_key = job, suite, with_llm_key
+        self.job, self.suite, self.llm_variable = job, suite, llm_variable
 
     def submit(self, application: str = "", **kwargs: Any) -> str | None:
         """Run the job's file, wherever the connection says that it is; a failure is raised as `failure_of` says."""
-        environment = self.suite.job_environment(self.with_llm_key)
+        environment = self.suite.job_environment(self.llm_variable)
         # Not by env_vars: on YARN and Kubernetes the provider writes those on the command line, the key with them.
         options = {"cwd": self.suite.home, "env": environment, "start_new_session": True}
         try:
@@ -238,7 +252,8 @@ class SparkJob(SparkSubmitOperator):
 
     def _get_hook(self) -> SuiteSparkHook:
         step = "submit" if self.submits_if is not None and (self.plan or {})[self.submits_if] else None
-        return SuiteSparkHook(self.job, job_arguments(self.night, self.plan, step), self.with_llm_key)
+        variable = llm_variable(self.plan) if self.with_llm_key else None
+        return SuiteSparkHook(self.job, job_arguments(self.night, self.plan, step), variable)
 
 
 class AnswersSensor(BaseSensorOperator):
@@ -263,7 +278,7 @@ class AnswersSensor(BaseSensorOperator):
         skip_unless_needed(self.task_id, self.plan, self.needed)
         require_turn(context)
         arguments = job_arguments(self.night, self.plan, "collect")
-        self._hook = SuiteSparkHook(self.job, arguments, with_llm_key=True)
+        self._hook = SuiteSparkHook(self.job, arguments, llm_variable(self.plan))
         try:
             self._hook.submit(f"{self.job}.py")
         except AirflowException:
@@ -315,7 +330,7 @@ class SuiteCommand(BaseOperator):
         suite = Suite.of_connection()
         done = self._hook.run_command(
             [suite.python, "-m", "recsae_lib.cli", *self.command, *job_arguments(self.night, self.plan)],
-            env=suite.job_environment(with_llm_key=False),
+            env=suite.job_environment(),
             cwd=suite.home,
         )
         if done.exit_code:

@@ -149,13 +149,14 @@ def _print_steps(steps: Iterable[Iterable[str]], nothing: str) -> None:
 
 
 def _relocate(arguments: argparse.Namespace) -> None:
-    from recsae_lib.platform.tracking.relocation import artifacts_address, relocate_artifacts
+    from recsae_lib.platform.tracking.relocation import relocate_artifacts
+    from recsae_lib.platform.tracking.runs import artifacts_address
     from recsae_lib.platform.warehouse.relocation import relocate_tables
 
     context = context_of(arguments, "relocate")
     paths = context.settings.paths
     steps = (
-        relocate_artifacts(paths.tracking_uri, artifacts_address(paths.artifacts)),
+        relocate_artifacts(paths.tracking_uri, artifacts_address(paths.tracking_uri, paths.artifacts)),
         relocate_tables(context.spark, context.settings.catalog),
     )
     _print_steps(steps, "Nothing to do: all is where it says it is.")

@@ -58,6 +58,5 @@ def _promote(arguments: argparse.Namespace) -> None:
         )
     before = registry.promote(name, version)
     print(f"{name}: champion is version {version} (before: {before or 'none'})")
-    candidates = [known.number for known in registry.versions(name) if "candidate" in known.aliases]
-    if context.settings.sae.version == "candidate" and candidates != [version]:
+    if context.settings.sae.version == "candidate" and registry.version_with(name, "candidate") != version:
         print("sae.version is candidate: nights go on with what train_sae made last; set sae.version: champion")

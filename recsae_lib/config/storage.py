@@ -13,7 +13,11 @@ class PathSettings(Section):
     tracking_uri: str = Field(
         "sqlite:///var/mlflow/mlflow.db", description="MLflow tracking and registry address (any that MLflow takes)."
     )
-    artifacts: str = Field("var/mlflow/artifacts", description="Where MLflow keeps the artifacts of new experiments.")
+    artifacts: str = Field(
+        "var/mlflow/artifacts",
+        description="Where MLflow keeps the artifacts of new experiments: a folder, an address (s3://bucket/folder), "
+        "or mlflow-artifacts:/folder, which the server at tracking_uri keeps.",
+    )
     locks: str | None = Field(
         None,
         pattern="^(s3://[^/]+/.|/|[^:]*$)",

@@ -96,6 +96,7 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
         "reports": [str(site.reports_folder()) for site in sites],
         "interpret_concepts_asks": settings.interpretation.interpreter == "llm",
         "verify_concepts_asks": "llm" in settings.verification.judges,
+        "llm_key_variable": settings.llm.api_key_variable,
     }
 
 

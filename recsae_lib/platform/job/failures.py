@@ -128,7 +128,7 @@ def passing(failure: BaseException) -> str | None:
         )
     if (said := lost_connection(failure)) is None:
         return None
-    return f"A server that the job needs does not answer: {said.rstrip('.')}. See to it, then run again."
+    return f"A server or database that the job needs does not answer: {said.rstrip('.')}. See to it, then run again."
 
 
 def bad_input(failure: BaseException) -> str | None:

@@ -31,7 +31,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[Path]:
     durable : whether the new content is on disk at the end, so that it outlives a power failure.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
+    remove_abandoned(path)
     # A folder, because what writes may have temporary files of its own.
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-", suffix=UNFINISHED) as folder:
         unfinished = Path(folder) / path.name
@@ -63,7 +63,8 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _remove_abandoned(path: Path) -> None:
+def remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left beside a file or folder that they were writing, a day later."""
     for folder in path.parent.glob(f".{escape(path.name)}-*{UNFINISHED}"):
         with suppress(FileNotFoundError):  # another process was faster
             if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:

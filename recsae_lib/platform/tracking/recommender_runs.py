@@ -12,7 +12,7 @@ from recsae_lib.config import RecommenderSettings
 from recsae_lib.platform.compute.device import resolve_device
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
-from recsae_lib.platform.tracking.registry import TrainingRun
+from recsae_lib.platform.tracking.runs import TrainingRun
 from recsae_lib.recommenders.evaluation import measure_test
 from recsae_lib.recommenders.fit import EpochReport
 from recsae_lib.recommenders.split import Split

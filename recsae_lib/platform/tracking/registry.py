@@ -1,21 +1,20 @@
-"""MLflow: training runs, registered versions, aliases. The only module of the library that imports mlflow.
+"""MLflow: training runs, registered versions, aliases. Only this folder, and `sae.served`, imports mlflow.
 
 A registered version is identified by the digest of its weights: training again with the same result gives the same
-version. Weights are safetensors files; nothing that is fetched is unpickled.
+version. It keeps what later jobs need of its run, which somebody may delete. Weights are safetensors files; nothing
+that is fetched is unpickled.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import shutil
-import tempfile
-import time
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,89 +22,46 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow
 import numpy as np
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities.model_registry import ModelVersion as RegisteredVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from mlflow.types.schema import Array
 
-from recsae_lib.errors import InputError, PassingError, StoppedError, lost_connection
-from recsae_lib.platform.tracking.relocation import artifacts_address, refuse_misplaced_artifacts
+from recsae_lib.errors import InputError, PassingError, lost_connection
+from recsae_lib.platform.job.log import log
+from recsae_lib.platform.tracking.model_files import difference, digests_of, download
+from recsae_lib.platform.tracking.relocation import refuse_misplaced_artifacts
+from recsae_lib.platform.tracking.runs import (
+    TrainingRun,
+    artifacts_address,
+    close_abandoned,
+    experiment_of,
+    open_run,
+)
+from recsae_lib.platform.tracking.served_models import log_served_sae
 
 DIGEST_TAG = "recsae.weights_sha256"
+FILES_TAG, METRICS_TAG = "recsae.files_sha256", "recsae.metrics"  # JSON: of each file by name; of the run, by name
+MOST_ACTIVE_TAG = "most_active_latents"  # of an SAE version: latents that a row may have, k or, of BatchTopK, 4k
 PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
+DIGEST = re.compile("[A-Za-z0-9_ -]+")  # a tag is not trusted: this one becomes the name of a folder
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter of an alias that nobody has set
 # The signature is stated, so MLflow need not guess it; and the steps in which it makes a new data base are no news.
-warnings.filterwarnings("ignore", message=r".*An input example was not provided", module=r"mlflow\.")
+for known in ("An input example was not provided", "Add type hints to the `predict` method"):
+    warnings.filterwarnings("ignore", message=f".*{known}", module=r"mlflow\.")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # writes the traceback of what it raises
 logging.getLogger("alembic").setLevel(logging.WARNING)
-
-PARAMETER_LENGTH = 500  # MLflow's limit for a parameter's value, on every backend
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of a registered model: number, aliases, tags, and the metrics of the run that made it."""
+    """One version of a registered model: number, aliases, tags, the run that made it, and the metrics of that run."""
 
     number: int
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     run_id: str
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """An MLflow run under way."""
-
-    client: MlflowClient
-    run_id: str
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics of one epoch (`step`), or of the whole run; ``ndcg@10`` is written ``ndcg_at_10``."""
-        now = int(1000 * time.time())
-        entries = [Metric(name.replace("@", "_at_"), value, now, step) for name, value in metrics.items()]
-        self.client.log_batch(self.run_id, metrics=entries)
-
-    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Log rows that have the same columns as ``tables/<name>.json``, which MLflow shows as a table."""
-        columns = {column: [row[column] for row in rows] for column in rows[0]}
-        self.client.log_table(self.run_id, columns, f"tables/{name}.json")
-
-    @contextmanager
-    def nested(self, name: str, parameters: Mapping[str, Any]) -> Iterator[TrainingRun]:
-        """Open a run under this one; it ends as `Registry.training_run` says."""
-        parent = self.client.get_run(self.run_id)
-        own = {key: value for key, value in parent.data.tags.items() if not key.startswith("mlflow.")}
-        tags = {**own, "mlflow.parentRunId": self.run_id}
-        with _run(self.client, parent.info.experiment_id, tags, name, parameters) as run:
-            yield run
-
-    def log_figure(self, name: str, figure: Figure) -> None:
-        """Log a plot as ``plots/<name>.png``."""
-        self.client.log_figure(self.run_id, figure, f"plots/{name}.png")
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tag the run."""
-        self.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-
-
-@contextmanager
-def _run(
-    client: MlflowClient, experiment_id: str, tags: Mapping[str, str], name: str, parameters: Mapping[str, Any]
-) -> Iterator[TrainingRun]:
-    """Open a run, and say how it ended."""
-    run_id = client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
-    try:
-        client.log_batch(
-            run_id, params=[Param(name, str(value)[:PARAMETER_LENGTH]) for name, value in parameters.items()]
-        )
-        yield TrainingRun(client, run_id)
-    except BaseException as ending:
-        client.set_terminated(run_id, "KILLED" if isinstance(ending, StoppedError) else "FAILED")
-        raise
-    client.set_terminated(run_id, "FINISHED")
 
 
 class Registry:
@@ -119,14 +75,14 @@ class Registry:
 
     Raises
     ------
-    PassingError : the server cannot be reached.
-    InputError : it cannot be opened.
+    PassingError : the server cannot be reached, or its database is locked.
+    InputError : it cannot be opened, or does not keep artifacts at such an address.
     """
 
     def __init__(self, tracking_uri: str, artifacts: str, cache: Path) -> None:
         if tracking_uri.startswith("sqlite:///"):
             Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        self.artifacts = artifacts_address(artifacts)
+        self.artifacts = artifacts_address(tracking_uri, artifacts)
         self.cache = cache
         refuse_misplaced_artifacts(tracking_uri, self.artifacts)
         try:
@@ -151,53 +107,42 @@ class Registry:
 
         Runs with the same tags that a kill left open are closed.
         """
-        experiment_id = self._experiment(experiment)
-        self._close_abandoned(experiment_id, tags)
-        with _run(self.client, experiment_id, tags, " ".join(tags.values()), parameters) as run:
+        experiment_id = experiment_of(self.client, experiment, f"{self.artifacts}/{experiment}")
+        close_abandoned(self.client, experiment_id, tags)
+        with open_run(self.client, experiment_id, tags, " ".join(tags.values()), parameters) as run:
             yield run
 
     def register_recommender(
         self, run: TrainingRun, name: str, folder: Path, digest: str, tags: Mapping[str, str]
     ) -> int:
-        """Register a folder of `recommenders.store`; returns the version, an older one where the weights are its."""
-        if (known := self._version_of(name, digest)) is not None:
+        """Register a folder of `recommenders.store`; returns the version, an older one where the weights are its and
+        MLflow still has them.
+        """
+        if (known := self._intact_version_of(name, digest)) is not None:
             return known
         self.client.log_artifacts(run.run_id, str(folder), "recommender")
         source = f"{self.client.get_run(run.run_id).info.artifact_uri}/recommender"
-        return self._create(name, source, run, digest, tags)
+        return self._create(name, source, run, folder, {**tags, DIGEST_TAG: digest})
 
     def register_sae(
         self, run: TrainingRun, name: str, folder: Path, digest: str, example: np.ndarray, tags: Mapping[str, str]
     ) -> int:
-        """Register a folder of `sae.store` as a pyfunc (models from code): raw (n, d) float32 representations in,
-        ``latent_ids`` and ``activations`` out. Returns the version, an older one where the weights are its.
+        """Register a folder of `sae.store` as a pyfunc (models from code), see `sae.served`. Returns the version, an
+        older one where the weights are its and MLflow still has them.
 
         Parameters
         ----------
         example : (n, d) some representations, kept beside the model.
         """
-        if (known := self._version_of(name, digest)) is not None:
+        if (known := self._intact_version_of(name, digest)) is not None:
             return known
-        signature = ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype("float32"), (-1, example.shape[1]))]),
-            outputs=Schema(
-                [ColSpec(Array(DataType.integer), "latent_ids"), ColSpec(Array(DataType.float), "activations")]
-            ),
-        )
-        with mlflow.start_run(run_id=run.run_id):
-            logged = mlflow.pyfunc.log_model(
-                name="sae",
-                python_model=str(files("recsae_lib.sae") / "served.py"),
-                artifacts={"sae": str(folder)},
-                signature=signature,
-                input_example=example,
-                pip_requirements=["recsae"],
-            )
-        return self._create(name, logged.model_uri, run, digest, tags, model_id=logged.model_id)
+        model = log_served_sae(self.client, run.run_id, folder, example)
+        tags = {**tags, DIGEST_TAG: digest}
+        return self._create(name, model.model_uri, run, folder, tags, model_id=model.model_id)
 
     def champion(self, name: str) -> int | None:
         """Number of the version of the last published audit, or promoted since; None where there is none."""
-        return next((version.number for version in self.versions(name) if "champion" in version.aliases), None)
+        return self.version_with(name, "champion")
 
     def promote(self, name: str, version: int) -> int | None:
         """Point the alias champion at a version, and previous at the one that was champion; returns the latter.
@@ -212,73 +157,89 @@ class Registry:
         return before
 
     def resolve(self, name: str, selector: str | int) -> int:
-        """Turn ``latest``, an alias or a number into a number.
+        """Turn ``latest``, an alias or a number into a number, by one request.
 
         Raises
         ------
         InputError : there is no such version.
         """
-        versions = self.versions(name)
-        for version in versions:
-            if selector == "latest" or selector == version.number or selector in version.aliases:
-                return version.number
-        there_are = ", ".join(f"{v.number} {' '.join(v.aliases)}".strip() for v in versions) or "none"
+        if (number := self.version_with(name, selector)) is not None:
+            return number
+        aliases = self._aliases(name)
+        numbers = sorted((int(found.version) for found in self._search(name)), reverse=True)
+        there_are = ", ".join(" ".join([str(number), *aliases.get(number, ())]) for number in numbers) or "none"
         raise InputError(
             f"MLflow has no version {selector!r} of {name} (there are: {there_are})",
             "Train one first (train_recommender, train_sae), or set recommender.version or sae.version",
         )
 
+    def version_with(self, name: str, selector: str | int) -> int | None:
+        """Number of the version that ``latest``, an alias or a number names; None where there is none."""
+        if selector == "latest":
+            newest = self._search(name, max_results=1, order_by=["version_number DESC"])
+            return int(newest[0].version) if newest else None
+        try:
+            if isinstance(selector, int):
+                return int(self.client.get_model_version(name, str(selector)).version)
+            return int(self.client.get_model_version_by_alias(name, selector).version)
+        except MlflowException as error:
+            if error.error_code not in NOT_FOUND:
+                raise
+            return None
+
     def versions(self, name: str) -> list[ModelVersion]:
-        """Return all versions of a model, newest first; none where the model is unknown."""
-        found = self.client.search_model_versions(f"name='{name}'")
+        """Return all versions of a model, newest first; none where the model is unknown.
+
+        A version whose metrics are gone with its run has none, and a warning names it.
+        """
+        found = sorted(self._search(name), key=lambda version: -int(version.version))
         aliases = self._aliases(name) if found else {}
-        return sorted(
-            (
-                ModelVersion(
-                    int(version.version),
-                    tuple(sorted(alias for alias, number in aliases.items() if number == int(version.version))),
-                    version.tags,
-                    self.client.get_run(version.run_id).data.metrics,
-                    version.run_id,
-                )
-                for version in found
-            ),
-            key=lambda version: -version.number,
-        )
+        metrics = [self._metrics(version) for version in found]
+        if gone := [str(version.version) for version, known in zip(found, metrics, strict=True) if known is None]:
+            log.warning("MLflow no longer has the runs of %s version %s, nor their metrics", name, ", ".join(gone))
+        return [
+            ModelVersion(int(one.version), aliases.get(int(one.version), ()), one.tags, known or {}, one.run_id or "")
+            for one, known in zip(found, metrics, strict=True)
+        ]
 
     def fetch(self, name: str, version: int) -> Path:
         """Return a local folder with the files of one version; fetched once a digest, complete or not at all.
+
+        Where MLflow has lost them, those of another version with the same weights do.
 
         Raises
         ------
         InputError : there is no such version, or its files cannot be had.
         """
-        tags = self._get(name, version).tags
-        target = self.cache / tags.get(DIGEST_TAG, f"{name}-{version}")
-        if target.is_dir():
+        wanted = self._get(name, version)
+        target, digest = self._folder_of(name, wanted), _digest(wanted)
+        if target.is_dir() and difference(target, _kept(wanted, FILES_TAG)) is None:
             return target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as staging:
+        same = [found for found in self._search(name, digest) if found.version != wanted.version] if digest else []
+        faults = []
+        for one in (wanted, *same):
             try:
-                source = self.client.get_model_version_download_uri(name, str(version))
-                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=staging))
-            except (MlflowException, OSError) as error:
-                raise InputError(
-                    f"The files of {name} version {version} cannot be fetched: {error}", "Register the model again"
-                ) from error
-            pyfunc_artifacts = fetched / "artifacts"
-            folder = next(pyfunc_artifacts.iterdir()) if pyfunc_artifacts.is_dir() else fetched
-            if not target.is_dir():
-                shutil.move(folder, target)
-        return target
+                download(self.client, name, int(one.version), _kept(one, FILES_TAG), target)
+                return target
+            except InputError as fault:
+                faults.append(fault)
+        raise faults[0]
 
     def tags(self, name: str, version: int) -> Mapping[str, str]:
         """Tags of one version: what its training wrote down for later jobs."""
         return self._get(name, version).tags
 
     def metrics(self, name: str, version: int) -> Mapping[str, float]:
-        """Last metrics of the run that made one version."""
-        return self.client.get_run(self._get(name, version).run_id).data.metrics
+        """Last metrics of the run that made one version; none, and a warning, where they are gone with the run."""
+        metrics = self._metrics(self._get(name, version))
+        if metrics is None:
+            log.warning(
+                "MLflow no longer has the run of %s version %s, nor its metrics: what depends on them is not known. "
+                "Train again to have them",
+                name,
+                version,
+            )
+        return metrics or {}
 
     def set_tags(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Tag a version; other tags stay."""
@@ -288,56 +249,103 @@ class Registry:
     def keep_report(self, name: str, version: int, file: Path, folder: str) -> None:
         """Keep a file among the artifacts of the run that registered a version; one of an earlier call is replaced.
 
+        Where that run is gone, a warning says so.
+
         Parameters
         ----------
         folder : of the artifacts; made where it is missing.
         """
-        self.client.log_artifact(self._get(name, version).run_id, str(file), folder)
+        run_id = self._get(name, version).run_id
+        try:
+            self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in NOT_FOUND:
+                raise
+            log.warning("MLflow no longer has the run of %s version %s: %s is not kept there", name, version, file)
+            return
+        self.client.log_artifact(run_id, str(file), folder)
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Point an alias at a version."""
         self.client.set_registered_model_alias(name, alias, str(version))
 
-    def _get(self, name: str, version: int) -> Any:
+    def _get(self, name: str, version: int) -> RegisteredVersion:
         try:
             return self.client.get_model_version(name, str(version))
         except MlflowException as error:
+            if error.error_code not in NOT_FOUND:
+                raise
             raise InputError(f"MLflow has no version {version} of {name}", "`recsae versions` lists them") from error
 
-    def _aliases(self, name: str) -> dict[str, int]:
-        return {alias: int(number) for alias, number in self.client.get_registered_model(name).aliases.items()}
+    def _search(self, name: str, digest: str | None = None, **options: Any) -> list[RegisteredVersion]:
+        """All versions of a model, or those of a digest."""
+        same = "" if digest is None else f" AND tags.`{DIGEST_TAG}` = '{digest}'"
+        return list(self.client.search_model_versions(f"name='{name}'{same}", **options))
+
+    def _metrics(self, version: RegisteredVersion) -> dict[str, float] | None:
+        """Metrics that a version keeps; of one that an earlier release registered, those of its run, if it is there."""
+        if METRICS_TAG in version.tags:
+            return _kept(version, METRICS_TAG)
+        try:
+            return dict(self.client.get_run(version.run_id).data.metrics)
+        except MlflowException as error:
+            if error.error_code not in NOT_FOUND:
+                raise
+            return None
+
+    def _aliases(self, name: str) -> dict[int, tuple[str, ...]]:
+        """Aliases of a model by version; none of one that is unknown."""
+        models = self.client.search_registered_models(f"name='{name}'")
+        pairs = [(int(number), alias) for model in models for alias, number in model.aliases.items()]
+        return {number: tuple(sorted(alias for of, alias in pairs if of == number)) for number, _ in pairs}
+
+    def _folder_of(self, name: str, version: RegisteredVersion) -> Path:
+        return self.cache / (_digest(version) or f"{name}-{version.version}")
 
     def _create(
         self,
         name: str,
         source: str,
         run: TrainingRun,
-        digest: str,
+        folder: Path,
         tags: Mapping[str, str],
         model_id: str | None = None,
     ) -> int:
         if not self.client.search_registered_models(f"name='{name}'"):
             self.client.create_registered_model(name)
-        version = self.client.create_model_version(
-            name, source, run.run_id, tags={**tags, DIGEST_TAG: digest}, model_id=model_id
-        )
+        metrics = self.client.get_run(run.run_id).data.metrics
+        kept = {FILES_TAG: json.dumps(digests_of(folder)), METRICS_TAG: json.dumps(metrics)}
+        version = self.client.create_model_version(name, source, run.run_id, tags={**tags, **kept}, model_id=model_id)
         return int(version.version)
 
-    def _version_of(self, name: str, digest: str) -> int | None:
-        found = [
-            int(v.version)
-            for v in self.client.search_model_versions(f"name='{name}'")
-            if v.tags.get(DIGEST_TAG) == digest
-        ]
-        return min(found, default=None)
+    def _intact_version_of(self, name: str, digest: str) -> int | None:
+        """The first version with these weights that MLflow can still give, fetched anew; None where there is none."""
+        for version in sorted(self._search(name, digest), key=lambda version: int(version.version)):
+            try:
+                download(
+                    self.client, name, int(version.version), _kept(version, FILES_TAG), self._folder_of(name, version)
+                )
+            except InputError as fault:
+                log.warning("%s version %s is registered anew: %s", name, version.version, fault.cause)
+            else:
+                return int(version.version)
+        return None
 
-    def _experiment(self, name: str) -> str:
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        return str(self.client.create_experiment(name, artifact_location=f"{self.artifacts}/{name}"))
 
-    def _close_abandoned(self, experiment_id: str, tags: Mapping[str, str]) -> None:
-        same = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        for run in self.client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and {same}"):
-            self.client.set_terminated(run.info.run_id, "KILLED")
+def _digest(version: RegisteredVersion) -> str | None:
+    """Digest of the weights of a version; None where it states none."""
+    digest = str(version.tags.get(DIGEST_TAG, ""))
+    return digest if DIGEST.fullmatch(digest) else None
+
+
+def _kept(version: RegisteredVersion, tag: str) -> dict[str, Any]:
+    """What `_create` kept in a tag, by name; nothing of a version that an earlier release registered."""
+    try:
+        kept = json.loads(version.tags.get(tag, "{}"))
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict):
+        raise InputError(
+            f"The tag {tag} of {version.name} version {version.version} is no JSON object", "Remove it, or train again"
+        )
+    return kept

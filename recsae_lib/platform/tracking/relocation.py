@@ -15,11 +15,6 @@ SCHEME = "sqlite:///"
 PLACES = ("artifact_location", "artifact_uri", "source", "storage_location")  # columns that hold paths of artifacts
 
 
-def artifacts_address(artifacts: str) -> str:
-    """Address of a folder or address of artifacts."""
-    return artifacts if "://" in artifacts else Path(artifacts).resolve().as_uri()
-
-
 def refuse_misplaced_artifacts(tracking_uri: str, artifacts: str) -> None:
     """Refuse a database whose experiments keep their artifacts where it was before it was copied or moved.
 

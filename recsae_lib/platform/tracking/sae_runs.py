@@ -13,7 +13,8 @@ import numpy as np
 from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
-from recsae_lib.platform.tracking.registry import TrainingRun
+from recsae_lib.platform.tracking.registry import MOST_ACTIVE_TAG
+from recsae_lib.platform.tracking.runs import TrainingRun
 from recsae_lib.sae.evaluation import SaeMetrics
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.plots import density_plot, loss_plot, sweep_plot
@@ -166,7 +167,8 @@ def register(
         **{name: str(value) for name, value in description.items()},
         "num_latents": str(trained.sae.num_latents),
         "dimension": str(trained.sae.dimension),
-        "k": str(trained.sae.k),
+        "k": str(choice.settings.k),
+        MOST_ACTIVE_TAG: str(trained.sae.k),
         "variant": choice.settings.variant,
         **origin,
     }

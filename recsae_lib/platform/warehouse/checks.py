@@ -52,12 +52,14 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class SaeShape:
-    """What the rows of an audit must agree with: version, M and k of the sparse autoencoder, version of the model."""
+    """What the rows of an audit must agree with: version of the model; version and M of the sparse autoencoder, and
+    how many latents may be active for a row.
+    """
 
     model_version: int
     sae_version: int
     num_latents: int
-    k: int
+    most_active: int
 
 
 _VERDICT_RANGES = dict.fromkeys(
@@ -238,7 +240,7 @@ def check_drift(changes: DataFrame, settings: CheckSettings) -> list[CheckResult
 def _activation_conditions(shape: SaeShape) -> list[tuple[str, Severity, Column]]:
     ids, values = F.col("latent_ids"), F.col("activations")
     return [
-        (f"at most k = {shape.k} latents a user", "fail", F.size(ids) > shape.k),
+        (f"at most {shape.most_active} latents a user", "fail", F.size(ids) > shape.most_active),
         ("as many activations as latents", "fail", F.size(ids) != F.size(values)),
         ("no latent twice for a user", "fail", F.size(F.array_distinct(ids)) != F.size(ids)),
         ("latent ids are below M", "fail", F.exists(ids, lambda latent: (latent < 0) | (latent >= shape.num_latents))),

@@ -152,6 +152,23 @@ def test_failures_are_retried_later_each_time_and_reported(bag: DagBag) -> None:
             assert [callback.__name__ for callback in task.on_failure_callback] == ["report_failure"]
 
 
+def test_a_job_and_a_run_may_take_so_long(bag: DagBag, monkeypatch: pytest.MonkeyPatch) -> None:
+    def limits(of: DagBag) -> dict[str, tuple[timedelta | None, set[timedelta | None]]]:
+        return {
+            dag_id: (of.dags[dag_id].dagrun_timeout, {task.execution_timeout for task in of.dags[dag_id].tasks})
+            for dag_id in ("nightly_audit", "retrain_sae")
+        }
+
+    assert set(map(str, limits(bag).values())) == {str((timedelta(hours=72), {timedelta(hours=12)}))}
+    for dag_id in ("nightly_audit", "retrain_sae"):
+        assert bag.dags[dag_id].on_failure_callback.__name__ == "report_timeout"
+    monkeypatch.setenv("AIRFLOW__RECSAE__TASK_TIMEOUT_HOURS", "0.5")
+    monkeypatch.setenv("AIRFLOW__RECSAE__RUN_TIMEOUT_HOURS", "0")
+    for name in [name for name in sys.modules if name.startswith("recsae_dags")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert set(map(str, limits(DagBag(str(DAGS))).values())) == {str((None, {timedelta(minutes=30)}))}
+
+
 def test_only_the_example_waits_until_somebody_wants_it(bag: DagBag) -> None:
     paused = {dag.dag_id: dag.is_paused_upon_creation for dag in bag.dags.values()}
     assert paused == {"nightly_audit": None, "retrain_sae": None, "concepts_reader": True}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recsae_dags.failures import failure_message, refused_by, report_failure
+from recsae_dags.failures import failure_message, refused_by, report_failure, report_timeout
 from tests.airflow.in_airflow.stand_in import StandIn
 
 CHECKS = [
@@ -88,6 +88,17 @@ def test_checks_are_reported_only_of_the_task_that_made_them(report: Path) -> No
     (report / "checks.json").write_text(json.dumps(CHECKS[:1]), encoding="utf-8")
     assert refused_by(report) == []
     assert refused_by(report / "nowhere") == []
+
+
+def test_a_run_that_took_too_long_is_reported(chat: list[Any]) -> None:
+    run = {"dag": Instance("begin"), "run_id": "night"}
+    report_timeout({**run, "reason": "task_failure"})
+    assert chat == []
+    report_timeout({**run, "reason": "timed_out"})
+    assert [message["text"] for message in chat] == [
+        "nightly_audit: run night was given up: it took longer than run_timeout_hours in the section [recsae] of "
+        "Airflow's configuration. Clear it from its first task when the cause is gone"
+    ]
 
 
 def test_the_message_goes_to_the_chat_where_there_is_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -9,9 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    DagRunTriggerException,
+)
+from airflow.sdk.execution_time.timeout import timeout
 
-from recsae_dags.suite import AnswersSensor, SparkJob, SuiteSparkHook, failure_of, require_turn
+from recsae_dags.retraining import Retraining
+from recsae_dags.suite import AnswersSensor, SparkJob, SuiteCommand, SuiteSparkHook, failure_of, require_turn
 from tests.airflow.in_airflow.stand_in import StandIn
 
 ARGUMENTS = ["--conf", "conf/local.yaml", "--dt", "2026-11-20"]
@@ -99,6 +108,7 @@ def test_the_key_reaches_only_the_environment_of_jobs_that_ask(
 ) -> None:
     turn(MINE)
     monkeypatch.setenv("AIRFLOW_CONN_RECSAE_LLM", f'{{"conn_type": "generic", "password": "{KEY}"}}')
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     asking = job(with_llm_key=True)
     execute(asking)
     execute(job())
@@ -111,6 +121,103 @@ def test_the_key_reaches_only_the_environment_of_jobs_that_ask(
     assert "Spark-Submit cmd" in logged
     assert KEY not in logged
     assert KEY not in str({name: getattr(asking, name) for name in asking.template_fields})
+
+
+# What is Airflow's own, or was set for the code of others.
+OF_THE_WORKER = {
+    "AIRFLOW__CORE__FERNET_KEY": "secret",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://airflow:secret@db/airflow",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "secret",
+    "AIRFLOW_CONN_WAREHOUSE": "postgresql://secret@db/warehouse",
+    "CELERY_BROKER_URL": "redis://:secret@redis",
+    "DATABASE_URL": "postgresql://secret@db/airflow",
+    "POSTGRES_PASSWORD": "secret",
+    "FERNET_KEY": "secret",
+    "PYTHONPATH": "/opt/another/project",
+    "PYTHONHOME": "/opt/python",
+    "VIRTUAL_ENV": "/opt/airflow",
+    "GITHUB_TOKEN": "secret",
+}
+OF_JOBS = {
+    "HOME": "/home/recsae",
+    "TMPDIR": "/scratch",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "SPARK_LOCAL_DIRS": "/scratch/spark",
+    "HADOOP_CONF_DIR": "/etc/hadoop",
+    "JAVA_TOOL_OPTIONS": "-Xss1m",
+    "AWS_REGION": "eu-central-1",
+    "GOOGLE_APPLICATION_CREDENTIALS": "/keys/gcs.json",
+    "MLFLOW_TRACKING_TOKEN": "token",
+    "https_proxy": "http://proxy:3128",
+    "NO_PROXY": "127.0.0.1",
+    "SSL_CERT_FILE": "/etc/ca.pem",
+    "REQUESTS_CA_BUNDLE": "/etc/ca.pem",
+    "CUDA_VISIBLE_DEVICES": "0",
+}
+
+
+def test_a_job_inherits_what_is_named_and_nothing_else(
+    stand_in: StandIn, turn: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn(MINE)
+    for name, value in {**OF_THE_WORKER, **OF_JOBS, "OPENAI_API_KEY": KEY, "VLLM_KEY": KEY, "OTHER_KEY": KEY}.items():
+        monkeypatch.setenv(name, value)
+    plan = {"llm_key_variable": "VLLM_KEY"}
+    execute(job())
+    execute(job(with_llm_key=True, plan=plan))
+    AnswersSensor(task_id="collect", job="encode_latents", night=NIGHT, plan=plan).poke(CONTEXT)
+    command = SuiteCommand(task_id="plan", command=["plan"], night=NIGHT)
+    type(command).execute.__wrapped__(command, CONTEXT)
+    started = [call["environment"] for call in stand_in.calls()]
+    assert len(started) == 4
+    for environment in started:
+        assert environment.keys() & OF_THE_WORKER.keys() == set()
+        assert "secret" not in str(environment)
+        assert environment.items() >= OF_JOBS.items()
+    keys = [sorted(name for name, value in environment.items() if value == KEY) for environment in started]
+    assert keys == [[], ["OPENAI_API_KEY", "VLLM_KEY"], ["OPENAI_API_KEY", "VLLM_KEY"], []]
+
+
+def test_a_site_names_what_else_is_inherited(
+    stand_in: StandIn, turn: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn(MINE)
+    named = {"SHOP_REGION": "eu", "SHOP_SITE": "1", "PYTHONPATH": "/opt/shop"}
+    for name, value in {**named, **OF_THE_WORKER, "PYTHONPATH": "/opt/shop"}.items():
+        monkeypatch.setenv(name, value)
+    extra = {"inherit": ["SHOP_*", "PYTHONPATH", "AIRFLOW_*"]}
+    monkeypatch.setenv("AIRFLOW_CONN_RECSAE_SPARK", stand_in.connection(**extra))
+    execute(job())
+    (call,) = stand_in.calls()
+    assert call["environment"].items() >= named.items()
+    assert not any(name.startswith("AIRFLOW_") for name in call["environment"])
+
+
+def test_a_job_that_hangs_is_stopped_when_its_time_is_over(stand_in: StandIn, turn: Callable[[Any], None]) -> None:
+    turn(MINE)
+    stand_in.order(sleeps=600)
+    operator = job()
+    child = stand_in.folder / "child"
+
+    waiting = threading.get_ident()
+
+    def end_the_time() -> None:
+        while not (child.is_file() and child.read_text(encoding="utf-8")):
+            time.sleep(0.05)
+        signal.pthread_kill(waiting, signal.SIGALRM)
+
+    threading.Thread(target=end_the_time, daemon=True).start()
+    with pytest.raises(AirflowTaskTimeout), timeout(600):  # as Airflow's task runner does with execution_timeout
+        execute(operator)
+    operator.on_kill()
+    assert has_ended(child)
+
+
+def has_ended(child: Path) -> bool:
+    """Whether the process whose id a file holds has ended, and nobody may have asked yet."""
+    state = Path(f"/proc/{child.read_text(encoding='utf-8')}/stat")
+    return not state.exists() or state.read_text(encoding="utf-8").split()[2] == "Z"
 
 
 def test_a_job_that_asks_nobody_is_done_by_its_first_task(stand_in: StandIn, turn: Callable[[Any], None]) -> None:
@@ -147,7 +254,7 @@ def test_answers_are_waited_for_by_looking_again(stand_in: StandIn, turn: Callab
 
 def test_a_killed_task_leaves_no_process_behind(stand_in: StandIn) -> None:
     stand_in.order(sleeps=600)
-    hook = SuiteSparkHook("encode_latents", ARGUMENTS, with_llm_key=False)
+    hook = SuiteSparkHook("encode_latents", ARGUMENTS, llm_variable=None)
 
     def submit() -> None:
         with pytest.raises(AirflowException):
@@ -161,8 +268,7 @@ def test_a_killed_task_leaves_no_process_behind(stand_in: StandIn) -> None:
     hook.on_kill()
     running.join(timeout=60)
     assert not running.is_alive()
-    state = Path(f"/proc/{child.read_text(encoding='utf-8')}/stat")
-    assert not state.exists() or state.read_text(encoding="utf-8").split()[2] == "Z"  # ended, and nobody has asked yet
+    assert has_ended(child)
 
 
 def test_a_run_without_the_turn_does_nothing(stand_in: StandIn, turn: Callable[[Any], None]) -> None:
@@ -174,7 +280,41 @@ def test_a_run_without_the_turn_does_nothing(stand_in: StandIn, turn: Callable[[
     require_turn(CONTEXT)
 
 
+class Night:
+    """The task of a night that asks for a retraining, and what Airflow says of the DAG that does it."""
+
+    def __init__(self, is_paused: bool, unfinished: int) -> None:
+        self.is_paused, self.unfinished = is_paused, unfinished
+
+    def get_dag(self, dag_id: str) -> Any:
+        assert dag_id == "retrain_sae"
+        return self
+
+    def get_dr_count(self, dag_id: str, states: list[str]) -> int:
+        assert (dag_id, states) == ("retrain_sae", ["queued", "running"])
+        return self.unfinished
+
+    def xcom_pull(self, task_ids: str) -> Any:
+        return {"begin": NIGHT}[task_ids]
+
+
+def retrain(is_paused: bool, unfinished: int) -> None:
+    operator = Retraining(task_id="retrain_sae", trigger_dag_id="retrain_sae")
+    context = {"ti": Night(is_paused, unfinished), "params": {"conf": None, "set": []}}
+    type(operator).execute.__wrapped__(operator, context)
+
+
+def test_retrainings_do_not_pile_up() -> None:
+    with pytest.raises(AirflowSkipException, match=r"retrain_sae is paused\. Unpause it, then clear this task"):
+        retrain(is_paused=True, unfinished=0)
+    with pytest.raises(AirflowSkipException, match="A run of retrain_sae has not ended"):
+        retrain(is_paused=False, unfinished=1)
+    with pytest.raises(DagRunTriggerException) as started:
+        retrain(is_paused=False, unfinished=0)
+    assert started.value.conf == {"dt": "2026-11-20", "conf": None, "set": ["sae.start=champion"]}
+
+
 def test_a_connection_that_lacks_the_suite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_RECSAE_SPARK", '{"conn_type": "spark", "host": "yarn", "extra": {"home": "/r"}}')
     with pytest.raises(AirflowFailException, match="lacks python"):
-        SuiteSparkHook("encode_latents", ARGUMENTS, with_llm_key=False)
+        SuiteSparkHook("encode_latents", ARGUMENTS, llm_variable=None)

@@ -126,8 +126,8 @@ def test_servers_that_do_not_answer_are_told_from_faults() -> None:
     assert "Connection refused" in str(passing(refused_connection()))
     jvm = RuntimeError("Job aborted\nCaused by: java.net.ConnectException: Call From here to there failed\n\tat x")
     assert passing(jvm) == (
-        "A server that the job needs does not answer: java.net.ConnectException: Call From here to there failed. "
-        "See to it, then run again."
+        "A server or database that the job needs does not answer: java.net.ConnectException: Call From here to there "
+        "failed. See to it, then run again."
     )
     lost = PySparkException(
         "Lost task 0.3: org.apache.spark.SparkException: Checkpoint block rdd_11_0 not found! Either"

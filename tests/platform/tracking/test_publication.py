@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +47,10 @@ def context(tmp_path: Path) -> JobContext:
 
 
 def test_rows_must_agree_with_what_training_wrote(context: JobContext) -> None:
-    assert sae_shape(context) == SaeShape(model_version=3, sae_version=2, num_latents=16, k=2)
+    shape = SaeShape(model_version=3, sae_version=2, num_latents=16, most_active=2)
+    assert sae_shape(context) == shape  # of an earlier release, which had the tag k alone
+    context.registry.set_tags(NAME, 2, {"most_active_latents": "8"})
+    assert sae_shape(context) == replace(shape, most_active=8)
 
 
 @pytest.mark.parametrize(("published", "champion"), [([], 2), ([date(2026, 11, 19), FRIDAY], 2), ([SATURDAY], 1)])

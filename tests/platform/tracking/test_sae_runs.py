@@ -71,10 +71,10 @@ def context(tmp_path: Path) -> JobContext:
 
 def registered(context: JobContext, trained: SparseAutoencoder) -> int:
     origin = {"data_digest": "abc"}
-    with open_runs(context, CHOICES[:1], {}) as runs:
+    with open_runs(context, CHOICES[1:], {}) as runs:
         ended = TrainedSae(trained, sae(seed=99), (REPORT,))
         example = np.zeros((3, 4), np.float32)
-        return register(context, runs.whole, CHOICES[0], ended, MEASURED, {"ndcg@10_kept": 0.5}, example, origin)
+        return register(context, runs.whole, CHOICES[1], ended, MEASURED, {"ndcg@10_kept": 0.5}, example, origin)
 
 
 def test_an_epoch_and_an_outcome_as_people_read_them() -> None:
@@ -176,6 +176,17 @@ def test_a_version_has_weights_metrics_and_origin(context: JobContext) -> None:
     folder = context.registry.fetch(NAME, version)
     assert torch.equal(load_sae(folder).W_dec, trained.W_dec)
     assert torch.equal(load_sae(folder / "initial").W_dec, sae(seed=99).W_dec)
+
+
+def test_the_tag_k_is_that_of_the_settings(context: JobContext) -> None:
+    trained = sae()
+    trained.k, trained.threshold = 8, 0.125  # as BatchTopK leaves it, whose rows share what k allows them
+    choice = SaeChoice(SaeSettings(k=2, variant="batch_top_k"), seed=5)
+    with open_runs(context, [choice], {}) as runs:
+        ended = TrainedSae(trained, sae(seed=99), (REPORT,))
+        version = register(context, runs.whole, choice, ended, MEASURED, {}, np.zeros((3, 4), np.float32), {})
+    tags = context.registry.tags(NAME, version)
+    assert (tags["k"], tags["most_active_latents"], tags["variant"]) == ("2", "8", "batch_top_k")
 
 
 def test_a_warm_start_goes_on_from_the_champion(context: JobContext, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from recsae_lib.platform.warehouse.checks import (
 from recsae_lib.platform.warehouse.tables import Table
 
 DT = date(2026, 11, 20)
-SHAPE = SaeShape(model_version=3, sae_version=5, num_latents=16, k=2)
+SHAPE = SaeShape(model_version=3, sae_version=5, num_latents=16, most_active=2)
 
 # One valid row of each table; a test changes only the fields under test.
 BASE_ROWS: dict[str, dict[str, object]] = {
@@ -65,7 +65,7 @@ def test_valid_rows_pass(spark: SparkSession) -> None:
         (
             "latent_activations",
             [{"latent_ids": [1, 2, 3], "activations": [1.0] * 3}],
-            "at most k = 2 latents a user",
+            "at most 2 latents a user",
             1,
         ),
         ("latent_activations", [{"latent_ids": [1, 2]}], "as many activations as latents", 1),
