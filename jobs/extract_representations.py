@@ -21,8 +21,9 @@ from recsae_lib.platform.spark.frames import free, keep
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.foreign.external import External
 from recsae_lib.recommenders.inputs import model_inputs
+from recsae_lib.recommenders.left_out import find_left_out, left_out_metrics
 from recsae_lib.recommenders.store import load_recommender
-from recsae_lib.representations.extract import count_unknown, extract, sites_of, write_sites
+from recsae_lib.representations.extract import extract, sites_of, write_sites
 from recsae_lib.representations.item_embeddings import item_embeddings
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.own import write_own_representations
@@ -34,6 +35,7 @@ def run(context: JobContext) -> None:
     folder = context.registry.fetch(context.recommender_name, context.model_version)
     own = context.settings.recommender.kind == External.kind
     (take_own if own else extract_all)(context, folder)
+    name_left_out(context, folder, own)
     vectors = item_embeddings(context.spark, folder, context.settings.recommender.factory)
     target = RepresentationSet.of_context(context, "last", DEFAULT_SITE).item_embeddings()
     row_group_mib = context.settings.representations.row_group_mib
@@ -44,8 +46,6 @@ def extract_all(context: JobContext, folder: Path) -> None:
     """Assemble the histories once, probe the model for each kind of rows, write each set as a whole."""
     settings, factory = context.settings.representations, context.settings.recommender.factory
     histories = keep(model_inputs(context.warehouse.read_filled(tables.INTERACTIONS), folder))
-    if unknown := count_unknown(histories, folder):
-        log.warning("extract_representations: %s users are unknown to the model and left out", f"{unknown:,}")
 
     def write(rows: RowKind) -> None:
         sets = [RepresentationSet.of_context(context, rows, site) for site in sites_of(rows, settings)]
@@ -57,6 +57,23 @@ def extract_all(context: JobContext, folder: Path) -> None:
 
     side_by_side(write, get_args(RowKind))
     free(histories)
+
+
+def name_left_out(context: JobContext, folder: Path, own: bool) -> None:
+    """Write what the recommender does not know, and say how much it is."""
+    last = RepresentationSet.of_context(context, "last", DEFAULT_SITE)
+    represented = context.spark.read.parquet(last.path) if own else None
+    interactions = context.warehouse.read_filled(tables.INTERACTIONS)
+    if not context.warehouse.replace(tables.LEFT_OUT, find_left_out(interactions, folder, represented)):
+        return
+    lost = left_out_metrics(context.warehouse.read(tables.LEFT_OUT), interactions)
+    log.warning(
+        "extract_representations: recommender version %s does not know %s items, and has no representation of %s "
+        "users: %s interactions, %.1f %%, are left out; the table left_out has the reasons",
+        context.model_version,
+        *(f"{lost[name]:,.0f}" for name in ("new_items", "left_out_users", "left_out_interactions")),
+        100 * lost["left_out_share"],
+    )
 
 
 def take_own(context: JobContext, folder: Path) -> None:

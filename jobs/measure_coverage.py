@@ -24,8 +24,16 @@ from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.spark.frames import local_frame
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.recommenders.left_out import left_out_metrics
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.verification.metrics import Metrics, counts_line, llm_metrics, recorded_metrics, unit_metrics
+from recsae_lib.verification.metrics import (
+    Metrics,
+    counts_line,
+    llm_metrics,
+    recorded_metrics,
+    unit_metrics,
+    user_metrics,
+)
 from recsae_lib.verification.units import Units, release, unit_coverage, units_of_each_kind
 
 
@@ -68,6 +76,9 @@ def measured_before(context: JobContext) -> Metrics:
     of_recommender = registry.metrics(context.recommender_name, context.model_version)
     of_sae = registry.metrics(context.sae_name, context.sae_version)
     metrics = recorded_metrics(of_recommender, of_sae, rejects, interactions + items)
+    left_out = left_out_metrics(read(tables.LEFT_OUT), read(tables.INTERACTIONS))
+    metrics |= {(UnitKind.RECOMMENDER, name): value for name, value in left_out.items()}
+    metrics |= user_metrics(read(tables.LATENT_ACTIVATIONS))
     if "llm" in context.settings.verification.judges:
         refused = read(tables.VERIFICATION_REJECTS).count()
         scores, cases = read(tables.CONCEPT_SCORES), read(tables.VERIFICATION_CASES)

@@ -61,8 +61,26 @@ def take_module(context: JobContext, folder: Path, shared_folder: str) -> None:
     interactions, items = (context.warehouse.read_filled(table) for table in (tables.INTERACTIONS, tables.ITEMS))
     split = Split.resolve(settings.split, interactions)
     prepared = prepare_module(interactions, items, split, settings.module, folder, shared_folder)
+    if not prepared.known.all():
+        missing = f"{(~prepared.known).sum():,} of {len(prepared.known):,} ingested items"
+        lost = 1 - prepared.known[prepared.histories.items].mean()
+        log.warning(
+            "train_recommender: %s, %.1f %% of the interactions, have no row in %s: the module neither reads nor "
+            "recommends them, and is measured on them all the same",
+            missing,
+            100 * lost,
+            settings.module.items,
+        )
+    if settings.module.users is not None:
+        users = interactions.select("user_id").distinct().count()
+        log.info(
+            "train_recommender: %s of %s users have a row in %s",
+            f"{len(prepared.histories):,}",
+            f"{users:,}",
+            settings.module.users,
+        )
     with open_run(context, prepared.model.dimension) as mlrun:
-        metrics = measure_model(context, mlrun, prepared.model, prepared.histories)
+        metrics = measure_model(context, mlrun, prepared.model, prepared.histories, prepared.known)
         register_model(context, mlrun, prepared.model, split, folder, metrics)
 
 

@@ -63,7 +63,7 @@ def run(context: JobContext) -> None:
         for of_sae, choice, one in zip(runs.each, choices, trained, strict=True):
             measured, fidelity = evaluate_sae(one.sae, rows.iterate(0)), fidelity_of("test", one.sae)
             kept = fidelity_of("dev", one.sae).get(sae_runs.KEPT)
-            results.append(SweepResult(choice, measured.fvu, measured.dead_fraction, measured.l0, kept))
+            results.append(SweepResult(choice, measured.fvu_within_reach, measured.dead_fraction, measured.l0, kept))
             versions.append(sae_runs.register(context, of_sae, choice, one, measured, fidelity, example, origin))
         best = best_of(results, context.settings.checks)
         runs.log_sweep(results, versions, best)

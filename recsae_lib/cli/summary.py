@@ -50,9 +50,21 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
         )
     console.print(accuracy)
     console.print(
-        f"SAE: FVU {shown('sae', 'fvu')}, L0 {shown('sae', 'l0', '.2f')}, "
+        f"SAE: FVU {shown('sae', 'fvu')}, within reach {shown('sae', 'fvu_within_reach')}, by user "
+        f"{shown('sae', 'fvu_by_user_median')} (p90 {shown('sae', 'fvu_by_user_p90')}, "
+        f"{shown('sae', 'worse_than_mean_share', '.1%')} worse than the mean), by dimension "
+        f"{shown('sae', 'fvu_by_dimension')}, {shown('sae', 'users_beyond_reach', '.0f')} users beyond reach"
+    )
+    console.print(
+        f"SAE: L0 {shown('sae', 'l0', '.2f')}, "
         f"dead latents {shown('sae', 'dead_fraction', '.1%')}, "
         f"NDCG@10 kept {shown('sae', 'ndcg_at_10_kept', '.1%')}"
+    )
+
+    console.print(
+        f"left out: {shown('recommender', 'new_items', '.0f')} items and "
+        f"{shown('recommender', 'left_out_users', '.0f')} users that the recommender does not know, with "
+        f"{shown('recommender', 'left_out_share', '.1%')} of the interactions"
     )
 
     units = Table(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from recsae_lib.config.section import PositiveInt, Section
+
+FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class SasrecSettings(Section):
@@ -77,7 +80,7 @@ class TimirecSettings(Section):
 
 
 class ModuleSettings(Section):
-    factory: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = Field(
+    factory: str | None = Field(
         None,
         description="package.module:function that builds your torch module; the code must be importable on the driver "
         "and on the executors, and is imported only if it is named here.",
@@ -88,8 +91,8 @@ class ModuleSettings(Section):
     )
     items: str | None = Field(
         None,
-        description="Parquet of (item_id, item_index), the row of each item in your module; the ingested items by "
-        "rising id, from row 0, where unset.",
+        description="Parquet of (item_id, item_index), the row of each item in your module, each row once; the "
+        "ingested items by rising id where unset: from row 0 on, without padding_index if the module reads items.",
     )
     users: str | None = Field(
         None, description="Parquet of (user_id, user_index), for a module that looks users up; unset for any other."
@@ -107,6 +110,15 @@ class ModuleSettings(Section):
         description="Name of the parameter or buffer with the item vectors, (rows, d), e.g. items.weight; needed by "
         "scorer dot, and for coherence by item embedding.",
     )
+
+    @field_validator("factory")
+    @classmethod
+    def _factory_is_a_call(cls, factory: str | None) -> str | None:
+        if factory is not None and not FACTORY.fullmatch(factory):
+            package, _, function = factory.rpartition(".")
+            example = f"{package}:{function}" if FACTORY.fullmatch(f"{package}:{function}") else "shop.gru:build"
+            raise ValueError(f"write package.module:function, with a colon before the function, e.g. {example}")
+        return factory
 
     @property
     def call(self) -> str:

@@ -10,10 +10,23 @@ from recsae_lib.config.section import Section, Share
 
 
 class CheckSettings(Section):
-    maximum_fvu: Annotated[float, Field(gt=0.0)] = Field(0.5, description="FVU above which an audit fails.")
+    maximum_fvu: Annotated[float, Field(gt=0.0)] = Field(
+        0.5, description="FVU of the training rows within reach (fvu_within_reach) above which an audit fails."
+    )
+    maximum_fvu_by_user: Annotated[float, Field(gt=0.0)] = Field(
+        0.9, description="Median over users of the FVU of each above which an audit fails; never below maximum_fvu."
+    )
+    maximum_fvu_by_dimension: Annotated[float, Field(gt=0.0)] = Field(
+        0.9, description="Mean over dimensions of the FVU of each above which an audit fails; never below maximum_fvu."
+    )
     maximum_dead_fraction: Share = Field(0.1, description="Dead latents' share above which an audit warns.")
     minimum_ndcg_kept: Share = Field(0.9, description="NDCG kept by reconstruction under which an audit warns.")
     maximum_reject_share: Share = Field(0.05, description="Rejected rows' share above which an audit fails.")
+    maximum_left_out_share: Share = Field(
+        0.1,
+        description="Share of the interactions with items or users that the recommender does not know, above which an "
+        "audit warns and asks to train the recommender again.",
+    )
     fail_stable_share: Share = Field(
         0.0, description="Share of stable latents (concept_drift) under which an audit fails; 0 never does."
     )

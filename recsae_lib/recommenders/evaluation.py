@@ -151,7 +151,11 @@ def list_metrics(recommended: np.ndarray, train: TrainingHistories) -> dict[str,
 
 
 def measure_test(
-    model: Recommender, histories: TrainingHistories, users: np.ndarray, device: torch.device
+    model: Recommender,
+    histories: TrainingHistories,
+    users: np.ndarray,
+    device: torch.device,
+    known: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Metrics of the test items and of the lists: ``test_hr@5``, ``test_gini@10`` and so on; beside the model
     ``popularity_…`` and ``item_knn_…``, two baselines that nobody should fall behind.
@@ -161,10 +165,12 @@ def measure_test(
     model : lies on `device`.
     histories : whole histories.
     users : with a test item (`TrainingHistories.held_out_users`).
+    known : as `catalogue_scorer`; None where the model knows all items of the histories.
     """
     train = histories.training_part()
+    score = model_scorer(model, device)
     scorers = {
-        "test": model_scorer(model, device),
+        "test": score if known is None or known.all() else catalogue_scorer(score, model.history_length, known),
         "popularity": popularity_scorer(train),
         "item_knn": item_knn_scorer(train),
     }
@@ -184,6 +190,34 @@ def model_scorer(model: Recommender, device: torch.device) -> Scorer:
         return model.score(model.represent(inputs))
 
     return score
+
+
+def catalogue_scorer(score: Scorer, history_length: int | None, known: np.ndarray) -> Scorer:
+    """Score a whole catalogue with a recommender that knows a part of it: all other items come last, and contexts are
+    read without them. A user without a known item of a context that the model reads gets no recommendation.
+
+    Parameters
+    ----------
+    score : of the known items.
+    history_length : of the model; None where it reads no items.
+    known : (catalogue,) bool; item indices of the model count these.
+    """
+    places, columns = np.cumsum(known) - 1, torch.from_numpy(known)
+
+    def score_all(contexts: Histories) -> torch.Tensor:
+        kept = known[contexts.items]
+        offsets = np.concatenate([[0], np.cumsum(kept)])[contexts.offsets]
+        readable = np.flatnonzero((np.diff(offsets) > 0) | (history_length is None))
+        ends = np.concatenate([[0], np.cumsum(np.diff(offsets)[readable])])
+        scores = torch.full((len(contexts), len(known)), -torch.inf)
+        if len(readable):
+            of_known = score(Histories(contexts.user_indices[readable], ends, places[contexts.items[kept]]))
+            block = torch.full((len(readable), len(known)), -torch.inf)
+            block[:, columns] = of_known.cpu().float()
+            scores[torch.from_numpy(readable)] = block
+        return scores
+
+    return score_all
 
 
 def popularity_scorer(train: TrainingHistories) -> Scorer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsae_lib.recommenders.grouping import INPUT_COLUMNS, group_batches
@@ -51,11 +51,15 @@ def model_inputs(interactions: DataFrame, folder: Path) -> DataFrame:
 
 def with_item_index(interactions: DataFrame, folder: Path, split: Split) -> DataFrame:
     """Keep (user_id, ts, source_order, item_index, period) of the interactions with items of the vocabulary."""
-    items = read_vocabulary(interactions.sparkSession, folder, "item")
+    found = interactions.join(known_items(interactions.sparkSession, folder), "item_id", how="inner")
+    return found.select("user_id", "ts", "source_order", "item_index", split.period().alias("period"))
+
+
+def known_items(spark: SparkSession, folder: Path) -> DataFrame:
+    """Return (item_id, item_index) of the vocabulary, for a join with interactions."""
     # Spark cannot know the size of what a Python function reads, so the join is chosen here.
     small = (folder / FILES["item"]).stat().st_size <= BROADCAST_BYTES
-    found = interactions.join(items.hint("broadcast" if small else "merge"), "item_id", how="inner")
-    return found.select("user_id", "ts", "source_order", "item_index", split.period().alias("period"))
+    return read_vocabulary(spark, folder, "item").hint("broadcast" if small else "merge")
 
 
 def in_order(rows: DataFrame) -> DataFrame:

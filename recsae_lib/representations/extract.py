@@ -16,7 +16,7 @@ from recsae_lib.platform.spark.shipping import ship_folder
 from recsae_lib.recommenders.histories import histories_from_arrow
 from recsae_lib.recommenders.probing import Site, find_sites, probe
 from recsae_lib.recommenders.protocol import Recommender
-from recsae_lib.recommenders.store import load_recommender, read_description
+from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.recommenders.worker import worker_recommender
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.write import WrittenSet, write_sets
@@ -49,7 +49,7 @@ def extract(
     Parameters
     ----------
     histories : `recommenders.grouping.INPUT_COLUMNS`, items oldest first. Users without an index are
-        left out where the model reads it (`count_unknown` counts them).
+        left out where the model reads it (`find_left_out` names them).
     model_folder : folder of `recommenders.store`.
     rows : ``last``, each user once, after the whole history. ``training``, a sequential model after each of up to
         ``settings.training_positions`` prefixes of the history (`training_positions`), any other model as ``last``.
@@ -106,13 +106,6 @@ def write_sites(
     paths = {site_column(target.site): target.path for target in targets}
     written = write_sets(extracted, paths, "representation", settings.row_group_mib, settings.minimum_row_groups)
     return [written[column] for column in paths]
-
-
-def count_unknown(histories: DataFrame, model_folder: Path) -> int:
-    """Count the users that `extract` leaves out: those without an index, where the model reads it."""
-    if not read_description(model_folder).reads_user_index:
-        return 0
-    return histories.where("user_index IS NULL").count()
 
 
 def training_positions(length: Column, user_id: Column, positions: int, seed: int) -> Column:

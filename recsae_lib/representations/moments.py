@@ -1,9 +1,23 @@
-"""Mean and deviation of representations, one dimension after the other."""
+"""What Spark measures of representations: mean and deviation of each dimension, and a random sample of rows."""
 
 from __future__ import annotations
 
+import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+
+SAMPLE_ROWS = 4096
+
+
+def sample_rows(representations: DataFrame) -> np.ndarray:
+    """Draw up to `SAMPLE_ROWS` users by hash: the (n, d) float32 vectors of the same users in every run.
+
+    Parameters
+    ----------
+    representations : (user_id, representation ARRAY<FLOAT>), one row or more.
+    """
+    drawn = representations.orderBy(F.xxhash64("user_id"), "user_id").limit(SAMPLE_ROWS).select("representation")
+    return np.array([row[0] for row in drawn.collect()], dtype=np.float32)
 
 
 def dimension_moments(representations: DataFrame, dimension: int) -> tuple[list[float], list[float]]:

@@ -14,25 +14,38 @@ import torch
 from recsae_lib.errors import InputError
 from recsae_lib.sae.kernels.block_encoder import BlockEncoder
 from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.reach import Reach
 from recsae_lib.sae.store import load_sae, weights_digest
 
 ENCODED_COLUMNS = "user_id string, latent_ids array<int>, activations array<float>"
+MEASURED_COLUMNS = ("fvu", "distance")  # beside them, where a sample says what is ordinary
 
 ArrowMap = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 # Writes activations and ids, (rows, k) each, of the first argument, (rows, d).
 Activate = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+# Gives `MEASURED_COLUMNS` of the same three.
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def encode_batches(folder: str | PathLike[str]) -> ArrowMap:
+def encode_batches(folder: str | PathLike[str], sample: np.ndarray | None = None) -> ArrowMap:
     """Make the function that encodes Arrow batches with the SAE in `folder`, a path that is resolved in the worker.
 
     Batches come with columns user_id and representation (list<float>) and leave with `ENCODED_COLUMNS`: the positive
-    activations, at most k, falling, equal ones by latent id.
+    activations, at most k, falling, equal ones by latent id. With a sample also with `MEASURED_COLUMNS`::
+
+        fvu      = ‖x − x̂‖² / ‖x − mean‖²       null where x is the mean
+        distance = ‖x − centre‖ / radius         of the reach: above 1 x lies beyond it
+
+    Parameters
+    ----------
+    sample : (n, d) float32, a random sample of the representations: its reach, and the mean of its rows within reach.
 
     Raises
     ------
     InputError : (in the worker) the representations have not the SAE's dimension, are ragged, null or not finite.
     """
+    reach = None if sample is None else Reach.of(torch.from_numpy(sample))
+    mean = None if sample is None or reach is None else reach.clip(sample).mean(0, dtype=np.float64)
 
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         local = Path(folder)
@@ -43,7 +56,15 @@ def encode_batches(folder: str | PathLike[str]) -> ArrowMap:
         def activate(x: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray) -> None:
             sae.encode_centred(encoder, torch.from_numpy(x - b_dec), activations, latent_ids)
 
-        return _encode(batches, sae.dimension, sae.k, activate)
+        @torch.no_grad()
+        def measure(x: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            assert reach is not None
+            x_hat = sae.decode(torch.from_numpy(activations), torch.from_numpy(latent_ids).long()).numpy()
+            missed, spread = (np.square(x - other, dtype=np.float64).sum(1) for other in (x_hat, mean))
+            fvu = np.divide(missed, spread, out=np.full(len(x), np.nan), where=spread > 0)
+            return fvu, reach.distances(x).astype(np.float64)
+
+        return _encode(batches, sae.dimension, sae.k, activate, measure if reach is not None else None)
 
     return encode
 
@@ -87,7 +108,9 @@ def _worker_sae(folder: Path, digest: str) -> SparseAutoencoder:
     return load_sae(folder)
 
 
-def _encode(batches: Iterable[pa.RecordBatch], dimension: int, k: int, activate: Activate) -> Iterator[pa.RecordBatch]:
+def _encode(
+    batches: Iterable[pa.RecordBatch], dimension: int, k: int, activate: Activate, measure: Measure | None = None
+) -> Iterator[pa.RecordBatch]:
     torch.set_num_threads(1)  # Spark runs one task a core already
     for batch in batches:
         x = _matrix(batch.column("representation"), dimension)
@@ -96,14 +119,15 @@ def _encode(batches: Iterable[pa.RecordBatch], dimension: int, k: int, activate:
         active = activations > 0
         offsets = np.zeros(len(x) + 1, dtype=np.int32)
         np.cumsum(active.sum(1), out=offsets[1:])
-        yield pa.RecordBatch.from_arrays(
-            [
-                batch.column("user_id"),
-                pa.ListArray.from_arrays(offsets, pa.array(latent_ids[active])),
-                pa.ListArray.from_arrays(offsets, pa.array(activations[active])),
-            ],
-            names=["user_id", "latent_ids", "activations"],
-        )
+        columns = {
+            "user_id": batch.column("user_id"),
+            "latent_ids": pa.ListArray.from_arrays(offsets, pa.array(latent_ids[active])),
+            "activations": pa.ListArray.from_arrays(offsets, pa.array(activations[active])),
+        }
+        if measure is not None:
+            measured = measure(x, activations, latent_ids)
+            columns |= {name: pa.array(v, from_pandas=True) for name, v in zip(MEASURED_COLUMNS, measured, strict=True)}
+        yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 def _matrix(column: pa.ListArray, dimension: int) -> np.ndarray:

@@ -37,7 +37,7 @@ def sweep_plot(results: Sequence[SweepResult]) -> Figure:
     for result in results:
         settings = result.choice.settings
         name = f"{settings.variant}, s = {settings.expansion_factor}"
-        lines.setdefault(name, []).append((settings.k, result.fvu))
+        lines.setdefault(name, []).append((settings.k, result.fvu_within_reach))
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for name, points in lines.items():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recsae_lib.concepts.association import NAMED_BY_CHANCE
 from recsae_lib.concepts.coherence import coherence_metrics
@@ -20,6 +21,7 @@ from recsae_lib.verification.units import Units
 Metrics = dict[tuple[UnitKind, str], float | None]
 
 VERDICT = ["cases", "interpretable", "confidence"]
+LARGEST_FVU = 10.0  # of a user; more is counted as this
 ASSOCIATION = ["best_feature", "best_feature_auc", "best_feature_p_value"]
 
 
@@ -83,6 +85,27 @@ def association_metrics(scores: pd.DataFrame) -> dict[str, float | None]:
         "best_feature_units_expected_by_chance": NAMED_BY_CHANCE * float(scores["best_feature_p_value"].notna().sum()),
         "mean_best_feature_auc": mean(scores["best_feature_auc"].dropna()),
     }
+
+
+def user_metrics(activations: DataFrame) -> Metrics:
+    """Measure how well each user is reconstructed, a user being one however far out (METHOD.md section 2).
+
+    Parameters
+    ----------
+    activations : latent_activations of all users.
+    """
+    capped = F.when(F.col("fvu") > LARGEST_FVU, LARGEST_FVU).otherwise(F.col("fvu"))
+    fvu = F.bround(capped, 4)  # so that quantiles are exact, of few distinct values
+    row = activations.agg(
+        F.percentile(fvu, [0.5, 0.9]).alias("quantiles"),
+        F.avg((F.col("fvu") > 1).cast("int")).alias("worse"),
+        F.count_if(F.col("distance") > 1).alias("beyond"),
+    ).first()
+    assert row is not None  # an aggregate without groups has one row
+    median, p90 = row["quantiles"] or (None, None)
+    named = {"fvu_by_user_median": median, "fvu_by_user_p90": p90, "worse_than_mean_share": row["worse"]}
+    named["users_beyond_reach"] = float(row["beyond"])
+    return {(UnitKind.SAE, name): value for name, value in named.items()}
 
 
 def llm_metrics(scores: DataFrame, cases: DataFrame, refused: int, settings: VerificationSettings) -> Metrics:

@@ -146,8 +146,8 @@ def test_a_sweep_registers_all_and_makes_the_best_one_candidate(copy: Workspace)
         (3, "top_k", 4, 2026),
     ]
     assert {row["version"] for row in rows} == {version.number for version in made}
-    good = [row for row in rows if row["fvu"] <= 0.5] or rows
-    assert best == min(good, key=lambda row: (row["k"] if good is not rows else 0, row["fvu"]))["version"]
+    good = [row for row in rows if row["fvu_within_reach"] <= 0.5] or rows
+    assert best == min(good, key=lambda row: (row["k"] if good is not rows else 0, row["fvu_within_reach"]))["version"]
     assert "plots/fvu_by_k.png" in [file.path for file in client.list_artifacts(parent, "plots")]
     threshold_of = {row["variant"]: load_sae(registry(copy).fetch(NAME, row["version"])).threshold for row in rows}
     assert threshold_of["top_k"] == 0.0

@@ -12,6 +12,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.recommenders import evaluation
 from recsae_lib.recommenders.evaluation import (
     CUTOFFS,
+    catalogue_scorer,
     held_out_ranks,
     list_metrics,
     measure_test,
@@ -166,3 +167,24 @@ def test_every_baseline_is_measured_beside_the_model() -> None:
         sorted(set(range(30)) - set(known), key=lambda i: -row[i])[:10] for row, known in zip(scores, seen, strict=True)
     ]
     assert metrics["test_catalogue_coverage@10"] == len({item for items in lists for item in items}) / 30
+
+
+def test_items_that_a_model_does_not_know_are_missed_not_left_out() -> None:
+    histories = histories_of([[0, 1, 2, 3], [4, 4, 4, 0], [0, 1, 2, 4]], item_count=5)
+    known = np.array([True, False, True, True, False])  # 0, 2 and 3 are items 0, 1 and 2 of the model
+    asked: list[list[int]] = []
+
+    def score(contexts: Histories) -> torch.Tensor:
+        asked.extend(
+            contexts.items[a:b].tolist() for a, b in zip(contexts.offsets[:-1], contexts.offsets[1:], strict=True)
+        )
+        assert contexts.user_indices.tolist() == [0, 2]
+        return torch.tensor([[0.0, 1.0, 2.0]]).expand(len(contexts), -1)
+
+    users = np.arange(3)
+    whole = catalogue_scorer(score, 20, known)
+    assert held_out_ranks(whole, histories, users, "test").tolist() == [1, 4, 2]  # behind all unseen ones: 0 and 4
+    assert asked == [[0, 1], [0, 1]]  # the second user has no item that the model reads
+    assert whole(histories.contexts(users, "test"))[1].tolist() == [-math.inf] * 5
+    test = measure_test(BprMf(3, 3, 4), histories, users, torch.device("cpu"), known)
+    assert test["test_catalogue_coverage@10"] == 0.6  # of five items; a model that reads no items serves all users

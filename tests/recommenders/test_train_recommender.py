@@ -3,6 +3,8 @@ from __future__ import annotations
 from datetime import date, datetime, timezone
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pyspark.sql import SparkSession
@@ -42,15 +44,44 @@ def context_of(folder: Path, spark: SparkSession, **recommender: object) -> JobC
     return context
 
 
-@pytest.mark.integration
-def test_training_twice_gives_one_version_and_each_kind_its_own(spark: SparkSession, tmp_path: Path) -> None:
-    first = context_of(tmp_path, spark)
+def write_interactions(context: JobContext) -> None:
     rows = [
         (f"u{user:02d}", f"i{(user + step) % 10}", 1.0, datetime.fromtimestamp(1000 * user + step, tz=timezone.utc), 0)
         for user in range(30)
         for step in range(6)
     ]
-    first.warehouse.replace(tables.INTERACTIONS, spark.createDataFrame(rows, tables.INTERACTIONS.schema))
+    context.warehouse.replace(tables.INTERACTIONS, context.spark.createDataFrame(rows, tables.INTERACTIONS.schema))
+
+
+@pytest.mark.integration
+def test_items_without_a_row_of_the_module_are_named_and_missed(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    numbering = {"item_id": [f"i{item}" for item in range(6)], "item_index": pa.array([4, 5, 6, 1, 2, 3], pa.int64())}
+    pq.write_table(pa.table(numbering), tmp_path / "rows.parquet")
+    module = {
+        "factory": "tests.foreign_ranker:build_ranker",
+        "arguments": {"rows": 7},
+        "items": str(tmp_path / "rows.parquet"),
+        "history_length": 6,
+        "item_embeddings": "items.weight",
+    }
+    context = context_of(tmp_path, spark, kind="module", module=module)
+    write_interactions(context)
+    catalogue = [(f"i{item}", "", "", []) for item in range(10)]
+    context.warehouse.replace(tables.ITEMS, spark.createDataFrame(catalogue, tables.ITEMS.schema))
+    train_recommender.run(context)
+    assert "4 of 10 ingested items, 40.0 % of the interactions, have no row in" in caplog.text
+    metrics = context.registry.metrics("recommender-training", context.model_version)
+    assert metrics["popularity_catalogue_coverage_at_10"] == 1.0  # of all ten items
+    assert metrics["test_catalogue_coverage_at_10"] == 0.6
+    assert load_recommender(context.registry.fetch("recommender-training", 1), context.settings.recommender.factory)
+
+
+@pytest.mark.integration
+def test_training_twice_gives_one_version_and_each_kind_its_own(spark: SparkSession, tmp_path: Path) -> None:
+    first = context_of(tmp_path, spark)
+    write_interactions(first)
     versions, names = [], "recommender-training"
     for kind in ("sasrec", "sasrec", "bpr_mf", "sasrec", "lightgcn", "timirec"):
         context = context_of(tmp_path, spark, kind=kind)

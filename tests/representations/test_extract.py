@@ -24,7 +24,6 @@ from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.store import save_recommender
 from recsae_lib.recommenders.vocabulary import write_vocabulary
 from recsae_lib.representations.extract import (
-    count_unknown,
     extract,
     represent_batches,
     sites_of,
@@ -109,8 +108,6 @@ def test_a_model_of_user_vectors_knows_those_it_was_trained_on(
     assert sorted(row["user_id"] for row in found) == KNOWN
     for row in found:
         assert row[REPRESENTATION] == vectors[KNOWN.index(row["user_id"])].tolist()
-    assert count_unknown(histories, folders["bpr_mf"]) == 1
-    assert count_unknown(histories, folders["sasrec"]) == 0
 
 
 def test_training_rows_stand_after_drawn_positions(histories: DataFrame, folders: dict[str, Path]) -> None:

@@ -43,7 +43,7 @@ def encode(spark: SparkSession, folder: Path, users: list[str | None], x: np.nda
         pq.write_table(table.slice(number * 100, 100), folder / "rows" / f"part-{number}.parquet")
     name = f"encode_{abs(hash(folder))}"
     warehouse = Warehouse(spark, "recsae", {"data": name, "model": name, "audit": name}, date(2026, 11, 23), VERSIONS)
-    encoded = encode_batches(ship_folder(spark, folder / "sae"))
+    encoded = encode_batches(ship_folder(spark, folder / "sae"), x[:, :DIMENSION])
     parts = parts_of(str(folder / "rows"), 1)
     return warehouse, warehouse.replace_by_files(LATENT_ACTIVATIONS, parts, lambda part: encoded(read_part(part)))
 
@@ -59,6 +59,8 @@ def test_table_holds_what_the_model_computes(spark: SparkSession, sae: SparseAut
         assert (row.dt, row.sae_version) == (date(2026, 11, 23), 3)
         assert row.latent_ids == ids[values > 0].tolist()
         np.testing.assert_allclose(row.activations, values[values > 0], rtol=1e-5)
+        assert 0 < row.fvu < 2
+        assert 0 < row.distance < 1
     assert {0, 4} <= {len(row.latent_ids) for row in rows}
 
 

@@ -71,6 +71,30 @@ def test_schema_is_that_of_the_table(folder: str, x: np.ndarray) -> None:
     assert encoding.ENCODED_COLUMNS == "user_id string, latent_ids array<int>, activations array<float>"
 
 
+def test_each_user_is_measured_against_the_mean_of_ordinary_ones(
+    sae: SparseAutoencoder, folder: str, x: np.ndarray
+) -> None:
+    far = x[:100].copy()
+    far[3] *= 1e6
+    (encoded,) = encode_batches(folder, far)(iter([batch_of(far)]))
+    assert encoded.schema.names == ["user_id", "latent_ids", "activations", "fvu", "distance"]
+    fvu, distance = (encoded.column(name).to_numpy() for name in ("fvu", "distance"))
+    assert np.flatnonzero(distance > 1).tolist() == [3]
+    assert distance[3] > 1e4
+    ordinary = np.delete(np.arange(100), 3)
+    x_hat = sae(torch.from_numpy(far)).detach().double().numpy()
+    mean = far[ordinary].mean(0)  # to which the one at the edge of reach adds a hundredth
+    expected = np.square(far - x_hat).sum(1) / np.square(far - mean).sum(1)
+    np.testing.assert_allclose(fvu[ordinary], expected[ordinary], rtol=0.2)
+    assert 0.3 < np.median(fvu) < 1.2
+
+
+def test_a_user_on_the_mean_has_no_fvu(folder: str) -> None:
+    (encoded,) = encode_batches(folder, np.array([GOOD, GOOD], np.float32))(iter([lists([GOOD])]))
+    assert encoded.to_pylist()[0]["fvu"] is None
+    assert encoded.to_pylist()[0]["distance"] == 0.0
+
+
 def test_slices_empty_batches_and_chunk_borders_change_nothing(folder: str, x: np.ndarray) -> None:
     encode = encode_batches(folder)
     whole = next(encode(iter([batch_of(x)]))).to_pylist()

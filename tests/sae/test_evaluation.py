@@ -60,6 +60,36 @@ def test_set_metrics_match_numpy_and_do_not_depend_on_batches() -> None:
     assert whole.l0 == (activations > 0).sum().item() / 501
 
 
+def keeping(dimensions: int, of: int) -> SparseAutoencoder:
+    """Reconstructs the first dimensions, and gives 0 for the others."""
+    directions = torch.cat([torch.eye(of)[:dimensions], -torch.eye(of)[:dimensions]])
+    return SparseAutoencoder(directions, torch.zeros(2 * dimensions), directions.clone(), torch.zeros(of), dimensions)
+
+
+def test_one_corrupt_row_does_not_hide_all_others() -> None:
+    x = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0))
+    x[:, 0] = 0.0
+    x[7] = 0.0
+    x[7, 0] = 1e5  # reconstructed to the bit, while of all others nothing is
+    metrics = evaluate_sae(keeping(1, 8), x.split(64))
+    assert metrics.fvu < 1e-4
+    assert metrics.rows_beyond_reach == 1
+    assert metrics.fvu_within_reach == pytest.approx(1.0, abs=1e-3)
+    assert metrics.by_name()["fvu_within_reach"] == metrics.fvu_within_reach
+    assert metrics.by_name()["rows_beyond_reach"] == 1
+
+
+def test_one_wide_dimension_does_not_hide_all_others() -> None:
+    x = torch.randn(4000, 8, generator=torch.Generator().manual_seed(0))
+    x[:, 0] *= 1e3
+    metrics = evaluate_sae(keeping(1, 8), x.split(64))
+    assert metrics.fvu < 1e-4
+    assert metrics.fvu_within_reach < 1e-4
+    assert metrics.fvu_by_dimension == pytest.approx(7 / 8, abs=1e-3)
+    x[:, 3] = 5.0  # does not count
+    assert evaluate_sae(keeping(1, 8), x.split(64)).fvu_by_dimension == pytest.approx(6 / 7, abs=1e-3)
+
+
 @pytest.mark.parametrize("x", [torch.empty(0, 4), torch.ones(9, 4)])
 def test_sets_without_variance_are_refused(x: torch.Tensor) -> None:
     with pytest.raises(InputError, match="no variance"):

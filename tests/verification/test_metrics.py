@@ -14,6 +14,7 @@ from recsae_lib.verification.metrics import (
     llm_metrics,
     mean,
     recorded_metrics,
+    user_metrics,
     verdict_metrics,
 )
 
@@ -82,6 +83,21 @@ def test_recorded_metrics_are_sorted_by_kind() -> None:
         (UnitKind.SAE, "reject_share"): 0.25,
     }
     assert recorded_metrics({}, {}, 0, 0) == {(UnitKind.SAE, "reject_share"): 0.0}
+
+
+def test_every_user_counts_once_however_far_out(spark: SparkSession) -> None:
+    fvu = [0.25] * 5 + [0.5] * 3 + [1.5, 1e9]
+    rows = [(f"u{n}", value, 80.0 if value > 2 else 0.5) for n, value in enumerate(fvu)]
+    rows.append(("on the mean", None, 0.0))
+    metrics = user_metrics(spark.createDataFrame(rows, "user_id string, fvu double, distance double"))
+    assert metrics == {
+        (UnitKind.SAE, "fvu_by_user_median"): 0.375,
+        (UnitKind.SAE, "fvu_by_user_p90"): pytest.approx(2.35),  # a tenth of the way from 1.5 to 10
+        (UnitKind.SAE, "worse_than_mean_share"): 0.2,
+        (UnitKind.SAE, "users_beyond_reach"): 1.0,
+    }
+    of_earlier = spark.createDataFrame([("u", None, None)], "user_id string, fvu double, distance double")
+    assert user_metrics(of_earlier)[UnitKind.SAE, "fvu_by_user_median"] is None
 
 
 def test_metrics_of_the_language_model_have_a_prefix(spark: SparkSession) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from recsae_lib.config import RecommenderSettings
@@ -73,14 +74,26 @@ def device_of(context: JobContext) -> torch.device:
 
 
 def measure_model(
-    context: JobContext, run: TrainingRun, model: StoredModel, histories: TrainingHistories
+    context: JobContext,
+    run: TrainingRun,
+    model: StoredModel,
+    histories: TrainingHistories,
+    known: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Measure a recommender on the test items of its users, log the metrics, and return them (`measure_test`)."""
     settings = context.settings
     users = histories.held_out_users("test", settings.recommender.evaluation_users, settings.seed)
     device = device_of(context)
-    metrics = measure_test(model.to(device), histories, users, device)
+    metrics = measure_test(model.to(device), histories, users, device, known)
     run.log_metrics(metrics)
+    if metrics["test_ndcg@10"] <= metrics["popularity_ndcg@10"]:
+        log.warning(
+            "train_recommender: the recommender ranks held-out items no better than popularity does: NDCG@10 %.4f, by "
+            "popularity %.4f. Look at its training; of a module of your own, whether recommender.module.items and "
+            "users name the rows that it was trained with",
+            metrics["test_ndcg@10"],
+            metrics["popularity_ndcg@10"],
+        )
     return metrics
 
 

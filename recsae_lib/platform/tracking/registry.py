@@ -30,13 +30,7 @@ from recsae_lib.errors import InputError, PassingError, lost_connection
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.tracking.model_files import difference, digests_of, download
 from recsae_lib.platform.tracking.relocation import refuse_misplaced_artifacts
-from recsae_lib.platform.tracking.runs import (
-    TrainingRun,
-    artifacts_address,
-    close_abandoned,
-    experiment_of,
-    open_run,
-)
+from recsae_lib.platform.tracking.runs import TrainingRun, artifacts_address, close_abandoned, experiment_of, open_run
 from recsae_lib.platform.tracking.served_models import log_served_sae
 
 DIGEST_TAG = "recsae.weights_sha256"

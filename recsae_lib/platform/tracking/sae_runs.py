@@ -207,8 +207,10 @@ def epoch_line(report: EpochReport, epochs: int, kept: float | None) -> str:
 
 def outcome_line(reconstruction: SaeMetrics, kept: float | None) -> str:
     """What one SAE came to, as people read it."""
+    beyond = f" ({reconstruction.rows_beyond_reach:,} rows beyond reach)" if reconstruction.rows_beyond_reach else ""
     return (
-        f"FVU {reconstruction.fvu:.4f}, L0 {reconstruction.l0:.2f}, "
+        f"FVU {reconstruction.fvu:.4f}, within reach {reconstruction.fvu_within_reach:.4f}{beyond}, by dimension "
+        f"{reconstruction.fvu_by_dimension:.4f}, L0 {reconstruction.l0:.2f}, "
         f"dead latents {100 * reconstruction.dead_fraction:.1f} %, NDCG@10 kept {_percent(kept)}"
     )
 

@@ -24,13 +24,22 @@ from recsae_lib.recommenders.training_data import COLUMNS, read_training_histori
 from recsae_lib.recommenders.training_histories import TrainingHistories
 from recsae_lib.recommenders.vocabulary import MOST_ROWS, VocabularyKind, write_vocabulary
 
+NO_ROW = -1
+
 
 @dataclass(frozen=True)
 class PreparedModule:
-    """A module of your own with the histories that measure it."""
+    """A module of your own with the histories that measure it.
+
+    Parameters
+    ----------
+    histories : over all items of the catalogue, as any other recommender is measured.
+    known : (catalogue,) bool, whether the module has a row for the item; item indices of the model count these.
+    """
 
     model: ModuleRecommender
     histories: TrainingHistories
+    known: np.ndarray
 
 
 def prepare_module(
@@ -39,7 +48,9 @@ def prepare_module(
     """Number items (and users) by rising id, find their rows in the module, build it, and read every user's history.
 
     The vocabulary holds the ingested items that the module has a row for; users are those of the interactions that it
-    has a row for. The driver holds 8 bytes an item and a user beside the histories (`prepare_training_data`).
+    has a row for. The histories are of all ingested items: what the module has no row for, it can neither read nor
+    recommend, and it is measured all the same. The driver holds 8 bytes an item and a user beside the histories
+    (`prepare_training_data`).
 
     Parameters
     ----------
@@ -58,13 +69,18 @@ def prepare_module(
     ids = items.select("item_id")
     numbered = ids.withColumn("item_index", F.lit(None).cast("long"))
     if settings.items is not None:
-        numbered = read_numbering(spark, settings.items, "item").join(ids, "item_id", how="left_semi")
-    numbered.orderBy("item_id").write.mode("overwrite").parquet(f"{bulk_folder}/items")
-    item_rows = _write_numbered(f"{bulk_folder}/items", "item", folder)
-    if len(item_rows) == 0:
+        numbered = ids.join(read_numbering(spark, settings.items, "item"), "item_id", how="left")
+    listed, catalogue = f"{bulk_folder}/items", folder.parent / "catalogue"
+    numbered.orderBy("item_id").write.mode("overwrite").parquet(listed)
+    numbers = _indices(listed, "item")
+    known = numbers >= 0 if settings.items is not None else np.ones(len(numbers), dtype=bool)
+    if not known.any():
         raise InputError(f"No ingested item is in {settings.items}", "Its item_id must be that of the data set")
+    write_vocabulary(folder, "item", _known_ids(listed, known))
+    catalogue.mkdir(exist_ok=True)
+    write_vocabulary(catalogue, "item", _column(listed, "item_id"))
 
-    rows = with_item_index(interactions, folder, split)
+    rows = with_item_index(interactions, catalogue, split)
     if settings.users is not None:
         users = read_numbering(spark, settings.users, "user")
         rows = rows.join(users.select("user_id", F.col("user_index").cast("int")), "user_id", how="inner")
@@ -76,13 +92,14 @@ def prepare_module(
     ordered.write.mode("overwrite").parquet(histories)
     user_rows = None
     if settings.users is not None:
-        user_rows = _write_numbered(histories, "user", folder)
-        if len(user_rows) == 0:
+        if write_vocabulary(folder, "user", _column(histories, "user_id")) == 0:
             raise InputError(
                 f"No user of the interactions is in {settings.users}", "Its user_id must be that of the data"
             )
+        user_rows = torch.from_numpy(_indices(histories, "user"))
+    item_rows = torch.from_numpy(numbers[known]) if settings.items is not None else len(numbers)
     model = ModuleRecommender.of(settings, item_rows, user_rows)
-    return PreparedModule(model, read_training_histories(histories, model.item_count))
+    return PreparedModule(model, read_training_histories(histories, len(known)), known)
 
 
 def prepare_external(
@@ -142,16 +159,17 @@ def read_numbering(spark: SparkSession, name: str, kind: VocabularyKind) -> Data
     return rows
 
 
-def _write_numbered(rows_folder: str, kind: VocabularyKind, folder: Path) -> torch.Tensor:
-    """Write the vocabulary, return the rows of the module: those given, or the places where none are."""
-    count = write_vocabulary(folder, kind, _column(rows_folder, f"{kind}_id"))
-    rows = np.arange(count, dtype=np.int64)
-    filled = 0
-    for indices in _column(rows_folder, f"{kind}_index"):
-        if indices.null_count == 0:
-            rows[filled : filled + len(indices)] = indices.to_numpy()
-        filled += len(indices)
-    return torch.from_numpy(rows)
+def _indices(folder: str, kind: VocabularyKind) -> np.ndarray:
+    """Return the rows of the module that stand in a folder, (rows,) int64, -1 where there is none."""
+    columns = [column.fill_null(NO_ROW).to_numpy() for column in _column(folder, f"{kind}_index")]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *columns])
+
+
+def _known_ids(folder: str, known: np.ndarray) -> Iterator[pa.Array]:
+    begin = 0
+    for ids in _column(folder, "item_id"):
+        yield ids.filter(pa.array(known[begin : begin + len(ids)]))
+        begin += len(ids)
 
 
 def _column(folder: str, name: str) -> Iterator[pa.Array]:

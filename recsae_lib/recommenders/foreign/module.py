@@ -14,7 +14,7 @@ import torch
 from recsae_lib.config import ModuleSettings
 from recsae_lib.errors import InputError
 from recsae_lib.recommenders.families.windows import latest_items
-from recsae_lib.recommenders.foreign.network import build_network, load_weights
+from recsae_lib.recommenders.foreign.network import build_network, faults_of, load_weights
 from recsae_lib.recommenders.protocol import Histories
 
 FORWARD_ARGUMENTS = ("items", "lengths", "padding_mask", "users")
@@ -91,8 +91,15 @@ class ModuleRecommender(torch.nn.Module):
             self.register_buffer("user_rows", user_rows)
 
     @classmethod
-    def of(cls, settings: ModuleSettings, item_rows: torch.Tensor, user_rows: torch.Tensor | None) -> ModuleRecommender:
+    def of(
+        cls, settings: ModuleSettings, item_rows: torch.Tensor | int, user_rows: torch.Tensor | None
+    ) -> ModuleRecommender:
         """Build the module that the settings name, load its weights, and try it on one user.
+
+        Parameters
+        ----------
+        item_rows : your rows; or, where none are given, the number of items: they have the rows from 0 on, without that
+            of the padding if the module reads items.
 
         Raises
         ------
@@ -101,6 +108,9 @@ class ModuleRecommender(torch.nn.Module):
         network = build_network(settings)
         if settings.weights is not None:
             load_weights(network, settings.weights)
+        if isinstance(item_rows, int):
+            rows, reads = torch.arange(item_rows), set(forward_arguments(network)) - {"users"}
+            item_rows = rows + (rows >= settings.padding_index) if reads else rows
         model = cls(network, settings, item_rows, user_rows, dimension=0)
         model.check_rows()
         one_user = Histories(np.zeros(1, dtype=np.int64), np.array([0, 1]), np.zeros(1, dtype=np.int64))
@@ -130,13 +140,28 @@ class ModuleRecommender(torch.nn.Module):
         return cls(network, stated, torch.empty(sizes["item_count"], dtype=torch.int64), user_rows, sizes["dimension"])
 
     def check_rows(self) -> None:
-        """Raise InputError where an item or user has no row of the module, as far as that can be known."""
+        """Raise InputError where an item or user has no row of the module, as far as that can be known, where two items
+        share one, or where an item has that of the padding.
+        """
         rows = len(self._matrix()) if self.settings.item_embeddings is not None else None
         if self.item_rows.min() < 0 or (rows is not None and self.item_rows.max() >= rows):
             raise InputError(
                 f"Items have the rows {int(self.item_rows.min())} to {int(self.item_rows.max())}, "
                 f"{self.settings.item_embeddings} has {rows} rows",
                 "Give recommender.module.items the rows of the module",
+            )
+        distinct = len(self.item_rows.unique())
+        if distinct < self.item_count:
+            raise InputError(
+                f"{self.item_count:,} items share {distinct:,} rows of the module",
+                "Give recommender.module.items a row for each item; leave out the items that have none",
+            )
+        padding = self.settings.padding_index
+        if self.history_length is not None and (self.item_rows == padding).any():
+            raise InputError(
+                f"An item has the row {padding}, which stands for padding",
+                "Give recommender.module.items the rows of the module (are they off by one?), or set "
+                "recommender.module.padding_index",
             )
         if self.reads_user_index and self.user_rows.min() < 0:
             raise InputError("A user has a negative row", "Give recommender.module.users the rows of the module")
@@ -182,7 +207,8 @@ class ModuleRecommender(torch.nn.Module):
         InputError : the module returns something else.
         """
         self.eval()
-        with _plain_transformers():
+        given = ", ".join(f"{name} {tuple(inputs[name].shape)}" for name in self.taken)
+        with _plain_transformers(), faults_of("The module's forward fails", f"Mend it; it was given {given}"):
             output = self.network(**{name: inputs[name] for name in self.taken})
         x = output[0] if isinstance(output, tuple | list) and output else output
         batch = len(next(iter(inputs.values())))
@@ -222,7 +248,8 @@ class ModuleRecommender(torch.nn.Module):
         if not callable(scorer):
             raise InputError("The module has no method score", "Give it one: (batch, d) in, (batch, rows) out")
         self.eval()
-        scores = scorer(representations)
+        with faults_of("The module's method score fails", f"Mend it; it was given {tuple(representations.shape)}"):
+            scores = scorer(representations)
         if not isinstance(scores, torch.Tensor) or scores.dim() != 2 or len(scores) != len(representations):
             raise InputError("The module's method score gives no (batch, rows) tensor", "Mend it")
         if scores.shape[1] <= int(self.item_rows.max()):
@@ -258,8 +285,7 @@ class ModuleRecommender(torch.nn.Module):
 
 def unregistered_module(settings: ModuleSettings) -> ModuleRecommender:
     """Build the module of the settings with a vocabulary of one item and one user: enough to look at its sites."""
-    item_rows = torch.tensor([1 if settings.padding_index == 0 else 0])
-    return ModuleRecommender.of(settings, item_rows, torch.zeros(1, dtype=torch.int64))
+    return ModuleRecommender.of(settings, 1, torch.zeros(1, dtype=torch.int64))
 
 
 def forward_arguments(network: torch.nn.Module) -> tuple[str, ...]:

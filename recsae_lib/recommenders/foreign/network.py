@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import fsspec
 import torch
@@ -13,6 +17,7 @@ from recsae_lib.config import ModuleSettings
 from recsae_lib.errors import InputError
 
 NAMES_SHOWN = 10  # of weights that do not fit
+LONGEST_FAULT = 300  # characters of what foreign code says
 
 
 def build_network(settings: ModuleSettings) -> torch.nn.Module:
@@ -24,22 +29,37 @@ def build_network(settings: ModuleSettings) -> torch.nn.Module:
     """
     factory = settings.factory or ""
     package, _, name = factory.partition(":")
-    try:
+    remedy = "Its package must be importable on driver and executors: PYTHONPATH, or spark-submit --py-files"
+    with faults_of(f"{factory} cannot be imported", remedy):
         function = getattr(importlib.import_module(package), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"{factory} cannot be imported ({error})",
-            "Its package must be importable on driver and executors: PYTHONPATH, or spark-submit --py-files",
-        ) from error
-    try:
+    with faults_of(f"{factory} fails", "Check recommender.module.arguments"):
         network = function(**settings.arguments)
-    except Exception as error:  # it is somebody else's code
-        raise InputError(
-            f"{factory} fails ({type(error).__name__}: {error})", "Check recommender.module.arguments"
-        ) from error
     if not isinstance(network, torch.nn.Module):
         raise InputError(f"{factory} returns a {type(network).__name__}", "It must return a torch.nn.Module")
     return network
+
+
+@contextmanager
+def faults_of(what: str, remedy: str) -> Iterator[None]:
+    """Run code of somebody else: what it raises becomes an InputError of one line, which says where it was raised.
+
+    A GPU that is full is no fault of the module.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_FAULT]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_foreign(frame.filename)]
+        place = f", {frames[-1].filename} line {frames[-1].lineno}" if frames else ""
+        raise InputError(f"{what} ({said}{place})", remedy) from error
+
+
+def _is_foreign(file: str) -> bool:
+    """Whether a frame is of the module's own package, not of the suite, of torch or of Python's import system."""
+    ours = (str(Path(__file__).parents[2]), str(Path(torch.__file__).parent), str(Path(importlib.__file__).parent))
+    return not file.startswith((*ours, "<"))
 
 
 def load_weights(network: torch.nn.Module, path: str) -> None:

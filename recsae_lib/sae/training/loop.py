@@ -15,10 +15,12 @@ from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.platform.compute.checkpoint import Checkpoint, CheckpointFile
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
+from recsae_lib.sae.reach import Reach, first_rows
 from recsae_lib.sae.training.one_sae import EpochReport, Position, SaeChoice, SaeTraining
 from recsae_lib.sae.training.ranks import ALONE, Ranks
 
 SAMPLE_ROWS = 1024  # rows that initialisation looks at
+CENTRE = "reach.centre"  # in a checkpoint
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ def train_saes(
     """Train several SAEs on the same passes over the data, each for `settings.epochs` at most, or until its FVU has not
     fallen for `patience`; on a CPU the seeds decide every bit, and no SAE depends on the others.
 
-    Pass 0 only measures: the mean and total variance of the training set, and a sample for initialisation. Inside,
-    representations are divided by one scalar (to unit variance a dimension, so that one learning rate suits every
-    recommender); the weights that come back take raw ones. A training that was interrupted anywhere and goes on from
+    Pass 0 only measures: a sample for initialisation, its reach, and the total variance of the training set. Inside,
+    rows beyond reach are moved to its edge, so that none of them dominates, and representations are divided by one
+    scalar (to unit variance a dimension, so that one learning rate suits every recommender); the weights that come back
+    take raw ones. A training that was interrupted anywhere and goes on from
     its checkpoint ends with the same bits as one that was not.
 
     Parameters
@@ -82,10 +85,11 @@ def train_saes(
     kept = checkpoint.load() if checkpoint is not None else None
     _require_same_start(kept, ranks, device)
     if kept is None:
-        position, sample = _measure(batches_of(0), dimension, device, ranks)
+        position, reach, sample = _measure(batches_of(0), dimension, device, ranks)
         trainings = [SaeTraining.begin(choice, position, sample, ranks) for choice in choices]
     else:
         position = Position(**kept.progress["position"])
+        reach = Reach(kept.tensors[CENTRE].to(device), kept.progress["radius"])
         trainings = [
             SaeTraining.restore(choice, position, Checkpoint(values, kept.part(str(number))), device, ranks)
             for number, (choice, values) in enumerate(zip(choices, kept.progress["trainings"], strict=True))
@@ -100,13 +104,13 @@ def train_saes(
         if ranks.world_size > 1:  # the others may have more of them
             batches = islice(chain(batches, repeat(torch.empty(0, dimension))), position.steps)
         for batch in islice(batches, position.batches, None):
-            x = _scaled(batch, position.scale, device)
+            x = _scaled(batch, reach, position.scale, device)
             for training in active:
                 training.take(x)
             position.batches, position.seconds = position.batches + 1, time.perf_counter() - started
             (stops,) = ranks.largest([stop()], device)
             if checkpoint is not None and ranks.rank == 0 and (stops or checkpoint.is_due()):
-                _save(checkpoint, position, trainings)
+                _save(checkpoint, position, reach, trainings)
             if stops:
                 raise StoppedError(f"Stopped in epoch {position.epoch} of training, after {position.batches} steps")
         for number, training in enumerate(trainings):
@@ -120,10 +124,14 @@ def train_saes(
     return [TrainedSae(training.best, training.initial, training.reports) for training in trainings]
 
 
-def _scaled(batch: torch.Tensor, scale: float, device: str) -> torch.Tensor:
-    """Divide by the scale, on the device; on a CPU by numpy, which leaves the threads alone (see `SparseStep`)."""
+def _scaled(batch: torch.Tensor, reach: Reach, scale: float, device: str) -> torch.Tensor:
+    """Bring within reach and divide by the scale, on the device; on a CPU by numpy, which leaves the threads alone (see
+    `SparseStep`).
+    """
     x = batch.to(device)
-    return torch.from_numpy(x.numpy() / np.float32(scale)) if x.device.type == "cpu" else x / scale
+    if x.device.type == "cpu":
+        return torch.from_numpy(reach.clip(x.numpy()) / np.float32(scale))
+    return reach.clip(x) / scale
 
 
 def _require_same_start(kept: Checkpoint | None, ranks: Ranks, device: str) -> None:
@@ -138,19 +146,16 @@ def _require_same_start(kept: Checkpoint | None, ranks: Ranks, device: str) -> N
 
 def _measure(
     batches: Iterator[torch.Tensor], dimension: int, device: str, ranks: Ranks
-) -> tuple[Position, torch.Tensor]:
-    """Return the scale of the training set, and a sample of it, scaled."""
-    moments = RunningMoments(dimension, device)
-    sample = torch.empty(0, dimension, device=device)
-    share, steps = max(SAMPLE_ROWS // ranks.world_size, 1), 0
-    for batch in batches:
-        x = batch.to(device)
-        if len(sample) < share:
-            sample = torch.cat([sample, x[: share - len(sample)]])
-        moments.add(x)
+) -> tuple[Position, Reach, torch.Tensor]:
+    """Return the scale of the training set, its reach, and a sample of it, within reach and scaled."""
+    own_sample, every = first_rows(batches, max(SAMPLE_ROWS // ranks.world_size, 1), dimension)
+    sample = ranks.gather(own_sample.to(device))
+    reach = Reach.of(sample)
+    moments, steps = RunningMoments(dimension, device), 0
+    for batch in every:
+        moments.add(reach.clip(batch.to(device)))
         steps += 1
     (steps,) = ranks.largest([steps], device)
-    sample = ranks.gather(sample)
     own = torch.cat([moments.mean, moments.mean.new_tensor([moments.rows, moments.squared_deviations])])
     moments = RunningMoments(dimension, device)
     for of_rank in ranks.gather(own.unsqueeze(0)):
@@ -163,14 +168,15 @@ def _measure(
             "Extract representations of a trained recommender first",
         )
     scale = math.sqrt(total_variance / dimension)
-    return Position(moments.rows, scale, steps), sample / scale
+    return Position(moments.rows, scale, steps), reach, reach.clip(sample) / scale
 
 
-def _save(checkpoint: CheckpointFile, position: Position, trainings: Sequence[SaeTraining]) -> None:
-    tensors = {
+def _save(checkpoint: CheckpointFile, position: Position, reach: Reach, trainings: Sequence[SaeTraining]) -> None:
+    tensors = {CENTRE: reach.centre} | {
         f"{number}.{name}": tensor
         for number, training in enumerate(trainings)
         for name, tensor in training.tensors().items()
     }
-    progress = {"position": asdict(position), "trainings": [training.values() for training in trainings]}
+    of_each = [training.values() for training in trainings]
+    progress = {"position": asdict(position), "radius": reach.radius, "trainings": of_each}
     checkpoint.save(Checkpoint(progress, tensors))

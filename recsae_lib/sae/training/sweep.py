@@ -16,12 +16,12 @@ class SweepResult:
     Parameters
     ----------
     choice : its settings.
-    fvu, dead_fraction, l0 : on the training rows.
+    fvu_within_reach, dead_fraction, l0 : on the training rows.
     kept : share of dev NDCG@10 that its reconstructions keep; None where nobody is held out.
     """
 
     choice: SaeChoice
-    fvu: float
+    fvu_within_reach: float
     dead_fraction: float
     l0: float
     kept: float | None
@@ -34,7 +34,7 @@ class SweepResult:
             "expansion_factor": settings.expansion_factor,
             "variant": settings.variant,
             "seed": self.choice.seed,
-            "fvu": self.fvu,
+            "fvu_within_reach": self.fvu_within_reach,
             "l0": self.l0,
             "dead_fraction": self.dead_fraction,
             "dev_ndcg_at_10_kept": self.kept,
@@ -52,7 +52,8 @@ def choices_of(settings: Settings) -> list[SaeChoice]:
 
 
 def best_of(results: Sequence[SweepResult], limits: CheckSettings) -> int:
-    """Return the place of the sparsest SAE that an audit would pass without a warning: smallest k, then lowest FVU.
+    """Return the place of the sparsest SAE that an audit would pass without a warning: smallest k, then lowest FVU
+    within reach.
 
     It must keep ``minimum_ndcg_kept`` of dev NDCG@10 (where that was measured), have no more dead latents than
     ``maximum_dead_fraction`` and no higher FVU than ``maximum_fvu``. Where none does, it is the one of the lowest FVU.
@@ -62,10 +63,10 @@ def best_of(results: Sequence[SweepResult], limits: CheckSettings) -> int:
         return (
             (result.kept is None or result.kept >= limits.minimum_ndcg_kept)
             and result.dead_fraction <= limits.maximum_dead_fraction
-            and result.fvu <= limits.maximum_fvu
+            and result.fvu_within_reach <= limits.maximum_fvu
         )
 
     good = [place for place, result in enumerate(results) if passes(result)]
     if good:
-        return min(good, key=lambda place: (results[place].choice.settings.k, results[place].fvu))
-    return min(range(len(results)), key=lambda place: results[place].fvu)
+        return min(good, key=lambda place: (results[place].choice.settings.k, results[place].fvu_within_reach))
+    return min(range(len(results)), key=lambda place: results[place].fvu_within_reach)

@@ -48,22 +48,28 @@ def test_epochs_are_logged_by_the_cutoff_that_selects_them() -> None:
     assert run.logged == [({"loss": 0.5, "dev_ndcg@5": 0.25}, 2)]
 
 
-def test_a_model_is_measured_on_its_test_users(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("popularity", "warned"), [(0.4, False), (0.5, True)])
+def test_a_model_is_measured_on_its_test_users(
+    popularity: float, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     asked: list[Any] = []
+    metrics = {"test_ndcg@10": 0.5, "popularity_ndcg@10": popularity}
 
     def measure_test(*arguments: Any) -> dict[str, float]:
         asked.append(arguments)
-        return {"test_ndcg@10": 0.5}
+        return metrics
 
     monkeypatch.setattr(recommender_runs, "measure_test", measure_test)
     settings = Settings.model_validate({"device": "cpu", "seed": 9, "recommender": {"evaluation_users": 3}})
     histories: Any = SimpleNamespace(held_out_users=lambda *drawn: np.array(drawn[1:]))
     context: Any = SimpleNamespace(settings=settings)
-    run, model = FakeRun(), torch.nn.Linear(1, 1)
-    assert measure_model(context, run, model, histories) == {"test_ndcg@10": 0.5}  # type: ignore[arg-type]
-    assert run.logged == [({"test_ndcg@10": 0.5}, 0)]
-    ((measured, of_histories, users, device),) = asked
+    run, model, known = FakeRun(), torch.nn.Linear(1, 1), np.array([True])
+    assert measure_model(context, run, model, histories, known) == metrics  # type: ignore[arg-type]
+    assert run.logged == [(metrics, 0)]
+    ((measured, of_histories, users, device, of_known),) = asked
     assert (measured, of_histories, users.tolist(), device) == (model, histories, [3, 9], torch.device("cpu"))
+    assert of_known is known
+    assert ("no better than popularity" in caplog.text) == warned
 
 
 def test_the_log_says_what_was_registered() -> None:

@@ -35,7 +35,7 @@ from recsae_lib.sae.training.sweep import SweepResult
 from tests.workspace import write_mlflow_database
 
 REPORT = EpochReport(epoch=2, fvu=0.25, auxk=0.5, l0=3.96, dead_fraction=0.125, rows=3000, seconds=2.0)
-MEASURED = SaeMetrics(0.25, 3.5, 7, 0.125, 0.875, 0.75, 1000, np.array([0.5] * 7 + [0.0]))
+MEASURED = SaeMetrics(0.25, 0.2, 0.3, 2, 3.5, 7, 0.125, 0.875, 0.75, 1000, np.array([0.5] * 7 + [0.0]))
 CHOICES = (SaeChoice(SaeSettings(k=1, epochs=3), seed=5), SaeChoice(SaeSettings(k=2, epochs=3), seed=6))
 NAME = "recsae-shop"
 
@@ -82,7 +82,10 @@ def test_an_epoch_and_an_outcome_as_people_read_them() -> None:
         "epoch 2 of 30: FVU 0.2500, L0 3.96, dead latents 12.5 %, dev NDCG@10 kept 90.0%, 1,500 rows/s"
     )
     assert "kept not measured" in epoch_line(REPORT, 30, None)
-    assert outcome_line(MEASURED, None) == "FVU 0.2500, L0 3.50, dead latents 12.5 %, NDCG@10 kept not measured"
+    assert outcome_line(MEASURED, None) == (
+        "FVU 0.2500, within reach 0.2000 (2 rows beyond reach), by dimension 0.3000, L0 3.50, dead latents 12.5 %, "
+        "NDCG@10 kept not measured"
+    )
 
 
 def test_metrics_of_an_epoch_have_names_of_their_own() -> None:
@@ -166,6 +169,9 @@ def test_a_version_has_weights_metrics_and_origin(context: JobContext) -> None:
     assert tags["data_digest"] == "abc"
     assert metrics == {
         "fvu": 0.25,
+        "fvu_within_reach": 0.2,
+        "fvu_by_dimension": 0.3,
+        "rows_beyond_reach": 2.0,
         "l0": 3.5,
         "dead_fraction": 0.125,
         "mean_cosine": 0.875,

@@ -34,7 +34,19 @@ BASE_ROWS: dict[str, dict[str, object]] = {
     "concept_terms": {"latent_id": 7, "sae_version": 5, "term": "f", "kind": "feature", "tf": 0.5, "q_value": 0.1},
     "audit_metrics": {"sae_version": 5, "unit_kind": "sae", "metric": "fvu", "value": 0.2},
 }
-METRICS = {"fvu": 0.2, "dead_fraction": 0.05, "ndcg_at_10_kept": 0.97, "reject_share": 0.0, "coherence_item_text": 0.3}
+METRICS = {
+    "fvu": 0.9,  # one row may decide it: no check looks at it
+    "fvu_within_reach": 0.2,
+    "fvu_by_user_median": 0.3,
+    "fvu_by_dimension": 0.4,
+    "dead_fraction": 0.05,
+    "ndcg_at_10_kept": 0.97,
+    "reject_share": 0.0,
+    "coherence_item_text": 0.3,
+    "recommender left_out_share": 0.02,
+    "recommender ndcg_at_10": 0.08,
+    "popularity ndcg_at_10": 0.04,
+}
 
 
 def rows_of(spark: SparkSession, table: Table, *changes: dict[str, object]) -> DataFrame:
@@ -105,15 +117,24 @@ def test_rows_that_get_lost_between_jobs_are_found(spark: SparkSession) -> None:
 
 
 def metric_rows(spark: SparkSession, values: dict[str, float | None]) -> DataFrame:
-    return rows_of(spark, tables.AUDIT_METRICS, *[{"metric": m, "value": v} for m, v in values.items()])
+    """Metrics of the SAE, or of another kind that stands before the name."""
+    changes = []
+    for name, value in values.items():
+        kind, _, metric = name.rpartition(" ")
+        changes.append({"unit_kind": kind or "sae", "metric": metric, "value": value})
+    return rows_of(spark, tables.AUDIT_METRICS, *changes)
 
 
 @pytest.mark.parametrize(
     ("metric", "value", "severity"),
     [
-        ("fvu", 0.9, "fail"),
-        ("fvu", float("nan"), "fail"),
-        ("fvu", None, "fail"),
+        ("fvu_within_reach", 0.9, "fail"),
+        ("fvu_within_reach", float("nan"), "fail"),
+        ("fvu_within_reach", None, "fail"),
+        ("fvu_by_user_median", 1.01, "fail"),
+        ("fvu_by_dimension", 0.98, "fail"),
+        ("recommender left_out_share", 0.31, "warn"),
+        ("recommender ndcg_at_10", 0.04, "warn"),
         ("dead_fraction", 0.2, "warn"),
         ("ndcg_at_10_kept", 0.5, "warn"),
         ("ndcg_at_10_kept", float("nan"), "warn"),
@@ -128,9 +149,33 @@ def test_limits_of_metrics(spark: SparkSession, metric: str, value: float | None
 
 
 def test_a_missing_metric_fails(spark: SparkSession) -> None:
-    without_fvu = {name: value for name, value in METRICS.items() if name != "fvu"}
-    results = check_metrics(metric_rows(spark, without_fvu), CheckSettings())
+    without_share = {name: value for name, value in METRICS.items() if name != "reject_share"}
+    results = check_metrics(metric_rows(spark, without_share), CheckSettings())
+    assert [(r.name, r.severity) for r in results if not r.passed] == [("reject_share is at most 0.05", "fail")]
+
+
+def test_an_sae_of_an_earlier_version_is_judged_by_its_fvu(spark: SparkSession) -> None:
+    later = ("fvu_within_reach", "fvu_by_dimension")
+    earlier = {name: value for name, value in METRICS.items() if name not in later}
+    results = check_metrics(metric_rows(spark, earlier), CheckSettings())
     assert [(r.name, r.severity) for r in results if not r.passed] == [("fvu is at most 0.5", "fail")]
+    assert broken(check_metrics(metric_rows(spark, earlier | {"fvu": 0.2}), CheckSettings())) == {}
+
+
+def test_a_high_fvu_that_is_allowed_is_allowed_by_user_too(spark: SparkSession) -> None:
+    values = METRICS | {"fvu_within_reach": 0.95, "fvu_by_user_median": 0.97, "fvu_by_dimension": 0.98}
+    assert broken(check_metrics(metric_rows(spark, values), CheckSettings(maximum_fvu=0.99))) == {}
+
+
+def test_what_is_left_out_asks_for_another_recommender(spark: SparkSession) -> None:
+    results = check_metrics(metric_rows(spark, METRICS | {"recommender left_out_share": 0.31}), CheckSettings())
+    (line,) = [result.line() for result in results if not result.passed]
+    assert line.startswith("WARN (1 violations): audit_metrics: left_out_share is at most 0.1 [0.31: train the rec")
+
+
+def test_a_recommender_that_nobody_measured_passes(spark: SparkSession) -> None:
+    unmeasured = {name: value for name, value in METRICS.items() if "ndcg_at_10" not in name or "kept" in name}
+    assert broken(check_metrics(metric_rows(spark, unmeasured), CheckSettings())) == {}
 
 
 def test_a_figure_that_is_not_measured_gives_no_warning(spark: SparkSession) -> None:

@@ -156,7 +156,9 @@ def test_a_module_keeps_its_own_rows_of_items_and_users(
     assert (vocabulary(folder, "item"), vocabulary(folder, "user")) == (["a", "b", "d"], ["u1", "u3"])
     assert prepared.model.item_rows.tolist() == [7, 3, 1]
     assert prepared.model.user_rows.tolist() == [8, 4]
-    assert (len(prepared.histories), prepared.histories.items.tolist()) == (2, [1, 0, 2, 2])
+    # Measured on all five items, which are a to e; of u1 and u3.
+    assert (len(prepared.histories), prepared.histories.items.tolist()) == (2, [1, 0, 3, 3])
+    assert prepared.known.tolist() == [True, True, False, True, False]
 
     save_recommender(prepared.model, Split(), folder)
     histories = model_inputs(interactions, folder)
@@ -178,7 +180,7 @@ def test_without_a_numbering_the_ingested_items_are_the_rows(
 ) -> None:
     settings = factors_settings(
         factory="tests.foreign_ranker:build_ranker",
-        arguments={"rows": 5},
+        arguments={"rows": 6},
         scorer="dot",
         item_embeddings="items.weight",
         history_length=6,
@@ -187,8 +189,9 @@ def test_without_a_numbering_the_ingested_items_are_the_rows(
     folder.mkdir()
     prepared = prepare_module(interactions, items, Split(), settings, folder, f"{folder}-bulk")
     assert vocabulary(folder, "item") == list("abcde")
-    assert prepared.model.item_rows.tolist() == [0, 1, 2, 3, 4]
+    assert prepared.model.item_rows.tolist() == [1, 2, 3, 4, 5]  # row 0 is padding
     assert len(prepared.histories) == 4
+    assert prepared.known.all()
 
 
 @pytest.mark.parametrize("kind", ["items", "users"])

@@ -133,8 +133,12 @@ def test_the_settings_name_a_trusted_factory_only_for_a_module() -> None:
     [
         ({"kind": "module"}, "needs module.factory"),
         ({"kind": "module", "module": {"factory": RANKER}}, "needs module.item_embeddings"),
-        ({"kind": "module", "module": {"factory": "os.system('x')"}}, "should match pattern"),
-        ({"kind": "module", "module": {"factory": "os"}}, "should match pattern"),
+        ({"kind": "module", "module": {"factory": "os.system('x')"}}, r"e\.g\. shop\.gru:build"),
+        ({"kind": "module", "module": {"factory": "os"}}, r"e\.g\. shop\.gru:build"),
+        (
+            {"kind": "module", "module": {"factory": "toy.gru.make"}},
+            r"a colon before the function, e\.g\. toy\.gru:make",
+        ),
         ({"kind": "external"}, "needs external.representations"),
         ({"kind": "external", "external": {"representations": "x"}}, "item_embeddings or external.recommendations"),
     ],
@@ -193,6 +197,57 @@ def test_forward_is_asked_what_it_takes() -> None:
         forward_arguments(Surplus())
     with pytest.raises(InputError, match="takes users"):
         ModuleRecommender.of(factors_settings(), torch.tensor([1]), None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((3, 1, 3), r"3 items share 2 rows"),
+        ((2, 2, 2), r"3 items share 1 rows"),
+        ((1, 0, 2), r"An item has the row 0, which stands for padding.*off by one"),
+    ],
+)
+def test_rows_that_stand_for_two_things_are_refused(rows: tuple[int, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ranker(rows)
+
+
+def test_the_padding_row_is_free_for_a_module_without_items() -> None:
+    model = ModuleRecommender.of(factors_settings(), torch.tensor([0, 1, 4]), torch.tensor([2, 0]))
+    assert model.item_rows.tolist() == [0, 1, 4]
+
+
+@pytest.mark.parametrize(("padding", "rows"), [(0, [1, 2, 3]), (2, [0, 1, 3]), (4, [0, 1, 2])])
+def test_rows_that_nobody_gave_leave_the_padding_out(padding: int, rows: list[int]) -> None:
+    assert ModuleRecommender.of(settings_of(padding_index=padding), 3, None).item_rows.tolist() == rows
+    without_items = ModuleRecommender.of(factors_settings(padding_index=padding), 3, torch.tensor([2, 0]))
+    assert without_items.item_rows.tolist() == [0, 1, 2]
+
+
+class Failing(torch.nn.Module):
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        x: torch.Tensor = torch.nn.functional.embedding(items, torch.zeros(2, 8))
+        return x
+
+    def score(self, x: torch.Tensor) -> torch.Tensor:
+        raise ValueError("two\nlines")
+
+
+def test_a_fault_of_the_module_is_one_line_with_its_place() -> None:
+    model = ModuleRecommender(Failing(), settings_of(scorer="module"), torch.tensor([1, 2, 3]), None, 8)
+    with pytest.raises(InputError, match=r"forward fails \(IndexError: .*test_module\.py line \d+\).*items \(2, 6\)"):
+        model.represent(model.build_inputs(HISTORIES))
+    with pytest.raises(InputError, match=r"score fails \(ValueError: two lines, .*test_module\.py line \d+\)"):
+        model.score(torch.zeros(2, 8))
+
+
+@pytest.mark.parametrize("fault", ["raise SystemExit(3)", "1 / 0", "def build(:", "build = None"])
+def test_a_fault_of_the_factory_is_bad_input(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"faulty_{abs(hash(fault))}"
+    (tmp_path / f"{name}.py").write_text(f"{fault}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=rf"{name}:build (cannot be imported|fails) \(\w+: "):
+        ModuleRecommender.of(settings_of(factory=f"{name}:build", arguments={}), 3, None)
 
 
 class Misshapen(torch.nn.Module):

@@ -321,10 +321,26 @@ def test_divergence_is_reported() -> None:
     _, x = planted(rows=1000, dimension=8, atoms=24, active=2)
 
     def explodes(epoch: int) -> Iterator[torch.Tensor]:
-        return iter((x * (1e30 if epoch == 2 else 1.0)).split(100))
+        return iter((x * (float("nan") if epoch == 2 else 1.0)).split(100))
 
     with pytest.raises(InputError, match=r"diverged in epoch 2.*sae\.learning_rate"):
         train_one(explodes, 8, SaeSettings(expansion_factor=4, k=2))
+
+
+@pytest.mark.parametrize("corrupt", [1e2, 1e4, 1e25])
+def test_one_row_far_out_does_not_decide_the_training(corrupt: float) -> None:
+    _, x = planted(rows=4000, dimension=16, atoms=48, active=2)
+    settings = SaeSettings(expansion_factor=4, k=2, batch_size=64, epochs=10)
+    alone = evaluate_sae(train(x, settings).sae, [x])
+    assert alone.rows_beyond_reach == 0
+    assert alone.fvu_within_reach == pytest.approx(alone.fvu, rel=1e-9)
+    damaged = x.clone()
+    damaged[2000] *= corrupt
+    trained = train(damaged, settings)
+    measured = evaluate_sae(trained.sae, [damaged])
+    assert measured.rows_beyond_reach == 1
+    assert measured.fvu_within_reach == pytest.approx(alone.fvu, rel=0.1)
+    assert trained.reports[-1].fvu == pytest.approx(measured.fvu_within_reach, rel=0.2)
 
 
 def test_long_passes_bound_the_dead_window() -> None:

@@ -23,7 +23,7 @@ from recsae_lib.platform.warehouse.tables.concepts import (
     VERIFICATION_REJECTS,
     VERIFICATION_REQUESTS,
 )
-from recsae_lib.platform.warehouse.tables.data import INTERACTIONS, ITEMS, RECOMMENDATIONS, REJECTS
+from recsae_lib.platform.warehouse.tables.data import INTERACTIONS, ITEMS, LEFT_OUT, RECOMMENDATIONS, REJECTS
 from recsae_lib.platform.warehouse.tables.declaration import STAMPS, Table
 from recsae_lib.platform.warehouse.tables.latents import LATENT_ACTIVATIONS, LATENT_ITEMS
 from recsae_lib.platform.warehouse.tables.ratings import CONCEPT_RATINGS, RATING_METRICS, RATING_REJECTS, RATING_SAMPLES
@@ -48,6 +48,7 @@ __all__ = [
     "JUDGED_UNITS",
     "LATENT_ACTIVATIONS",
     "LATENT_ITEMS",
+    "LEFT_OUT",
     "RATING_METRICS",
     "RATING_REJECTS",
     "RATING_SAMPLES",

@@ -11,6 +11,7 @@ TABLES: dict[str, Table] = {
         data.INTERACTIONS,
         data.ITEMS,
         data.REJECTS,
+        data.LEFT_OUT,
         data.RECOMMENDATIONS,
         latents.LATENT_ACTIVATIONS,
         latents.LATENT_ITEMS,

@@ -69,6 +69,21 @@ REJECTS = derived(
     "data",
 )
 
+LEFT_OUT = derived(
+    "left_out",
+    "One item that the recommender does not know, or one user for whom it has no representation, and why",
+    "extract_representations",
+    [
+        MODEL_VERSION,
+        column("kind", STRING, "item or user"),
+        column("id", STRING, "Item or user, as in the source data"),
+        column("interactions", LONG, "All interactions of the night with the item, or of the user"),
+        column("reason", STRING, "Why the recommender cannot use it"),
+    ],
+    ("kind", "id"),
+    "model",
+)
+
 RECOMMENDATIONS = derived(
     "recommendations",
     "The items linked to one user: recommended over the full catalogue, seen items masked; and the latest history",

@@ -25,6 +25,20 @@ LATENT_ACTIVATIONS = derived(
         USER_ID,
         column("latent_ids", array_of(INT), "Active latents by falling activation; at most k"),
         column("activations", array_of(FLOAT), "Activations of those latents, positive"),
+        column(
+            "fvu",
+            DOUBLE,
+            "Share of the squared distance from the mean that reconstruction loses; above 1 the mean is nearer to the "
+            "user; null for a user who lies on the mean, and in rows of earlier versions",
+            nullable=True,
+        ),
+        column(
+            "distance",
+            DOUBLE,
+            "Distance of the representation from the middle of all; above 1 it is an outlier, which weighs no more in "
+            "training than one at 1; null in rows of earlier versions",
+            nullable=True,
+        ),
     ],
     ("user_id",),
 )
