@@ -14,6 +14,18 @@ class CheckSettings(Section):
     maximum_dead_fraction: Share = Field(0.1, description="Dead latents' share above which an audit warns.")
     minimum_ndcg_kept: Share = Field(0.9, description="NDCG kept by reconstruction under which an audit warns.")
     maximum_reject_share: Share = Field(0.05, description="Rejected rows' share above which an audit fails.")
+    fail_described_share: Share = Field(
+        0.5,
+        description="Share of interactions whose item has text or features under which ingestion fails: the catalogue "
+        "does not join; 0 never does while any item of an interaction has some.",
+    )
+    warn_described_share: Share = Field(0.9, description="The same share under which ingestion and an audit warn.")
+    maximum_tied_share: Share = Field(
+        0.5, description="Share of users whose test item hangs on a tie of time above which an audit warns."
+    )
+    minimum_shared_terms: Share = Field(
+        0.05, description="Share of the terms of latents that stand in two items or more under which an audit warns."
+    )
     fail_stable_share: Share = Field(
         0.0, description="Share of stable latents (concept_drift) under which an audit fails; 0 never does."
     )
@@ -26,11 +38,12 @@ class CheckSettings(Section):
 
     @model_validator(mode="after")
     def _warns_first(self) -> CheckSettings:
-        if self.fail_stable_share > self.warn_stable_share:
-            raise ValueError(
-                f"checks.fail_stable_share ({self.fail_stable_share:g}) must not exceed checks.warn_stable_share "
-                f"({self.warn_stable_share:g})"
-            )
+        for name, fail, warn in (
+            ("described_share", self.fail_described_share, self.warn_described_share),
+            ("stable_share", self.fail_stable_share, self.warn_stable_share),
+        ):
+            if fail > warn:
+                raise ValueError(f"checks.fail_{name} ({fail:g}) must not exceed checks.warn_{name} ({warn:g})")
         return self
 
 

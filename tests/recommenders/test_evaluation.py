@@ -156,7 +156,8 @@ def test_every_baseline_is_measured_beside_the_model() -> None:
     model = BprMf(20, 30, 4)
     metrics = measure_test(model, histories, users, torch.device("cpu"))
     names = [*ranking_metrics(torch.tensor([1])), "catalogue_coverage@10", "average_popularity@10", "gini@10"]
-    assert sorted(metrics) == sorted(f"{kind}_{n}" for kind in ("test", "popularity", "item_knn") for n in names)
+    of_each = [f"{kind}_{n}" for kind in ("test", "popularity", "item_knn") for n in names]
+    assert sorted(metrics) == sorted([*of_each, "popularity_p_value@10"])
     scores = (model.users.weight @ model.items.weight.T).detach().numpy()
     contexts = histories.contexts(users, "test")
     seen = [contexts.items[a:b].tolist() for a, b in zip(contexts.offsets[:-1], contexts.offsets[1:], strict=True)]
@@ -166,3 +167,12 @@ def test_every_baseline_is_measured_beside_the_model() -> None:
         sorted(set(range(30)) - set(known), key=lambda i: -row[i])[:10] for row, known in zip(scores, seen, strict=True)
     ]
     assert metrics["test_catalogue_coverage@10"] == len({item for items in lists for item in items}) / 30
+
+
+def test_popularity_that_no_draw_would_rank_so_badly_has_a_small_p() -> None:
+    """Each user ends with an item that nobody else has: popularity hits none of 40, a draw of 10 of 60 items 6.7."""
+    histories = histories_of([[0, 1, 2, 20 + user] for user in range(40)], item_count=60)
+    users = histories.held_out_users("test", 100, seed=0)
+    metrics = measure_test(BprMf(40, 60, 4), histories, users, torch.device("cpu"))
+    assert metrics["popularity_hr@10"] == 0.0
+    assert metrics["popularity_p_value@10"] == pytest.approx((5 / 6) ** 40)
