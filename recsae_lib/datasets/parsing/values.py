@@ -175,8 +175,8 @@ def _let(value: Column, body: Callable[[Column], Column]) -> Column:
 
 
 def _unix(number: Column) -> Column:
-    """TIMESTAMP of a Unix time as DECIMAL(38,6), of at most 20 digits before the point; of 14 digits also yyyymmddhhmmss,
-    which no Unix time until 2100 looks like.
+    """TIMESTAMP of a Unix time as DECIMAL(38,6), of at most 20 digits before the point, or of yyyymmddhhmmss, which no
+    Unix time until 2100 looks like.
     """
 
     def micros(exact: Column) -> Column:
