@@ -7,13 +7,15 @@ from pyspark.sql import functions as F
 
 from recsae_lib.datasets.times import is_doubtful
 from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.warehouse.data_checks import is_described
 
 SHOWN_ITEMS, SHOWN_FEATURES, SHOWN_SHAPES = 3, 5, 3
 LONGEST = 60  # characters of a value
 
 
 def understood(interactions: DataFrame, items: DataFrame) -> list[str]:
-    """Say the ids' shapes, the first and last time, three items and the most frequent features.
+    """Say the ids' shapes, the first and last time, three items (with text or features, if any have) and the most
+    frequent features.
 
     Texts stand as Python writes them: they may hold anything.
 
@@ -51,7 +53,7 @@ def _times(interactions: DataFrame) -> str:
 
 
 def _items(items: DataFrame) -> str:
-    rows = items.orderBy("item_id").limit(SHOWN_ITEMS).collect()
+    rows = items.orderBy(F.desc(is_described()), "item_id").limit(SHOWN_ITEMS).collect()
     told = [
         f"{_quoted(row['item_id'])} has the title {_quoted(row['title'])}, the text {_quoted(row['text'])} "
         f"and the features {', '.join(_quoted(one) for one in (row['features'] or [])[:SHOWN_FEATURES]) or 'none'}"

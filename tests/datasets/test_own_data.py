@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from recsae_lib.config import DatasetSettings
+from recsae_lib.datasets.parsing.values import as_id
 from recsae_lib.datasets.reading import Dataset, read_dataset
 from recsae_lib.errors import InputError
 
@@ -101,24 +103,23 @@ def test_ids_in_folder_names_stay_text(spark: SparkSession, tmp_path: Path) -> N
     assert sorted(row["item_id"] for row in dataset.interactions.collect()) == ["0001", "0010"]
 
 
-@pytest.mark.parametrize(("value", "type_"), [(12.0, "double"), (Decimal("12.000000000"), "decimal(38,9)")])
-def test_a_number_with_a_point_is_no_id_and_no_text_is_made_of_it(
-    spark: SparkSession, tmp_path: Path, value: object, type_: str
-) -> None:
-    rows = spark.createDataFrame([("u", value, 5)], f"user_id string, item_id {type_}, ts int")
+def test_a_float_is_no_id_and_no_text_is_to_be_made_of_it(spark: SparkSession, tmp_path: Path) -> None:
+    rows = spark.createDataFrame([("u", 12.0, 5)], "user_id string, item_id double, ts int")
     rows.write.parquet(f"{tmp_path}/i")
-    settings = DatasetSettings(
-        format="parquet",
-        interactions=f"{tmp_path}/i",
-        items=f"{tmp_path}/i",
-        columns={"title": None, "features": None},
-    )
+    columns = {"title": None, "features": None}
+    settings = DatasetSettings(format="parquet", interactions=f"{tmp_path}/i", items=f"{tmp_path}/i", columns=columns)
     with pytest.raises(InputError) as failure:
         read_dataset(spark, settings, tmp_path)
     assert str(failure.value) == (
-        f"Column 'item_id' is {type_}, but an id is text or a whole number. Cast it to a whole number (BIGINT) in your "
+        "Column 'item_id' is double, but an id is text or a whole number. Cast it to a whole number (BIGINT) in your "
         "table; as text at once 12 would be '12.0', which joins nothing."
     )
+
+
+def test_a_decimal_number_is_an_id_where_it_is_whole(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(Decimal("12.000000000"),), (Decimal("12.5"),)], "id decimal(38,9)")
+    read_as = as_id("id", (F.col("id"), rows.schema["id"].dataType))
+    assert [row["text"] for row in rows.select(read_as.alias("text")).collect()] == ["12", None]
 
 
 def test_features_with_commas_are_split_where_none_has_a_bar(spark: SparkSession, read: Read, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ def test_a_person_sees_ids_times_items_and_features(spark: SparkSession) -> None
         "3 items: 2 of the shape '9.9', such as '1.0'; 1 of the shape 'a-9', such as 'A-7'",
         "times from 2020-09-13 00:00:00 to 2020-09-15 06:00:00",
         "items: '1.0' has the title 'Red shoe', the text 'Red shoe' and the features 'Shoes', 'Red'; "
-        "'2.0' has the title '', the text '' and the features none; "
-        f"'A-7' has the title 'Hat', the text '{'x' * 60}' and the features 'Red'",
+        f"'A-7' has the title 'Hat', the text '{'x' * 60}' and the features 'Red'; "
+        "'2.0' has the title '', the text '' and the features none",
         "2 features, most often 'Red' (2 items), 'Shoes' (1 items)",
     ]
 

@@ -43,18 +43,22 @@ def as_id(name: str, value: Typed) -> Column:
 def as_name(name: str, value: Typed) -> Column:
     """Text without blanks around it, or a whole number as text; null where nothing is left.
 
+    A decimal number, such as BigQuery's NUMERIC, is one where nothing follows its point.
+
     Raises
     ------
     InputError : the type is neither text nor a whole number.
     """
     column, data_type = value
-    if not _is_text_or_whole(data_type):
+    if not _is_text_or_whole(data_type) and not isinstance(data_type, T.DecimalType):
         raise _wrong_type(
             name,
             data_type,
             "an id is text or a whole number",
             "Cast it to a whole number (BIGINT) in your table; as text at once 12 would be '12.0', which joins nothing",
         )
+    if isinstance(data_type, T.DecimalType) and data_type.scale > 0:
+        column = F.when(column == F.floor(column), F.floor(column))  # a broken number is no id
     text = _trimmed(column.cast("string"))
     return F.when(text != "", text)
 
