@@ -47,6 +47,7 @@ def print_summary(context: JobContext, seconds: Mapping[str, float]) -> None:
             shown(kind, "gini_at_10", ".3f"),
         )
     console.print(accuracy)
+    console.print(f"{shown('recommender', 'tied_share', '.0%')} of the test items hang on a tie of time")
     console.print(
         f"SAE: FVU {shown('sae', 'fvu')}, L0 {shown('sae', 'l0', '.2f')}, "
         f"dead latents {shown('sae', 'dead_fraction', '.1%')}, "

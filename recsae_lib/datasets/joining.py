@@ -23,7 +23,7 @@ _DIFFERENCES: tuple[tuple[str, str, str], ...] = (
     (r"[\s\p{Z}\p{C}]+", "blanks or invisible characters stand in the ids", "Take them out of the ids in your tables"),
     (r"[^\p{L}\p{N}]+", "the ids differ in signs such as - _ or quotes", "Write the ids alike in both tables"),
 )
-_CASE = ("one side is in upper case", "Write the ids in the same case in both tables")
+_CASE = ("the ids differ in upper and lower case", "Write the ids in the same case in both tables")
 _SEVERAL = ("the ids differ in case, zeros, signs or '.0' at once", "Write the ids alike in both tables")
 _TITLES = ("the interactions hold titles", "Set dataset.columns.item_id to the column of ids")
 _OTHERS = (

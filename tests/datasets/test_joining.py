@@ -28,7 +28,7 @@ def catalogue_of(spark: SparkSession, ids: list[str], text: str = "words") -> Da
         (["1.0", "2.0", "3.00"], ["1", "2", "3"], "One side has '.0' at its end: 3 of 3 missing ids would join"),
         (["i1", "i2"], ["i1.0", "i2.0"], "One side has '.0' at its end: 2 of 2"),
         (["1", "20"], ["0001", "0020"], "One side has lost its leading zeros: 2 of 2"),
-        (["a1", "b2"], ["A1", "B2"], "One side is in upper case: 2 of 2"),
+        (["a1", "b2"], ["A1", "B2"], "The ids differ in upper and lower case: 2 of 2"),
         (["a 1", "b\u200b2"], ["a1", "b2"], "Blanks or invisible characters stand in the ids: 2 of 2"),
         (["a-1", "'b2'"], ["a_1", "b2"], "The ids differ in signs such as - _ or quotes: 2 of 2"),
         (["a-01.0", "B-02.0"], ["A_01", "b_02"], "The ids differ in case, zeros, signs or '.0' at once: 2 of 2"),
