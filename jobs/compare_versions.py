@@ -26,6 +26,7 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.data_checks import NO_TERMS_LEFT
 from recsae_lib.platform.warehouse.published import PublishedAudit, published_audits
 from recsae_lib.sae.store import load_sae
 
@@ -66,6 +67,8 @@ def run(context: JobContext) -> None:
         parameters["similarity_by"],
         ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()),
     )
+    if vanished := metrics["vanished_terms_latents"]:
+        log.warning("compare_versions: %.0f latents lost all their terms: %s", vanished, NO_TERMS_LEFT)
 
 
 def directions_of_both(context: JobContext, earlier: PublishedAudit) -> tuple[np.ndarray, np.ndarray] | None:

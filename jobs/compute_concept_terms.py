@@ -16,6 +16,7 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.data_checks import check_terms
 
 
 @for_each_site
@@ -31,6 +32,9 @@ def run(context: JobContext) -> None:
     terms = concept_terms(warehouse.read(tables.LATENT_ITEMS), warehouse.read_filled(tables.ITEMS), settings.terms)
     rows = warehouse.replace(tables.CONCEPT_TERMS, terms)
     log.info("compute_concept_terms: %s latent–item pairs, %s terms", f"{pairs:,}", f"{rows:,}")
+    for result in check_terms(warehouse.read(tables.CONCEPT_TERMS), settings.checks):
+        if not result.passed:
+            log.warning("compute_concept_terms: %s", result.line())
 
 
 if __name__ == "__main__":

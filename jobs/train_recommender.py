@@ -25,6 +25,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.fit import fit
 from recsae_lib.recommenders.foreign.loading import prepare_external, prepare_module
 from recsae_lib.recommenders.split import Split
+from recsae_lib.recommenders.ties import tied_share
 from recsae_lib.recommenders.training_data import prepare_training_data, training_folder
 
 
@@ -51,7 +52,7 @@ def train(context: JobContext, folder: Path, shared_folder: str) -> None:
     with open_run(context, settings.dimension) as mlrun:
         trained = fit(histories, settings, seed, device, log_epochs(mlrun, settings.selection_cutoff), checkpoint)
         mlrun.log_metrics({"best_epoch": trained.best_epoch})
-        metrics = measure_model(context, mlrun, trained.model, histories)
+        metrics = measure_model(context, mlrun, trained.model, histories, tied_share(interactions, split))
         register_model(context, mlrun, trained.model, split, folder, metrics)
 
 
@@ -80,7 +81,8 @@ def take_module(context: JobContext, folder: Path, shared_folder: str) -> None:
             settings.module.users,
         )
     with open_run(context, prepared.model.dimension) as mlrun:
-        metrics = measure_model(context, mlrun, prepared.model, prepared.histories, prepared.known)
+        tied = tied_share(interactions, split)
+        metrics = measure_model(context, mlrun, prepared.model, prepared.histories, tied, prepared.known)
         register_model(context, mlrun, prepared.model, split, folder, metrics)
 
 

@@ -49,6 +49,7 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
             shown(kind, "gini_at_10", ".3f"),
         )
     console.print(accuracy)
+    console.print(f"{shown('recommender', 'tied_share', '.0%')} of the test items hang on a tie of time")
     console.print(
         f"SAE: FVU {shown('sae', 'fvu')}, within reach {shown('sae', 'fvu_within_reach')}, by user "
         f"{shown('sae', 'fvu_by_user_median')} (p90 {shown('sae', 'fvu_by_user_p90')}, "

@@ -1,4 +1,8 @@
-"""Terms of items: words of their text, and their item features as whole terms."""
+"""Terms of items: words of their text, and their item features as whole terms.
+
+Where a script puts no blanks between words, groups of characters that overlap stand for them, as in search engines: two
+of Chinese and Japanese (a run of Katakana is one word), three of Thai, Lao, Khmer and Burmese, whose letters say less.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,19 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from recsae_lib.config import TermSettings
 
-# Two or more letters, marks (accents of their own, vowel signs), digits or underscores of any script.
-WORD = r"[\p{L}\p{M}\p{N}_]{2,}"
+_PAIRED = r"[\p{IsHan}\p{IsHiragana}&&[\p{L}\p{N}]]"
+_TRIPLED = r"[\p{IsThai}\p{IsLao}\p{IsKhmer}\p{IsMyanmar}&&\p{L}]"
+_OTHER = r"[\p{L}\p{M}\p{N}_&&[^\p{IsHan}\p{IsHiragana}\p{IsThai}\p{IsLao}\p{IsKhmer}\p{IsMyanmar}]]"
+_PAIR, _TRIPLE = rf"{_PAIRED}\p{{M}}*", rf"{_TRIPLED}\p{{M}}*"
+# Two or more letters, marks (accents of their own, vowel signs), digits or underscores of any other script. A word is
+# found at its start, by looking ahead, so that groups may overlap; a run that is too short for a group is one.
+WORD = (
+    rf"(?=((?:{_PAIR}){{2}}|(?:{_TRIPLE}){{3}}"
+    rf"|(?<!{_PAIRED}\p{{M}}{{0,4}})\p{{IsHan}}\p{{M}}*(?!{_PAIRED})"
+    rf"|(?<!{_TRIPLED}\p{{M}}{{0,4}})(?:(?:{_TRIPLE}){{2}}|{_TRIPLED}\p{{M}}+)(?!{_TRIPLED})"
+    rf"|(?<!{_OTHER}){_OTHER}{{2,}}))"
+)
+GROUPED = rf"^(?:(?:{_PAIR}){{2}}|(?:{_TRIPLE}){{3}})\z"
 STOP_WORDS: dict[str, tuple[str, ...]] = {"english": tuple(sorted(ENGLISH_STOP_WORDS)), "none": ()}
 
 
@@ -18,7 +33,8 @@ def item_terms(items: DataFrame, settings: TermSettings) -> DataFrame:
 
     kind=word: the text in lower case is cut into words (`WORD`; a single letter or digit is none), stop words are
     removed, and what is left gives runs of 1 to `longest_ngram` words. A run goes over a stop word that stood between
-    ("lord rings" of "Lord of the Rings"), as in scikit-learn's CountVectorizer.
+    ("lord rings" of "Lord of the Rings"), as in scikit-learn's CountVectorizer. A run of groups of characters that
+    overlap is one longer group.
     kind=feature: each item feature as it is; one that stands twice in the array counts once.
 
     Parameters
@@ -48,13 +64,15 @@ def item_term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
 
 
 def _term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
-    words = F.regexp_extract_all(F.lower(F.coalesce("text", F.lit(""))), F.lit(WORD), F.lit(0))
+    words = F.regexp_extract_all(F.lower(F.coalesce("text", F.lit(""))), F.lit(WORD), F.lit(1))
     features = F.array_except(F.array_distinct("features"), F.array(F.lit(None).cast("string")))
     tokens = items.select(
         "item_id",
         _without_stop_words(words, settings).alias("words"),
         F.coalesce(features, F.array().cast("array<string>")).alias("features"),
     )
+    if settings.longest_ngram > 1:
+        tokens = tokens.withColumn("joints", _joints())
     runs = F.concat(*(_runs(length) for length in range(1, settings.longest_ngram + 1)))
     # Equal runs stand together once they are sorted; counted in place, they need no shuffle and no aggregation.
     return (
@@ -92,9 +110,24 @@ def _runs(length: int) -> Column:
         return words
     starts = F.slice(words, F.lit(1), F.greatest(F.size(words) - (length - 1), F.lit(0)))
     return F.transform(
-        starts,
-        lambda word, start: F.concat_ws(" ", word, *(F.get(words, start + step) for step in range(1, length))),
+        starts, lambda word, start: F.concat(word, *(F.get("joints", start + step) for step in range(1, length)))
     )
+
+
+def _joints() -> Column:
+    """What each word adds to a run that ends before it: a blank and the word, or, of a group of characters that
+    overlaps with the one before, its last character.
+    """
+    words, grouped = F.col("words"), F.exists("words", lambda word: word.rlike(GROUPED))
+    apart = F.transform(words, lambda word: F.concat(F.lit(" "), word))
+
+    def joint(word: Column, place: Column) -> Column:
+        before = F.get(words, place - 1)
+        shared = F.when(before.rlike(GROUPED), F.regexp_replace(before, r"^\P{M}\p{M}*", ""))
+        overlaps = word.rlike(GROUPED) & word.startswith(shared)
+        return F.when(overlaps, word.substr(F.length(shared) + 1, F.length(word))).otherwise(F.concat(F.lit(" "), word))
+
+    return F.when(grouped, F.transform(words, joint)).otherwise(apart)
 
 
 def _counted(term: Column, kind: str | None, occurrences: Column) -> Column:

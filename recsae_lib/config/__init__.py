@@ -5,7 +5,7 @@ field is what ``recsae config`` prints above its value.
 """
 
 from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermSettings
-from recsae_lib.config.datasets import ColumnMapping, DatasetSettings, FilterSettings
+from recsae_lib.config.datasets import ColumnMapping, DatasetSettings, FilterSettings, Repeats
 from recsae_lib.config.drift import DriftSettings
 from recsae_lib.config.interpretation import InterpretationSettings
 from recsae_lib.config.llm import LlmSettings
@@ -47,6 +47,7 @@ __all__ = [
     "ModuleSettings",
     "PathSettings",
     "RecommenderSettings",
+    "Repeats",
     "RepresentationSettings",
     "SaeSettings",
     "SasrecSettings",

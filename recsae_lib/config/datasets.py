@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from recsae_lib.config.section import PositiveInt, Section
 
+Repeats = Literal["reject", "last", "sum"]
+
 
 class ColumnMapping(Section):
     user_id: str = Field("user_id", description="Column that holds the user id.")
@@ -16,7 +18,7 @@ class ColumnMapping(Section):
     ts: str | None = Field(
         "ts",
         description="Column that holds the time: a timestamp, ISO 8601 text, or Unix time in s, ms, µs or ns, known by "
-        "its size. Where unset, a user's items are in the order of the lines, or of item_id where there are none.",
+        "its size. Where unset, a user's items are in the order of the lines, or drawn by hash where there are none.",
     )
     title: str | None = Field("title", description="Column of the item table that holds the title.")
     text: str | None = Field(None, description="Column of the item table that holds free text; the title where unset.")
@@ -70,8 +72,15 @@ class DatasetSettings(Section):
     columns: ColumnMapping = Field(
         default_factory=ColumnMapping, description="Names of your columns (parquet, csv, table)."
     )
-    feature_separator: Annotated[str, Field(min_length=1, max_length=3)] = Field(
-        "|", description="What separates item features where a column holds them as one text (csv, parquet, table)."
+    feature_separator: Annotated[str, Field(min_length=1, max_length=3)] | None = Field(
+        None,
+        description="What separates item features where a column holds them as one text (csv, parquet, table); where "
+        "unset, the first of | ; , that any item has. A JSON list is read as one.",
+    )
+    repeats: Repeats = Field(
+        "reject",
+        description="Further interactions of a user with an item at the same time: reject them; or, as in a log of "
+        "plays, keep the last one alone, or with the sum of the weights (csv, parquet, table, recbole).",
     )
     filters: FilterSettings = Field(
         default_factory=FilterSettings, description="Which of the interactions are kept, in this order."

@@ -27,6 +27,18 @@ class CheckSettings(Section):
         description="Share of the interactions with items or users that the recommender does not know, above which an "
         "audit warns and asks to train the recommender again.",
     )
+    fail_described_share: Share = Field(
+        0.5,
+        description="Share of interactions whose item has text or features under which ingestion fails: the catalogue "
+        "does not join; 0 never does while any item of an interaction has some.",
+    )
+    warn_described_share: Share = Field(0.9, description="The same share under which ingestion and an audit warn.")
+    maximum_tied_share: Share = Field(
+        0.5, description="Share of users whose test item hangs on a tie of time above which an audit warns."
+    )
+    minimum_shared_terms: Share = Field(
+        0.05, description="Share of the terms of latents that stand in two items or more under which an audit warns."
+    )
     fail_stable_share: Share = Field(
         0.0, description="Share of stable latents (concept_drift) under which an audit fails; 0 never does."
     )
@@ -39,11 +51,12 @@ class CheckSettings(Section):
 
     @model_validator(mode="after")
     def _warns_first(self) -> CheckSettings:
-        if self.fail_stable_share > self.warn_stable_share:
-            raise ValueError(
-                f"checks.fail_stable_share ({self.fail_stable_share:g}) must not exceed checks.warn_stable_share "
-                f"({self.warn_stable_share:g})"
-            )
+        for name, fail, warn in (
+            ("described_share", self.fail_described_share, self.warn_described_share),
+            ("stable_share", self.fail_stable_share, self.warn_stable_share),
+        ):
+            if fail > warn:
+                raise ValueError(f"checks.fail_{name} ({fail:g}) must not exceed checks.warn_{name} ({warn:g})")
         return self
 
 

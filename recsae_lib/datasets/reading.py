@@ -25,9 +25,10 @@ from recsae_lib.datasets.formats.recbole import read_recbole
 from recsae_lib.datasets.formats.yelp import read_yelp
 from recsae_lib.datasets.parsing.item_texts import has_entities, unescape_items
 from recsae_lib.datasets.public.embedded import fetch_movielens_100k
+from recsae_lib.datasets.times import read_dates
 from recsae_lib.datasets.validation import Validated
-from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.warehouse.data_checks import is_described
 
 log = logging.getLogger("recsae")
 
@@ -41,12 +42,14 @@ class Dataset:
     interactions : (user_id, item_id, weight DOUBLE, ts TIMESTAMP, source_order LONG).
     items : (item_id, title, text, features ARRAY<STRING>); every item of `interactions` is there.
     rejects : (source, file, line LONG, reason, record).
+    listed : the catalogue as it was given: `items` without what was added to it.
     persisted : what the three are computed from.
     """
 
     interactions: DataFrame
     items: DataFrame
     rejects: DataFrame
+    listed: DataFrame
     persisted: tuple[DataFrame, ...]
 
     def release(self) -> None:
@@ -73,7 +76,7 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
     """
     interactions, items = _read(spark, settings, cache)
     side_by_side(Validated.refuse_missing_headers, [interactions, items])  # reads and validates all rows of both
-    kept = interactions.accepted
+    kept = read_dates(interactions.accepted)
     count, returning = interactions.count_accepted()
     log.info("%s interactions accepted, %s of them of a user with an item again", f"{count:,}", f"{returning:,}")
     if count:
@@ -84,17 +87,9 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
         kept,
         unescape_items(catalogue),
         interactions.rejected.unionByName(items.rejected),
+        items.accepted,
         (*interactions.persisted, *items.persisted, unlisted, kept),
     )
-
-
-def require_described_items(items: DataFrame) -> None:
-    """Raise InputError where no item has any text or feature: there would be nothing to name a concept by."""
-    if items.where((F.trim("text") != "") | (F.size("features") > 0)).isEmpty():
-        raise InputError(
-            "No item has any text or feature, so that no concept could be named",
-            "Give the item table a title, a text or features (dataset.columns for your own tables)",
-        )
 
 
 def _catalogue(listed: DataFrame, interactions: DataFrame, only_used: bool) -> tuple[DataFrame, DataFrame]:
@@ -116,10 +111,8 @@ def _catalogue(listed: DataFrame, interactions: DataFrame, only_used: bool) -> t
 
 
 def _log_items(catalogue: DataFrame) -> None:
-    described = (F.trim("text") != "") | (F.size("features") > 0)
-    counts = catalogue.agg(
-        F.count(F.lit(1)).alias("items"), F.count_if(~described).alias("bare"), F.count_if(has_entities()).alias("html")
-    ).first()
+    bare, html = F.count_if(~is_described()).alias("bare"), F.count_if(has_entities()).alias("html")
+    counts = catalogue.agg(F.count(F.lit(1)).alias("items"), bare, html).first()
     log.info(
         "%s items, %s without text and features, %s with HTML entities, which are unescaped",
         *[f"{value:,}" for value in counts or ()],
@@ -150,6 +143,6 @@ def _read(spark: SparkSession, settings: DatasetSettings, cache: Path) -> tuple[
         case "yelp":
             return read_yelp(spark, path)
         case "recbole":
-            return read_recbole(spark, path)
+            return read_recbole(spark, path, settings.repeats)
         case _:
             return read_own_tables(spark, settings)

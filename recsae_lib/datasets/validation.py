@@ -11,7 +11,7 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsae_lib.config import ColumnMapping
+from recsae_lib.config import ColumnMapping, Repeats
 from recsae_lib.datasets.parsing.places import PLACE, splits_of, with_lines
 from recsae_lib.datasets.parsing.raw_tables import RawTable
 from recsae_lib.datasets.parsing.values import EARLIEST, LATEST, as_id, as_time, as_weight, no_time, no_weight
@@ -19,6 +19,7 @@ from recsae_lib.errors import InputError
 
 LINES_OF_A_FILE = 2**40  # more than any file has
 LARGEST = 2**63 - 1
+REPEATED = "repeated"  # skipped: the last of the repeated rows stands for all
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,13 @@ class Validated:
         ::
 
             source_order = file · 2⁴⁰ + line            files numbered by their paths
-                         = hash(user_id, item_id)       from 0 to 2⁶³ − 1, where the lines are in no order in time
-                         = 0                            where there are no lines
+                         = hash(user_id, item_id)       from 0 to 2⁶³ − 1, where there are no lines, or they are in no
+                                                        order in time
         """
         kept = self.rows.where("skipped IS NULL AND reason IS NULL")
         if self.kind is not INTERACTIONS:
             return kept.select(*self.kind.columns)
-        if not self.raw.has_lines:
-            return kept.select(*self.kind.columns, F.lit(0).cast("long").alias("source_order"))
-        if not self.raw.lines_follow_time:
+        if not (self.raw.has_lines and self.raw.lines_follow_time):
             drawn = F.xxhash64("user_id", "item_id").bitwiseAND(F.lit(LARGEST))
             return kept.select(*self.kind.columns, drawn.alias("source_order"))
         place = F.coalesce(F.col("file") * F.lit(LINES_OF_A_FILE) + F.col("line"), F.lit(0)).alias("source_order")
@@ -154,11 +153,15 @@ class Validated:
             )
 
 
-def validate_interactions(raw: RawTable, columns: ColumnMapping) -> Validated:
+def validate_interactions(raw: RawTable, columns: ColumnMapping, repeats: Repeats = "reject") -> Validated:
     """Validate interactions whose columns the mapping names; all of them must be there.
 
     Without a weight column every weight is 1.0; without a time column every time is 1970-01-01 (UTC), so that the order
-    of a user's interactions is that of the lines, or, where the source has none, of item_id, as for all ties of time.
+    of a user's interactions is that of the lines, or, where the source has none, drawn, as for all ties of time.
+
+    Parameters
+    ----------
+    repeats : what becomes of a further interaction of a user with an item at the same time (`validate`).
 
     Raises
     ------
@@ -170,13 +173,20 @@ def validate_interactions(raw: RawTable, columns: ColumnMapping) -> Validated:
         "weight": as_weight(columns.weight, raw.columns[columns.weight]) if columns.weight else no_weight(),
         "ts": as_time(columns.ts, raw.columns[columns.ts]) if columns.ts else no_time(),
     }
-    return validate(raw, INTERACTIONS, values)
+    return validate(raw, INTERACTIONS, values, repeats=repeats)
 
 
-def validate(raw: RawTable, kind: Kind, values: dict[str, Column], parts: tuple[Validated, ...] = ()) -> Validated:
+def validate(
+    raw: RawTable,
+    kind: Kind,
+    values: dict[str, Column],
+    parts: tuple[Validated, ...] = (),
+    repeats: Repeats = "reject",
+) -> Validated:
     """Accept or reject every raw row; the first rule that is broken is the reason.
 
     Of rows with the same key the first is kept: by file and line, or, where there are no lines, by all of the row.
+    Where repeats are no fault the last one is kept in its place, with the sum of their weights if that is asked for.
     That is the only shuffle. The outcome is persisted on disk, because the accepted rows, the rejected ones, the
     count of lines and the ids of the items each read them: the raw data is read and parsed once, and all agree on its
     splits.
@@ -184,6 +194,7 @@ def validate(raw: RawTable, kind: Kind, values: dict[str, Column], parts: tuple[
     Parameters
     ----------
     values : column of `kind` → expression over ``raw.rows``; null where the raw value cannot be read.
+    repeats : reject the repeated rows; or skip all but the last one (last), which gets the sum of their weights (sum).
     """
     read = raw.rows.select(*[values[name].alias(name) for name in kind.columns], *PLACE, "skipped", "fault", "record")
     ruled = read.withColumn("reason", F.coalesce("fault", *_rules(kind))).drop("fault")
@@ -194,17 +205,26 @@ def validate(raw: RawTable, kind: Kind, values: dict[str, Column], parts: tuple[
     others = [name for name in kind.columns if name not in (*kind.group, *kind.within)]
     order = PLACE if raw.has_lines else (*others, "record", "file")
     same_group = Window.partitionBy("key_hash", *kind.group).orderBy(*kind.within, *order)
-    same_key = F.lit(True)
+    # The row before, or, where the last one is kept, the row after it.
+    beside = F.lag if repeats == "reject" else F.lead
+    same_key, returns = beside(F.lit(True), 1, False).over(same_group), F.lit(False)
     for name in kind.within:
-        same_key = same_key & F.lag(name).over(same_group).eqNullSafe(F.col(name))
+        same_key = same_key & beside(name).over(same_group).eqNullSafe(F.col(name))
+        returns = returns | (F.first(name).over(same_group) != F.col(name))
     rows = (
         ruled.withColumn("key_hash", key_hash)
-        .withColumn("follows", (F.row_number().over(same_group) > 1) & F.col("reason").isNull())
-        .withColumn("repeats", F.col("follows") & same_key)
-        .withColumn("returns", F.col("follows") & ~F.col("repeats"))
-        .withColumn("reason", F.coalesce("reason", F.when(F.col("repeats"), kind.repeated)))
+        .withColumn("repeats", same_key & F.col("reason").isNull())
+        .withColumn("returns", returns & ~F.col("repeats") & F.col("reason").isNull())
+    )
+    if repeats == "sum":
+        # Added up in the order of the rows, so that every run gives the same bits.
+        total = F.sum("weight").over(Window.partitionBy("key_hash", *kind.group, *kind.within).orderBy(*order))
+        rows = rows.withColumn("weight", F.when(F.col("reason").isNull(), total).otherwise(F.col("weight")))
+    repeated, column = (kind.repeated, "reason") if repeats == "reject" else (REPEATED, "skipped")
+    rows = (
+        rows.withColumn(column, F.coalesce(column, F.when(F.col("repeats"), repeated)))
         .withColumn("record", F.when(F.col("reason").isNotNull(), F.col("record")))
-        .drop("key_hash", "follows", "repeats")
+        .drop("key_hash", "repeats")
     )
     return Validated(kind, raw, rows.persist(StorageLevel.DISK_ONLY), parts)
 

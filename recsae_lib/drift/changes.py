@@ -15,6 +15,7 @@ from recsae_lib.concepts.publication import latent_reach
 from recsae_lib.config import DriftSettings
 from recsae_lib.drift.matching import Followed
 from recsae_lib.platform.spark.frames import local_frame
+from recsae_lib.platform.warehouse.data_checks import is_vanished
 
 CHANGES = ("stable", "drifted", "split", "merged", "born", "gone")
 
@@ -129,11 +130,14 @@ def describe_changes(
 
 
 def drift_metrics(changes: DataFrame) -> dict[str, float]:
-    """How many latents had each fate, the share of stable ones, and the mean similarity of those that were matched."""
+    """How many latents had each fate, the share of stable ones, the mean similarity of those that were matched, and how
+    many of these have no terms any more.
+    """
     found = changes.groupBy("change").agg(F.count(F.lit(1)).alias("rows"), F.avg("similarity").alias("similarity"))
     by_change = {row["change"]: row for row in found.collect()}  # at most one row a change
     counts = {change: by_change[change]["rows"] if change in by_change else 0 for change in CHANGES}
     metrics = {f"{change}_latents": float(count) for change, count in counts.items()}
+    metrics["vanished_terms_latents"] = float(changes.where(is_vanished()).count())
     if total := sum(counts.values()):
         metrics["stable_share"] = counts["stable"] / total
     if matched := counts["stable"] + counts["drifted"]:

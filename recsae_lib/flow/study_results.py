@@ -25,6 +25,7 @@ RECOMMENDER_COLUMNS = (
     "catalogue coverage@10",
     "average popularity@10",
     "Gini@10",
+    "tied",
     "training, s",
     "audit, s",
 )
@@ -104,6 +105,7 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
             result.shown(UnitKind.RECOMMENDER, "catalogue_coverage_at_10"),
             result.shown(UnitKind.RECOMMENDER, "average_popularity_at_10", ".0f"),
             result.shown(UnitKind.RECOMMENDER, "gini_at_10"),
+            result.shown(UnitKind.RECOMMENDER, "tied_share"),
             f"{result.seconds.get('train_recommender', 0):.0f}",
             f"{sum(result.seconds.values()):.0f}",
         ]
@@ -138,7 +140,8 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
     at = " / ".join(f"{confidence:g}" for confidence in confidences)
     return "\n".join(
         [
-            "Recommenders (test items over the full catalogue; x̂: representations reconstructed by the SAE):",
+            "Recommenders (test items over the full catalogue; x̂: representations reconstructed by the SAE; "
+            "tied: share of the test items that hang on a tie of time):",
             "",
             *_table(RECOMMENDER_COLUMNS, recommenders),
             "",

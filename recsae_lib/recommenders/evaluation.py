@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.stats import binom
 
 from recsae_lib.recommenders.item_knn import item_knn_scorer
 from recsae_lib.recommenders.protocol import Histories, Recommender
@@ -158,7 +159,8 @@ def measure_test(
     known: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Metrics of the test items and of the lists: ``test_hr@5``, ``test_gini@10`` and so on; beside the model
-    ``popularity_…`` and ``item_knn_…``, two baselines that nobody should fall behind.
+    ``popularity_…`` and ``item_knn_…``, two baselines that nobody should fall behind. ``popularity_p_value@10`` is the
+    chance that a draw of lists hits as few test items: small where the order of interactions is none in time.
 
     Parameters
     ----------
@@ -179,6 +181,8 @@ def measure_test(
         rankings = rank_test(scorer, histories, users)
         values = {**ranking_metrics(rankings.ranks), **list_metrics(rankings.recommended, train)}
         metrics.update({f"{prefix}_{name}": value for name, value in values.items()})
+    hits, drawn = round(metrics[f"popularity_hr@{LIST_LENGTH}"] * len(users)), min(1.0, LIST_LENGTH / train.item_count)
+    metrics[f"popularity_p_value@{LIST_LENGTH}"] = float(binom.cdf(hits, len(users), drawn))
     return metrics
 
 

@@ -58,6 +58,29 @@ def test_words_runs_of_words_and_features(spark: SparkSession) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "words", "longer"),
+    [
+        (
+            "赤い春新作レディース靴",
+            "赤い い春 春新 新作 レディース 靴",
+            "赤い春 い春新 春新作 新作+レディース レディース+靴",
+        ),
+        ("红色连衣裙 裙", "红色 色连 连衣 衣裙 裙", "红色连 色连衣 连衣裙 衣裙+裙"),
+        ("Tシャツ の 靴", "tシャツ 靴", "tシャツ+靴"),
+        ("รองเท้า ดี", "รอง องเ งเท้ เท้า ดี", "รองเ องเท้ งเท้า เท้า+ดี"),
+        ("ເກີບ", "ເກີບ", ""),
+        ("한국어 상품", "한국어 상품", "한국어+상품"),
+    ],
+)
+def test_scripts_without_blanks_give_groups_of_characters(
+    spark: SparkSession, text: str, words: str, longer: str
+) -> None:
+    found = terms_of(spark, [("item", text, [])])["item"]
+    runs = [run.replace("+", " ") for run in longer.split()]
+    assert found == {("word", term): 1 for term in [*words.split(), *runs]}
+
+
 def test_a_word_and_a_feature_of_the_same_letters_are_two_terms(spark: SparkSession) -> None:
     assert terms_of(spark, [("a", "drama drama", ["drama"])], longest_ngram=1) == {
         "a": {("word", "drama"): 2, ("feature", "drama"): 1}

@@ -11,8 +11,9 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from recsae_lib.config import DatasetSettings
-from recsae_lib.datasets.reading import Dataset, read_dataset, require_described_items
+from recsae_lib.config import CheckSettings, DatasetSettings
+from recsae_lib.datasets.joining import require_joined
+from recsae_lib.datasets.reading import Dataset, read_dataset
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.failures import bad_input
 from recsae_lib.platform.warehouse.schemas import discrepancies
@@ -173,8 +174,8 @@ def test_atomic_files_default_to_weight_one_and_start_of_1970(read: Read, tmp_pa
     dataset = read(format="recbole", path=str(tmp_path))
     assert interactions_of(dataset) == [("u", "i", 1.0, "1970-01-01 00:00:00")]
     assert [row[2:4] for row in rejects_of(dataset)] == [(3, "the user has this item at this time already")]
-    with pytest.raises(InputError, match="No item has any text or feature"):
-        require_described_items(dataset.items)
+    with pytest.raises(InputError, match="1 are of items that the catalogue lists with neither text nor features"):
+        require_joined(dataset.interactions, dataset.listed, CheckSettings())
 
 
 def test_parquet_columns_may_have_dots_blanks_and_arrays(spark: SparkSession, read: Read, tmp_path: Path) -> None:
@@ -307,7 +308,7 @@ def test_released_rows_leave_no_trace_on_disk(spark: SparkSession, read: Read, t
     assert set(kept()) <= before
 
 
-def test_interactions_have_a_source_order_only_in_text_files(spark: SparkSession, read: Read, tmp_path: Path) -> None:
+def test_ties_are_broken_by_lines_or_by_hash_without_lines(spark: SparkSession, read: Read, tmp_path: Path) -> None:
     (tmp_path / "i").mkdir()
     (tmp_path / "i" / "a.csv").write_text("user_id,item_id,ts\nu,z,5\n,bad,5\nu,b,5\n")
     (tmp_path / "i" / "b.csv").write_text("user_id,item_id,ts\nu,a,5\n")
@@ -315,9 +316,12 @@ def test_interactions_have_a_source_order_only_in_text_files(spark: SparkSession
     sources = {"interactions": f"{tmp_path}/i", "items": f"{tmp_path}/items.csv"}
     rows = read(format="csv", **sources).interactions.select("item_id", "source_order").collect()
     assert sorted(map(tuple, rows)) == [("a", 2**40 + 2), ("b", 4), ("z", 2)]
-    spark.createDataFrame([("u", "a", 5)], "user_id STRING, item_id STRING, ts INT").write.parquet(f"{tmp_path}/p")
+    same_time = spark.createDataFrame([("u", item, 5) for item in "abcd"], "user_id STRING, item_id STRING, ts INT")
+    same_time.write.parquet(f"{tmp_path}/p")
     spark.createDataFrame([("a", "t", "f")], "item_id STRING, title STRING, features STRING").write.parquet(
         f"{tmp_path}/q"
     )
     sources = {"interactions": f"{tmp_path}/p", "items": f"{tmp_path}/q"}
-    assert [row["source_order"] for row in read(format="parquet", **sources).interactions.collect()] == [0]
+    drawn = read(format="parquet", **sources).interactions.orderBy("ts", "source_order").collect()
+    assert "".join(row["item_id"] for row in drawn) == "acdb"
+    assert drawn[0]["source_order"] == 3268464256444998819  # of user and item: the same in every run

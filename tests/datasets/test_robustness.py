@@ -17,7 +17,7 @@ IDS = [
     "a/b?c=%20&d",
     "x" * 200,
     "'; DROP TABLE items",
-    "NULL",
+    "Null",  # NULL would be no id
     "0",
     "00",
     "\\",

@@ -104,11 +104,16 @@ def test_born_split_gone_and_merged_stand_with_what_there_is(spark: SparkSession
 
 def test_metrics_count_every_fate(spark: SparkSession) -> None:
     rows = [("stable", 1.0), ("stable", 0.9), ("drifted", 0.8), ("born", None), ("split", 0.7)]
-    changes = spark.createDataFrame(rows, "change string, similarity double")
+    changes = spark.createDataFrame(
+        [(change, similarity, None, []) for change, similarity in rows],
+        "change string, similarity double, term_similarity double, terms_gained array<string>",
+    )
     counts = {"drifted": 1, "split": 1, "merged": 0, "born": 1, "gone": 0, "stable": 2}
     assert drift_metrics(changes) == {
         **{f"{name}_latents": count for name, count in counts.items()},
         "stable_share": 0.4,
         "mean_similarity": pytest.approx(0.9),
+        "vanished_terms_latents": 1.0,  # the drifted one has no terms left
     }
-    assert drift_metrics(changes.limit(0)) == {f"{name}_latents": 0.0 for name in counts}
+    none = {f"{name}_latents": 0.0 for name in counts}
+    assert drift_metrics(changes.limit(0)) == {**none, "vanished_terms_latents": 0.0}

@@ -188,3 +188,12 @@ def test_items_that_a_model_does_not_know_are_missed_not_left_out() -> None:
     assert whole(histories.contexts(users, "test"))[1].tolist() == [-math.inf] * 5
     test = measure_test(BprMf(3, 3, 4), histories, users, torch.device("cpu"), known)
     assert test["test_catalogue_coverage@10"] == 0.6  # of five items; a model that reads no items serves all users
+
+
+def test_popularity_that_no_draw_would_rank_so_badly_has_a_small_p() -> None:
+    """Each user ends with an item that nobody else has: popularity hits none of 40, a draw of 10 of 60 items 6.7."""
+    histories = histories_of([[0, 1, 2, 20 + user] for user in range(40)], item_count=60)
+    users = histories.held_out_users("test", 100, seed=0)
+    metrics = measure_test(BprMf(40, 60, 4), histories, users, torch.device("cpu"))
+    assert metrics["popularity_hr@10"] == 0.0
+    assert metrics["popularity_p_value@10"] == pytest.approx((5 / 6) ** 40)

@@ -24,7 +24,7 @@ from pyspark.sql import types as T
 from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.raw_tables import RawTable, refuse_missing_columns
-from recsae_lib.datasets.parsing.values import as_id, as_text
+from recsae_lib.datasets.parsing.values import as_id, as_name, as_text
 from recsae_lib.datasets.validation import ITEMS, Kind, Validated, validate, validate_interactions
 
 USERS_OF_A_TAG = 2
@@ -75,7 +75,7 @@ def _read(spark: SparkSession, path: str, names: tuple[str, ...], encoding: str 
 
 
 def _validate_tags(tags: RawTable) -> Validated:
-    tag = as_id("tagValue", tags.columns["tagValue"])
+    tag = as_name("tagValue", tags.columns["tagValue"])
     return validate(tags, TAGS, {"tag_id": as_id("tagID", tags.columns["tagID"]), "tag": F.lower(tag)})
 
 

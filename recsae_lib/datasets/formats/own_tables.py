@@ -9,6 +9,7 @@ from pyspark.sql import types as T
 
 from recsae_lib.config import DatasetSettings
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
+from recsae_lib.datasets.parsing.feature_lists import recognise_separator
 from recsae_lib.datasets.parsing.places import explain_missing, place_rows
 from recsae_lib.datasets.parsing.raw_tables import RECORD_LENGTH, RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
@@ -35,7 +36,7 @@ def read_own_tables(spark: SparkSession, settings: DatasetSettings) -> tuple[Val
     interactions = _read(spark, settings, settings.interactions or "", of_interactions)
     of_items = _named(columns.item_id, columns.title, columns.text, columns.features)
     items = _read(spark, settings, settings.items or "", of_items)
-    return validate_interactions(interactions, columns), _items(items, settings)
+    return validate_interactions(interactions, columns, settings.repeats), _items(items, settings)
 
 
 def _items(items: RawTable, settings: DatasetSettings) -> Validated:
@@ -44,9 +45,14 @@ def _items(items: RawTable, settings: DatasetSettings) -> Validated:
     text = as_text(columns.text, items.columns[columns.text]) if columns.text else title
     features = F.array().cast("array<string>")
     if columns.features:
-        features = as_features(columns.features, items.columns[columns.features], settings.feature_separator)
+        value = items.columns[columns.features]
+        features = as_features(columns.features, value, settings.feature_separator or _separator(items, value[0]))
     item_id = as_id(columns.item_id, items.columns[columns.item_id])
     return validate(items, ITEMS, {"item_id": item_id, "title": title, "text": text, "features": features})
+
+
+def _separator(items: RawTable, features: Column) -> str:
+    return recognise_separator(items.rows.select(features.cast("string").alias("features")))
 
 
 def _named(*columns: str | None) -> list[str]:

@@ -12,15 +12,19 @@ from dataclasses import replace
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from recsae_lib.config import ColumnMapping
+from recsae_lib.config import ColumnMapping, Repeats
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.raw_tables import RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
 from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
 
 
-def read_recbole(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
+def read_recbole(spark: SparkSession, path: str, repeats: Repeats = "reject") -> tuple[Validated, Validated]:
     """Read the atomic files of a folder.
+
+    Parameters
+    ----------
+    repeats : see `validate`.
 
     Raises
     ------
@@ -32,7 +36,7 @@ def read_recbole(spark: SparkSession, path: str) -> tuple[Validated, Validated]:
         weight="rating" if "rating" in interactions.columns else None,
         ts="timestamp" if "timestamp" in interactions.columns else None,
     )
-    return validate_interactions(interactions, columns), _items(items, types)
+    return validate_interactions(interactions, columns, repeats), _items(items, types)
 
 
 def _read_atomic(spark: SparkSession, path: str, wanted: tuple[str, ...]) -> tuple[RawTable, dict[str, str]]:

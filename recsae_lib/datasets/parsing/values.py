@@ -5,18 +5,21 @@ Text is matched before it is cast, so that a value which is none gives null, in 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from recsae_lib.datasets.parsing.feature_lists import split_features
 from recsae_lib.errors import InputError
 
 BLANKS = " \t\r\n\f\v\u00a0"
 EARLIEST, LATEST = 0, 4_133_980_799_999_999  # 1970-01-01 to the end of 2100, in microseconds (UTC)
+EARLIEST_DIGITS, LATEST_DIGITS = 19700101000000, 21001231235959  # yyyymmddhhmmss; milliseconds after the year 2594
 
+# What pandas, Hive, SQL and JavaScript write where there is no value.
+NO_VALUE = r"^(?:[nN]a[nN]|NAN|NaT|null|NULL|none|None|NONE|undefined|<NA>|#?N/?A|\\N)\z"
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\z"
 # At most 20 digits before the point, so that the cast to decimal(38,6) always succeeds.
 _UNIX = r"^[+-]?(\d{1,20}(\.\d*)?|\d(\.\d+)?[eE]\+?1?\d)\z"
@@ -27,15 +30,35 @@ Typed = tuple[Column, T.DataType]
 
 
 def as_id(name: str, value: Typed) -> Column:
-    """User or item id: text without blanks around it, or a whole number as text; null where nothing is left.
+    """User or item id: `as_name`; null also where a word says that there is none (``nan``, ``None``, ``\\N``), which
+    would make one user of all who have no id.
 
     Raises
     ------
     InputError : the type is none that ids come in.
     """
+    return _let(as_name(name, value), lambda text: F.when(~text.rlike(NO_VALUE), text))
+
+
+def as_name(name: str, value: Typed) -> Column:
+    """Text without blanks around it, or a whole number as text; null where nothing is left.
+
+    A decimal number, such as BigQuery's NUMERIC, is one where nothing follows its point.
+
+    Raises
+    ------
+    InputError : the type is neither text nor a whole number.
+    """
     column, data_type = value
-    if not _is_text_or_whole(data_type):
-        raise _wrong_type(name, data_type, "an id is text or a whole number", "Cast it to text in your table")
+    if not _is_text_or_whole(data_type) and not isinstance(data_type, T.DecimalType):
+        raise _wrong_type(
+            name,
+            data_type,
+            "an id is text or a whole number",
+            "Cast it to a whole number (BIGINT) in your table; as text at once 12 would be '12.0', which joins nothing",
+        )
+    if isinstance(data_type, T.DecimalType) and data_type.scale > 0:
+        column = F.when(column == F.floor(column), F.floor(column))  # a broken number is no id
     text = _trimmed(column.cast("string"))
     return F.when(text != "", text)
 
@@ -89,7 +112,7 @@ def as_time(name: str, value: Typed) -> Column:
 
 
 def as_text(name: str, value: Typed) -> Column:
-    """Text; empty where there is none.
+    """Text; empty where there is none, or a word says so (``nan``, ``None``).
 
     Raises
     ------
@@ -98,7 +121,7 @@ def as_text(name: str, value: Typed) -> Column:
     column, data_type = value
     if not _is_text_or_whole(data_type):
         raise _wrong_type(name, data_type, "this column must be text", "Name another one under dataset.columns")
-    return F.coalesce(column.cast("string"), F.lit(""))
+    return _let(column.cast("string"), lambda text: F.when(~text.rlike(NO_VALUE), text).otherwise(""))
 
 
 def as_features(name: str, value: Typed, separator: str) -> Column:
@@ -106,7 +129,7 @@ def as_features(name: str, value: Typed, separator: str) -> Column:
 
     Parameters
     ----------
-    separator : what stands between two features where they come as one text.
+    separator : what stands between two features where they come as one text that is no list (`split_features`).
 
     Raises
     ------
@@ -116,7 +139,8 @@ def as_features(name: str, value: Typed, separator: str) -> Column:
     if isinstance(data_type, T.ArrayType) and _is_text_or_whole(data_type.elementType):
         features = column.cast("array<string>")
     elif _is_text_or_whole(data_type):
-        features = F.split(column.cast("string"), re.escape(separator), -1)
+        known = F.when(~_trimmed(column.cast("string")).rlike(NO_VALUE), _trimmed(column.cast("string")))
+        features = _let(known, lambda text: split_features(text, separator))
     else:
         raise _wrong_type(
             name, data_type, "features are an array of text, or text", "Name another column under dataset.columns"
@@ -155,7 +179,9 @@ def _let(value: Column, body: Callable[[Column], Column]) -> Column:
 
 
 def _unix(number: Column) -> Column:
-    """TIMESTAMP of a Unix time as DECIMAL(38,6), of at most 20 digits before the point."""
+    """TIMESTAMP of a Unix time as DECIMAL(38,6), of at most 20 digits before the point, or of yyyymmddhhmmss, which no
+    Unix time until 2100 looks like.
+    """
 
     def micros(exact: Column) -> Column:
         size = F.abs(exact)
@@ -166,7 +192,14 @@ def _unix(number: Column) -> Column:
             .otherwise(exact / 1000)
         )
 
-    return F.timestamp_micros(F.floor(_let(number, micros)).cast("long"))
+    def time(exact: Column) -> Column:
+        parts = r"^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)\z"
+        digits = F.floor(exact).cast("long").cast("string")
+        written = F.try_to_timestamp(F.regexp_replace(digits, parts, "$1-$2-$3T$4:$5:$6Z"))
+        unix = F.timestamp_micros(F.floor(_let(exact, micros)).cast("long"))
+        return F.when(exact.between(EARLIEST_DIGITS, LATEST_DIGITS), written).otherwise(unix)
+
+    return _let(number, time)
 
 
 def _iso(text: Column) -> Column:

@@ -48,6 +48,8 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
         os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
     session = SparkSession.builder.appName(application).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    # The folder item_id=0001 is the item 0001: Spark would take it for the number 1.
+    session.conf.set("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
     remember_names(session.sparkContext._jvm)
     return session
 

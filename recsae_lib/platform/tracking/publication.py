@@ -12,7 +12,8 @@ from recsae_lib.platform.job.log import log
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.tracking.registry import MOST_ACTIVE_TAG, PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.checks import CheckResult, SaeShape
+from recsae_lib.platform.warehouse.checks import SaeShape
+from recsae_lib.platform.warehouse.results import CheckResult
 
 AuditStatus = Literal["published", "failed"]
 

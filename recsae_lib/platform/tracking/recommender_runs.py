@@ -78,13 +78,19 @@ def measure_model(
     run: TrainingRun,
     model: StoredModel,
     histories: TrainingHistories,
+    tied: float,
     known: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """Measure a recommender on the test items of its users, log the metrics, and return them (`measure_test`)."""
+    """Measure a recommender on the test items of its users, log the metrics, and return them (`measure_test`).
+
+    Parameters
+    ----------
+    tied : share of the users whose test item hangs on a tie (`tied_share`), logged beside the figures.
+    """
     settings = context.settings
     users = histories.held_out_users("test", settings.recommender.evaluation_users, settings.seed)
     device = device_of(context)
-    metrics = measure_test(model.to(device), histories, users, device, known)
+    metrics = {**measure_test(model.to(device), histories, users, device, known), "test_tied_share": tied}
     run.log_metrics(metrics)
     if metrics["test_ndcg@10"] <= metrics["popularity_ndcg@10"]:
         log.warning(
@@ -127,4 +133,5 @@ def outcome_line(model: StoredModel, metrics: Mapping[str, float]) -> str:
     if not metrics:
         return sizes
     test, popularity, item_knn = (metrics[f"{of}_ndcg@10"] for of in ("test", "popularity", "item_knn"))
-    return f"{sizes}, test NDCG@10 {test:.4f}, by popularity {popularity:.4f}, by item-kNN {item_knn:.4f}"
+    figures = f"{sizes}, test NDCG@10 {test:.4f}, by popularity {popularity:.4f}, by item-kNN {item_knn:.4f}"
+    return f"{figures}; {metrics['test_tied_share']:.0%} of the test items hang on a tie of time"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
-from typing import Literal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -14,40 +13,9 @@ from pyspark.sql import functions as F
 from recsae_lib.config import CheckSettings
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.data_checks import NO_TERMS_LEFT, check_catalogue, check_terms, is_vanished
+from recsae_lib.platform.warehouse.results import CheckResult, Severity
 from recsae_lib.platform.warehouse.tables import Table, UnitKind
-
-Severity = Literal["fail", "warn", "retrain"]
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """What one check found.
-
-    Parameters
-    ----------
-    table : name of the table that was checked.
-    name : what must hold, as a sentence.
-    severity : ``fail`` keeps the audit from being published, ``warn`` does not; ``retrain`` does not either, and says
-        that the SAE should be trained anew.
-    violations : rows (or units, or 1 for a limit) that break it; 0 where it holds.
-    detail : the figures behind it.
-    """
-
-    table: str
-    name: str
-    severity: Severity
-    violations: int
-    detail: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing violates the check."""
-        return self.violations == 0
-
-    def line(self) -> str:
-        """Return the result as one line for people."""
-        verdict = "ok" if self.passed else f"{self.severity.upper()} ({self.violations} violations)"
-        return f"{verdict}: {self.table}: {self.name}{f' [{self.detail}]' if self.detail else ''}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +53,7 @@ DESCRIBED = (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.SHUFFLED_SCORE
 NDCG = "ndcg_at_10"
 COSINE_METRICS = ("coherence", "distinctiveness")
 ROUNDING = 1e-6
+UNLIKELY = 0.001  # chance that a draw ranks as badly
 
 
 def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: CheckSettings) -> list[CheckResult]:
@@ -99,6 +68,8 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
     results = [
         *side_by_side(lambda table: check_rows(table, read(table), shape), tables.AUDIT_TABLES),
         check_counts(read),
+        check_catalogue(read(tables.INTERACTIONS), read(tables.ITEMS), settings),
+        check_terms(read(tables.CONCEPT_TERMS), settings),
         check_metrics(read(tables.AUDIT_METRICS), settings),
         check_drift(read(tables.CONCEPT_DRIFT), settings),
     ]
@@ -144,15 +115,13 @@ def check_rows(table: Table, rows: DataFrame, shape: SaeShape) -> list[CheckResu
 
 
 def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
-    """Row counts against the inputs: no user, latent or item gets lost between two jobs."""
-    interactions, items = read(tables.INTERACTIONS), read(tables.ITEMS)
+    """Row counts against the inputs: no user and no latent gets lost between two jobs."""
+    interactions = read(tables.INTERACTIONS)
     recommendations, activations = read(tables.RECOMMENDATIONS), read(tables.LATENT_ACTIVATIONS)
     users = interactions.select("user_id").distinct().count()
     recommended, encoded = recommendations.count(), activations.count()
-    unknown_items = interactions.select("item_id").distinct().join(items, "item_id", how="left_anti").count()
     results = [
         CheckResult("interactions", "there are interactions", "fail", int(users == 0), f"{users} users"),
-        CheckResult("items", "every item of an interaction is in the catalogue", "fail", unknown_items),
         CheckResult(
             "latent_activations",
             "every user with interactions is encoded",
@@ -184,8 +153,8 @@ def check_described(activations: DataFrame, described: Mapping[str, DataFrame]) 
 
 
 def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResult]:
-    """FVU, dead latents, NDCG kept, and what was rejected or left out within their limits; the recommender above
-    popularity; cosines within [-1, 1].
+    """FVU, dead latents, NDCG kept, and what was rejected, tied or left out within their limits; the recommender above
+    popularity, which ranks no worse than a draw; cosines within [-1, 1].
     """
     values = {(row["unit_kind"], row["metric"]): row["value"] for row in metrics.collect()}  # some hundred rows
 
@@ -224,6 +193,7 @@ def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResu
             remedy=": train the recommender again (train_recommender); the table left_out has the reasons",
         ),
         _above_popularity(values.get((UnitKind.RECOMMENDER, NDCG)), values.get((UnitKind.POPULARITY, NDCG))),
+        *_check_order(values, settings),
         CheckResult("audit_metrics", "cosines lie in [-1, 1]", "fail", cosines_outside),
     ]
 
@@ -236,25 +206,54 @@ def _above_popularity(of_model: float | None, of_popularity: float | None) -> Ch
     return CheckResult("audit_metrics", name, "warn", int(below), detail)
 
 
+def _check_order(values: Mapping[tuple[str, str], float | None], settings: CheckSettings) -> list[CheckResult]:
+    """Signs that the order of a user's interactions is none in time; they pass where no recommender was measured."""
+    tied = values.get((UnitKind.RECOMMENDER, "tied_share"))
+    chance = values.get((UnitKind.POPULARITY, "p_value_at_10"))
+    hits, popular = (values.get((kind, "hr_at_10")) for kind in (UnitKind.RECOMMENDER, UnitKind.POPULARITY))
+    worse = chance is not None and chance < UNLIKELY and (hits or 0.0) > (popular or 0.0)
+    return [
+        CheckResult(
+            "audit_metrics",
+            f"tied_share is at most {settings.maximum_tied_share:g}: no tie of time decides what the test item is",
+            "warn",
+            int(tied is not None and tied > settings.maximum_tied_share),
+            f"{tied}",
+        ),
+        CheckResult(
+            "audit_metrics",
+            "popularity ranks test items no worse than a draw does",
+            "warn",
+            int(worse),
+            f"HR@10 {popular}, of the recommender {hits}: check the order of time" if worse else f"HR@10 {popular}",
+        ),
+    ]
+
+
 def check_drift(changes: DataFrame, settings: CheckSettings) -> list[CheckResult]:
     """The share of stable latents, of all that live in either audit, within its limits; no rows pass.
 
-    Retraining is asked for only where both audits used the same SAE, which then no longer suits the data.
+    Retraining is asked for only where both audits used the same SAE, which then no longer suits the data. Latents that
+    lost all their terms count as stable for it: the catalogue is what is wrong, and the detail says so.
     """
     counts = changes.agg(
         F.count(F.lit(1)).alias("latents"),
         F.count_if(F.col("change") == "stable").alias("stable"),
         F.count_if(F.col("sae_version") != F.col("previous_sae_version")).alias("retrained"),
+        F.count_if(is_vanished()).alias("vanished"),
         F.max("previous_dt").alias("previous_dt"),
     ).first()
     assert counts is not None  # an aggregate without groups has one row
-    latents, stable = counts["latents"], counts["stable"]
+    latents, stable, vanished = counts["latents"], counts["stable"], counts["vanished"]
     detail = f"{stable} of {latents}, since {counts['previous_dt']}" if latents else "there is no audit to compare with"
+    if vanished:
+        detail += f"; {vanished} are the same latents without any term now: {NO_TERMS_LEFT}"
 
     def limit(severity: Severity, bound: float, condition: str = "") -> CheckResult:
         applies = latents and not (severity == "retrain" and counts["retrained"])
         name = f"the share of stable latents is at least {bound:g}{condition}"
-        return CheckResult("concept_drift", name, severity, int(applies and stable < bound * latents), detail)
+        alike = stable + (vanished if severity == "retrain" else 0)
+        return CheckResult("concept_drift", name, severity, int(applies and alike < bound * latents), detail)
 
     return [
         limit("fail", settings.fail_stable_share),

@@ -15,7 +15,8 @@ import pytest
 from recsae_lib.config import Settings
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.tracking.publication import keep_checks, promote_sae, sae_shape, tag_outcome
-from recsae_lib.platform.warehouse.checks import CheckResult, SaeShape
+from recsae_lib.platform.warehouse.checks import SaeShape
+from recsae_lib.platform.warehouse.results import CheckResult
 from tests.workspace import write_mlflow_database
 
 NAME = "recsae-shop"

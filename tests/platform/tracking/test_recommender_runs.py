@@ -64,8 +64,9 @@ def test_a_model_is_measured_on_its_test_users(
     histories: Any = SimpleNamespace(held_out_users=lambda *drawn: np.array(drawn[1:]))
     context: Any = SimpleNamespace(settings=settings)
     run, model, known = FakeRun(), torch.nn.Linear(1, 1), np.array([True])
-    assert measure_model(context, run, model, histories, known) == metrics  # type: ignore[arg-type]
-    assert run.logged == [(metrics, 0)]
+    measured_as = {**metrics, "test_tied_share": 0.25}
+    assert measure_model(context, run, model, histories, 0.25, known) == measured_as  # type: ignore[arg-type]
+    assert run.logged == [(measured_as, 0)]
     ((measured, of_histories, users, device, of_known),) = asked
     assert (measured, of_histories, users.tolist(), device) == (model, histories, [3, 9], torch.device("cpu"))
     assert of_known is known
@@ -75,8 +76,10 @@ def test_a_model_is_measured_on_its_test_users(
 def test_the_log_says_what_was_registered() -> None:
     model: Any = SimpleNamespace(item_count=1200, dimension=64)
     metrics = {"test_ndcg@10": 0.25, "popularity_ndcg@10": 0.125, "item_knn_ndcg@10": 0.0625, "test_hr@5": 1.0}
+    metrics["test_tied_share"] = 0.44
     assert outcome_line(model, metrics) == (
-        "1,200 items, 64 values each, test NDCG@10 0.2500, by popularity 0.1250, by item-kNN 0.0625"
+        "1,200 items, 64 values each, test NDCG@10 0.2500, by popularity 0.1250, by item-kNN 0.0625; "
+        "44% of the test items hang on a tie of time"
     )
     assert outcome_line(model, {}) == "1,200 items, 64 values each"
     model.dimension = 0

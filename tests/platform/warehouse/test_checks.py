@@ -107,7 +107,6 @@ def test_rows_that_get_lost_between_jobs_are_found(spark: SparkSession) -> None:
     }
     results = check_counts(lambda table: rows_of(spark, table, *contents[table.name]))
     assert {(r.table, r.violations) for r in results if not r.passed} == {
-        ("items", 1),
         ("latent_activations", 1),
         ("recommendations", 1),
         ("concept_labels", 1),
@@ -146,6 +145,27 @@ def test_limits_of_metrics(spark: SparkSession, metric: str, value: float | None
     assert broken(check_metrics(metric_rows(spark, METRICS), CheckSettings())) == {}
     results = check_metrics(metric_rows(spark, METRICS | {metric: value}), CheckSettings())
     assert [result.severity for result in results if not result.passed] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("tied", "p_value", "hits", "warned"),
+    [
+        (0.5, 0.5, 0.1, []),
+        (0.51, 0.5, 0.1, ["tied_share is at most 0.5: no tie of time decides what the test item is"]),
+        (0.0, 1e-9, 0.1, ["popularity ranks test items no worse than a draw does"]),
+        (0.0, 1e-9, 0.0, []),
+        (None, None, None, []),
+    ],
+)
+def test_signs_that_the_order_is_none_in_time_warn(
+    spark: SparkSession, tied: float | None, p_value: float | None, hits: float | None, warned: list[str]
+) -> None:
+    measured = [("recommender", "tied_share", tied), ("recommender", "hr_at_10", hits)]
+    measured += [("popularity", "p_value_at_10", p_value), ("popularity", "hr_at_10", 0.0)]
+    measured += [("sae", metric, value) for metric, value in METRICS.items()]
+    rows = rows_of(spark, tables.AUDIT_METRICS, *[{"unit_kind": k, "metric": m, "value": v} for k, m, v in measured])
+    results = check_metrics(rows, CheckSettings())
+    assert [(result.name, result.severity) for result in results if not result.passed] == [(n, "warn") for n in warned]
 
 
 def test_a_missing_metric_fails(spark: SparkSession) -> None:
@@ -208,6 +228,19 @@ def test_too_few_stable_latents_warn_fail_or_ask_for_retraining(
     rows = drift_rows(spark, changes, previous_version)
     assert [result.severity for result in check_drift(rows, limits) if not result.passed] == severities
     assert broken(check_rows(tables.CONCEPT_DRIFT, rows, SHAPE)) == {}
+
+
+def test_lost_terms_ask_for_no_new_sae_and_are_named(spark: SparkSession) -> None:
+    fixed = {"sae_version": 5, "previous_sae_version": 5, "previous_dt": date(2026, 11, 19), "terms_gained": []}
+    lost = {**fixed, "change": "drifted", "term_similarity": None, "terms_lost": ["war"]}
+    other = {**lost, "pair": "8>8", "term_similarity": 0.0, "terms_gained": ["crime"]}
+    rows = rows_of(spark, tables.CONCEPT_DRIFT, *[{**lost, "pair": f"{n}>{n}"} for n in range(8)], other)
+    results = [result for result in check_drift(rows, CheckSettings()) if not result.passed]
+    assert [result.severity for result in results] == ["warn"]
+    assert results[0].detail == (
+        "0 of 9, since 2026-11-19; 8 are the same latents without any term now: look for items that have neither text "
+        "nor features any more; another SAE brings no terms back"
+    )
 
 
 def test_every_table_of_an_audit_is_checked(spark: SparkSession) -> None:

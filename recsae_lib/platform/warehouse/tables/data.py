@@ -29,9 +29,7 @@ INTERACTIONS = Table(
             ITEM_ID,
             column("weight", DOUBLE, "Strength of the interaction: a rating or a count; 1.0 where the source has none"),
             column("ts", TIMESTAMP, "Time of the interaction (UTC)"),
-            column(
-                "source_order", LONG, "Place in text files (0 without lines, a hash without time): breaks ties of ts"
-            ),
+            column("source_order", LONG, "Place in text files, a hash where no lines follow time: breaks ties of ts"),
         ]
     ),
     ("user_id", "item_id", "ts"),
