@@ -34,7 +34,7 @@ def as_id(name: str, value: Typed) -> Column:
     InputError : the type is none that ids come in.
     """
     column, data_type = value
-    if not _is_text_or_whole(data_type):
+    if not is_text_or_whole(data_type):
         raise _wrong_type(name, data_type, "an id is text or a whole number", "Cast it to text in your table")
     text = _trimmed(column.cast("string"))
     return F.when(text != "", text)
@@ -96,7 +96,7 @@ def as_text(name: str, value: Typed) -> Column:
     InputError : the type is neither text nor a whole number.
     """
     column, data_type = value
-    if not _is_text_or_whole(data_type):
+    if not is_text_or_whole(data_type):
         raise _wrong_type(name, data_type, "this column must be text", "Name another one under dataset.columns")
     return F.coalesce(column.cast("string"), F.lit(""))
 
@@ -113,9 +113,9 @@ def as_features(name: str, value: Typed, separator: str) -> Column:
     InputError : the type is neither an array of text nor text.
     """
     column, data_type = value
-    if isinstance(data_type, T.ArrayType) and _is_text_or_whole(data_type.elementType):
+    if isinstance(data_type, T.ArrayType) and is_text_or_whole(data_type.elementType):
         features = column.cast("array<string>")
-    elif _is_text_or_whole(data_type):
+    elif is_text_or_whole(data_type):
         features = F.split(column.cast("string"), re.escape(separator), -1)
     else:
         raise _wrong_type(
@@ -136,7 +136,8 @@ def no_time() -> Column:
     return F.timestamp_micros(F.lit(0).cast("long"))
 
 
-def _is_text_or_whole(data_type: T.DataType) -> bool:
+def is_text_or_whole(data_type: T.DataType) -> bool:
+    """Whether a type is one that ids come in."""
     whole = isinstance(data_type, T.IntegralType) or (isinstance(data_type, T.DecimalType) and data_type.scale == 0)
     return whole or isinstance(data_type, T.StringType)
 
