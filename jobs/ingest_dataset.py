@@ -3,8 +3,8 @@
     spark-submit --properties-file conf/spark/local.conf jobs/ingest_dataset.py --dt 2026-11-20
     recsae run ingest_dataset --dt 2026-11-20
 
-Rows that cannot be read land in rejects with file, line where known, and reason. What dataset.filters leave out is
-counted in the log. A second run replaces the first.
+Rows that cannot be read land in rejects with file, line where known, and reason, also where the data is refused. What
+dataset.filters leave out is counted in the log. A second run replaces the first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pathlib import Path
 
 from pyspark.sql import functions as F
 
-from recsae_lib.datasets.reading import read_dataset, require_described_items
-from recsae_lib.errors import InputError
+from recsae_lib.datasets.reading import read_dataset, require_described_items, require_interactions
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import main
@@ -24,24 +23,18 @@ from recsae_lib.platform.warehouse.migration import require_migrated
 
 
 def run(context: JobContext) -> None:
-    """Read the raw data, refuse it where nothing can be audited, replace the three tables."""
+    """Read the raw data, replace the rejects, refuse what cannot be audited, and replace the two other tables."""
     require_migrated(context.warehouses)  # before the night has cost anything
     dataset = read_dataset(context.spark, context.settings.dataset, Path(context.settings.paths.var) / "cache")
-    require_described_items(dataset.items)
-    if dataset.interactions.isEmpty():
-        raise InputError(
-            "The raw data holds no valid interaction", "Check dataset.format, and dataset.columns for your own tables"
-        )
     warehouse = context.warehouse
-    written = [
-        (tables.INTERACTIONS, dataset.interactions),
-        (tables.ITEMS, dataset.items),
-        (tables.REJECTS, dataset.rejects),
-    ]
+    rejected = warehouse.replace(tables.REJECTS, dataset.rejects)  # first: where all is refused, they say why
+    require_interactions(dataset)
+    require_described_items(dataset)
+    written = [(tables.INTERACTIONS, dataset.interactions), (tables.ITEMS, dataset.items)]
     counts = side_by_side(lambda of_table: warehouse.replace(*of_table), written)
     named = [f"{count:,} {table.name}" for (table, _), count in zip(written, counts, strict=True)]
-    log.info("ingest_dataset: %s", ", ".join(named))
-    if counts[-1]:
+    log.info("ingest_dataset: %s, %s rejects", ", ".join(named), f"{rejected:,}")
+    if rejected:
         reasons = warehouse.read(tables.REJECTS).groupBy("reason").count().orderBy(F.desc("count"), "reason").limit(5)
         for row in reasons.collect():
             log.warning("ingest_dataset: %s rows rejected: %s", f"{row['count']:,}", row["reason"])

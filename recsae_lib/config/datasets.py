@@ -36,13 +36,13 @@ class CsvSettings(Section):
     )
     escape: OneCharacter | None = Field(
         None,
-        description="What stands before a quote within quotes: a backslash in what Spark and MySQL write. Null where such "
-        "a quote is doubled (RFC 4180, pandas, Excel).",
+        description="What stands before a quote within quotes: a backslash in what Spark and MySQL write. Null where "
+        "such a quote is doubled (RFC 4180, pandas, Excel).",
     )
     encoding: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+-]*$")] = Field(
         "UTF-8",
-        description="Encoding as Java names it: UTF-8, UTF-16, ISO-8859-1, windows-1252, Shift_JIS, … A byte order mark "
-        "in the files goes before it.",
+        description="Encoding as Java names it: UTF-8, UTF-16, ISO-8859-1, windows-1252, Shift_JIS, … Files that begin "
+        "with a byte order mark of UTF-16 are read as such.",
     )
 
     @field_validator("separator", "quote", "escape", mode="before")

@@ -88,13 +88,37 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
     )
 
 
-def require_described_items(items: DataFrame) -> None:
-    """Raise InputError where no item has any text or feature: there would be nothing to name a concept by."""
-    if items.where((F.trim("text") != "") | (F.size("features") > 0)).isEmpty():
+def require_interactions(dataset: Dataset) -> None:
+    """Raise InputError where no interaction is accepted, with the commonest reason and a row that shows it."""
+    if dataset.interactions.isEmpty():
         raise InputError(
-            "No item has any text or feature, so that no concept could be named",
+            f"The raw data holds no valid interaction{_commonest_reject(dataset.rejects, 'interactions')}",
+            "Check dataset.format, and dataset.columns for your own tables",
+        )
+
+
+def require_described_items(dataset: Dataset) -> None:
+    """Raise InputError where no item has any text or feature: there would be nothing to name a concept by."""
+    if dataset.items.where((F.trim("text") != "") | (F.size("features") > 0)).isEmpty():
+        raise InputError(
+            "No item has any text or feature, so that no concept could be named"
+            + _commonest_reject(dataset.rejects, "items"),
             "Give the item table a title, a text or features (dataset.columns for your own tables)",
         )
+
+
+def _commonest_reject(rejects: DataFrame, source: str) -> str:
+    """What most rows of a source were refused for, with one of them; empty where none was."""
+    example = F.min(F.struct("file", "line", "record"))
+    of_reasons = (
+        rejects.where(F.col("source") == source).groupBy("reason").agg(F.count(F.lit(1)).alias("rows"), example)
+    )
+    commonest = of_reasons.orderBy(F.desc("rows"), "reason").first()
+    if commonest is None:
+        return ""
+    reason, rows, (file, line, record) = commonest
+    place = f"line {line} of {file}" if line else file
+    return f": of {rows:,} rows {reason}, such as {place}: {record[:200]!r} (all of them are in the table rejects)"
 
 
 def _catalogue(listed: DataFrame, interactions: DataFrame, only_used: bool) -> tuple[DataFrame, DataFrame]:

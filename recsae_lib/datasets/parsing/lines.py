@@ -17,7 +17,7 @@ REPLACEMENT, BYTE_ORDER_MARK = "\ufffd", "\ufeff"
 _CODECS = "io.compression.codecs"
 # Hadoop's own codec needs a native library that Spark comes without; this one is in every Spark.
 _ZSTD = "io.airlift.compress.zstd.ZstdCodec"
-_MARKS = {b"\xef\xbb\xbf": UTF8, b"\xff\xfe": "UTF-16LE", b"\xfe\xff": "UTF-16BE"}
+_MARKS = {b"\xff\xfe": "UTF-16LE", b"\xfe\xff": "UTF-16BE"}
 # How files begin that are no text, whatever they are called.
 _MAGIC = {
     b"PK\x03\x04": ("a zip archive or an Excel workbook", "Unpack it, or save it as CSV"),

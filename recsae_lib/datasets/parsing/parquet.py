@@ -82,7 +82,7 @@ def read_parquet(spark: SparkSession, path: str, wanted: Sequence[str], to_colum
         refuse_missing_columns(wanted, [*names, *in_folders], path, to_columns)
         held = {name for file in files for name in file.stored}
         partitions = [name for name in wanted if name not in held and name in in_folders]
-        types = _common_types(spark, statuses, files, [name for name in wanted if name not in partitions], path)
+        types = _common_types(spark, files, [name for name in wanted if name not in partitions], path)
         aliases = {name: f"column_{place}" for place, name in enumerate(wanted)}
         rows, paths = _union(spark, files, types, aliases)
         values = {aliases[name]: [_partition(unquote(file)).get(name) for file in paths] for name in partitions}
@@ -106,7 +106,7 @@ def read_parquet(spark: SparkSession, path: str, wanted: Sequence[str], to_colum
 def _described(spark: SparkSession, statuses: list[Any], wanted: Sequence[str]) -> tuple[list[ParquetFile], list[str]]:
     """Files, and the names of all columns of all of them, in the order in which they come."""
     files, known, names = [], dict[str, dict[str, Stored]](), dict[str, None]()
-    for path, metadata in _footers(spark, statuses, with_blocks=False):
+    for path, metadata in _footers(spark, statuses):
         schema = metadata.getFileMetaData().getSchema()
         if (written := str(schema.toString())) not in known:
             fields = {field.getName(): field for field in schema.getFields()}
@@ -117,15 +117,13 @@ def _described(spark: SparkSession, statuses: list[Any], wanted: Sequence[str]) 
     return files, list(names)
 
 
-def _footers(spark: SparkSession, statuses: list[Any], with_blocks: bool) -> list[tuple[str, Any]]:
+def _footers(spark: SparkSession, statuses: list[Any]) -> list[tuple[str, Any]]:
     jvm: Any = spark._jvm
     given = jvm.java.util.ArrayList()
     for status in statuses:
         given.add(status)
     configuration = spark._jsparkSession.sessionState().newHadoopConf()
-    found = jvm.org.apache.parquet.hadoop.ParquetFileReader.readAllFootersInParallel(
-        configuration, given, not with_blocks
-    )
+    found = jvm.org.apache.parquet.hadoop.ParquetFileReader.readAllFootersInParallel(configuration, given, True)
     return [(str(footer.getFile().toString()), footer.getParquetMetadata()) for footer in found]
 
 
@@ -149,16 +147,16 @@ def _stored(spark: SparkSession, field: Any) -> Stored:
     return Stored(converted[0].dataType, str(field.getLogicalTypeAnnotation()).startswith("TIMESTAMP(NANOS"))
 
 
-def _common_types(
-    spark: SparkSession, statuses: list[Any], files: list[ParquetFile], names: list[str], path: str
-) -> dict[str, T.DataType]:
-    """Type that each column is brought to. Files where a column is all null have no say, where others disagree."""
+def _common_types(spark: SparkSession, files: list[ParquetFile], names: list[str], path: str) -> dict[str, T.DataType]:
+    """Type that each column is brought to. A type in which all values are null has no say where others disagree."""
     types = {name: _common(_types_of(files, name)) for name in names}
-    if disputed := [name for name, common in types.items() if common is None]:
-        for file, (_, metadata) in zip(files, _footers(spark, statuses, with_blocks=True), strict=True):
-            for name in [name for name in disputed if name in file.stored and _is_all_null(metadata, name)]:
-                del file.stored[name]
-        types.update({name: _common(_types_of(files, name)) for name in disputed})
+    for name in [name for name, common in types.items() if common is None]:
+        for kind in {file.stored[name] for file in files if name in file.stored}:
+            holders = [file for file in files if file.stored.get(name) == kind]
+            if _source(spark, {name: kind}, holders).where(column_named(name).isNotNull()).isEmpty():
+                for file in holders:
+                    del file.stored[name]
+        types[name] = _common(_types_of(files, name))
     for name, common in types.items():
         if common is None:
             kinds = {file.stored[name].read.simpleString(): file.path for file in files if name in file.stored}
@@ -193,29 +191,17 @@ def _as(common: T.DataType, stored: Stored, column: Column) -> Column:
     return values if stored.read == common else values.cast(common)
 
 
-def _is_all_null(metadata: Any, name: str) -> bool:
-    for block in metadata.getBlocks():
-        for chunk in block.getColumns():
-            if chunk.getPath().toArray()[0] == name:
-                statistics = chunk.getStatistics()
-                if statistics is None or statistics.getNumNulls() != chunk.getValueCount():
-                    return False
-    return True
-
-
 def _union(
     spark: SparkSession, files: list[ParquetFile], types: dict[str, T.DataType], aliases: dict[str, str]
 ) -> tuple[DataFrame, list[str]]:
     """Rows (an alias for each column of `types`, path, block, position), and the paths, sorted."""
-    groups: dict[tuple[Stored | None, ...], list[str]] = {}
+    groups: dict[tuple[Stored | None, ...], list[ParquetFile]] = {}
     for file in files:
-        groups.setdefault(tuple(file.stored.get(name) for name in types), []).append(file.path)
+        groups.setdefault(tuple(file.stored.get(name) for name in types), []).append(file)
     frames, paths = [], list[str]()
     for kinds, members in groups.items():
         stored = {name: kind for name, kind in zip(types, kinds, strict=True) if kind is not None}
-        schema = T.StructType([T.StructField(name, kind.type) for name, kind in stored.items()])
-        reader = spark.read.schema(schema).option("recursiveFileLookup", "true")
-        source = reader.parquet(*[escaped(member) for member in members])
+        source = _source(spark, stored, members)
         paths += source.inputFiles()
         columns = [
             (_as(common, stored[name], column_named(name)) if name in stored else F.lit(None).cast(common)).alias(
@@ -227,6 +213,12 @@ def _union(
         frames.append(source.select(*columns, path.alias("path"), block.alias("block")))
     rows = reduce(DataFrame.unionByName, frames).withColumn("position", F.monotonically_increasing_id())
     return rows, sorted(paths)
+
+
+def _source(spark: SparkSession, stored: dict[str, Stored], files: list[ParquetFile]) -> DataFrame:
+    schema = T.StructType([T.StructField(name, kind.type) for name, kind in stored.items()])
+    reader = spark.read.schema(schema).option("recursiveFileLookup", "true")
+    return reader.parquet(*[escaped(file.path) for file in files])
 
 
 def column_named(name: str) -> Column:

@@ -1,15 +1,16 @@
 """Quotes of delimited text (RFC 4180): which lines are one record, and which are none. Knows no Spark.
 
-A field is quoted where it begins with a quote mark; any other mark is a letter of its field, as in ``12" vinyl``. Within
-quotes separators and line breaks are text. A mark there must be doubled, or escaped where the text has an escape
-character; after the closing one stands a separator or the end of the line. What breaks this rule cannot be told from
-text that a stray mark swallowed, so every line of such a record is rejected, and nothing within it becomes a record.
+A field is quoted where it begins with a quote mark, after blanks perhaps; any other mark is a letter of its field, as
+in ``12" vinyl``. Within quotes separators and line breaks are text. A mark there must be doubled, or escaped where the
+text has an escape character; after the closing one stands a separator or the end of the line. What breaks this rule
+cannot be told from text that a stray mark swallowed, so every line of such a record is rejected, and nothing within it
+becomes a record.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,7 +49,8 @@ class Scanner:
     """Reads lines, each from inside or outside of quotes."""
 
     def __init__(self, quoting: Quoting) -> None:
-        quote, self._separator = re.escape(quoting.quote), quoting.separator
+        self.quote, self._separator = quoting.quote, quoting.separator
+        quote = re.escape(self.quote)
         blanks = " *" if self._separator.startswith("\t") else "[ \t]*"
         literal = f"{quote}{quote}" if quoting.escape is None else f"{re.escape(quoting.escape)}(?s:.)"
         self._opening = re.compile(f"{blanks}{quote}")
@@ -136,16 +138,13 @@ class Assembler:
     """
 
     scanner: Scanner
-    quote: str
     inside: bool
     record: Record = field(default_factory=Record)
 
     def feed(self, line: Line) -> Iterator[Record]:
         """Take the next line; give the record that it ends, or lines of one that has grown too long."""
-        if self.quote in line.text:
-            scan = self.scanner.scan(line.text, self.inside)
-        else:
-            scan = Scan(self.inside, False, 0)
+        marked = self.scanner.quote in line.text
+        scan = self.scanner.scan(line.text, self.inside) if marked else Scan(self.inside, False, 0)
         self.inside = scan.inside
         self.record.add(line, scan)
         if not self.inside:
@@ -192,8 +191,8 @@ class Summary:
 class Summing:
     """Reads a split both ways."""
 
-    def __init__(self, scanner: Scanner, quote: str) -> None:
-        self._outside, self._inside = (Assembler(scanner, quote, inside) for inside in (False, True))
+    def __init__(self, scanner: Scanner) -> None:
+        self._outside, self._inside = Assembler(scanner, False), Assembler(scanner, True)
         self._rest: Part | None = None
 
     def feed(self, line: Line) -> None:
@@ -252,3 +251,31 @@ def borders_of(splits: list[Summary], fields: int) -> list[Borders]:
             if number == len(splits) - 1:
                 found[number] = found[number]._replace(rest_fault=record.verdict(fields, several=True))
     return found
+
+
+class Row(NamedTuple):
+    """A line with the record that begins there; `continued` where it belongs to the record of an earlier line."""
+
+    position: int
+    text: str
+    fault: str | None
+    continued: bool
+
+
+def assembled(lines: Iterable[Line], scanner: Scanner, borders: Borders, fields: int) -> Iterator[Row]:
+    """Rows of one split, one for each of its lines."""
+    assembler, in_earlier = Assembler(scanner, borders.inside), borders.inside
+
+    def rows_of(record: Record, text: str, fault: str | None) -> Iterator[Row]:
+        for number, line in enumerate(record.lines):
+            continued = fault is None and (in_earlier or number > 0)
+            yield Row(line.position, line.text if fault or continued else text, fault, continued)
+
+    for line in lines:
+        for record in assembler.feed(line):
+            verdict = borders.inside_fault if in_earlier else record.verdict(fields, len(record.lines) > 1)
+            yield from rows_of(record, record.text, verdict)
+            in_earlier = in_earlier and not record.closed
+    last = assembler.record
+    verdict = borders.inside_fault if in_earlier else borders.rest_fault
+    yield from rows_of(last, f"{last.text}\n{borders.rest}", verdict)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
-from typing import Any
 
 import pyarrow as pa
 from pyspark import StorageLevel
@@ -20,15 +19,14 @@ from pyspark.sql import functions as F
 
 from recsae_lib.datasets.parsing.places import PLACE
 from recsae_lib.datasets.parsing.quoting import (
-    Assembler,
     Borders,
     Line,
     Part,
     Quoting,
-    Record,
     Scanner,
     Summary,
     Summing,
+    assembled,
     borders_of,
 )
 
@@ -69,9 +67,7 @@ def with_records(lines: DataFrame, quoting: Quoting, fields: int) -> tuple[DataF
         rows = (
             (*split, *row)
             for split, of_split in _by_split(batches)
-            for row in _assembled(
-                of_split, Assembler(scanner, quoting.quote, borders[split].inside), borders[split], fields
-            )
+            for row in assembled(of_split, scanner, borders[split], fields)
         )
         while some := list(islice(rows, BATCH)):
             columns = zip(*some, strict=True)
@@ -102,7 +98,7 @@ def _borders(lines: DataFrame, quoting: Quoting, fields: int) -> dict[Split, Bor
     def summarise(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         scanner = Scanner(quoting)
         for (file, block), of_split in _by_split(batches):
-            summing = Summing(scanner, quoting.quote)
+            summing = Summing(scanner)
             for line in of_split:
                 summing.feed(line)
             found = summing.summary()
@@ -126,30 +122,3 @@ def _by_split(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Split, Iterat
     rows = (row for batch in batches for row in zip(*[column.to_pylist() for column in batch.columns], strict=True))
     for split, of_split in groupby(rows, lambda row: (row[0], row[1])):
         yield split, (Line(*row[2:]) for row in of_split)
-
-
-def _assembled(lines: Iterable[Line], assembler: Assembler, borders: Borders, fields: int) -> Iterator[tuple[Any, ...]]:
-    """Rows (position, line, fault, continued) of one split."""
-    begins_inside = borders.inside
-
-    def rest_of_earlier(record: Record) -> Iterator[tuple[Any, ...]]:
-        for line in record.lines:
-            yield line.position, line.text, borders.inside_fault, borders.inside_fault is None
-
-    def own(record: Record, text: str, fault: str | None) -> Iterator[tuple[Any, ...]]:
-        for number, line in enumerate(record.lines):
-            alone = line.text if fault or number else text
-            yield line.position, alone, fault, number > 0 and fault is None
-
-    for line in lines:
-        for record in assembler.feed(line):
-            if begins_inside:
-                yield from rest_of_earlier(record)
-                begins_inside = not record.closed
-            else:
-                yield from own(record, record.text, record.verdict(fields, len(record.lines) > 1))
-    last = assembler.record
-    if begins_inside:
-        yield from rest_of_earlier(last)
-    else:
-        yield from own(last, f"{last.text}\n{borders.rest}", borders.rest_fault)

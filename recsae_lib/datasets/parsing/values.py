@@ -20,7 +20,11 @@ EARLIEST, LATEST = 0, 4_133_980_799_999_999  # 1970-01-01 to the end of 2100, in
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\z"
 # At most 20 digits before the point, so that the cast to decimal(38,6) always succeeds.
 _UNIX = r"^[+-]?(\d{1,20}(\.\d*)?|\d(\.\d+)?[eE]\+?1?\d)\z"
-_DATE, _CLOCK, _ZONE = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?", r"(Z|[+-]\d{2}:?\d{2})"
+_DATE, _CLOCK, _ZONE = (
+    r"\d{4}-\d{2}-\d{2}",
+    r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?",
+    r" ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)",
+)
 _ZONED, _UNZONED = f"^{_DATE}{_CLOCK}{_ZONE}\\z", f"^{_DATE}({_CLOCK})?\\z"
 
 Typed = tuple[Column, T.DataType]
@@ -29,13 +33,17 @@ Typed = tuple[Column, T.DataType]
 def as_id(name: str, value: Typed) -> Column:
     """User or item id: text without blanks around it, or a whole number as text; null where nothing is left.
 
+    A decimal number, such as BigQuery's NUMERIC, is one where nothing follows its point.
+
     Raises
     ------
     InputError : the type is none that ids come in.
     """
     column, data_type = value
-    if not is_text_or_whole(data_type):
-        raise _wrong_type(name, data_type, "an id is text or a whole number", "Cast it to text in your table")
+    if not is_text_or_whole(data_type) and not isinstance(data_type, T.DecimalType):
+        raise _wrong_type(name, data_type, "an id is text or a whole number", "Cast it to a whole number in your table")
+    if isinstance(data_type, T.DecimalType) and data_type.scale > 0:
+        column = F.when(column == F.floor(column), F.floor(column))  # a broken number is no id
     text = _trimmed(column.cast("string"))
     return F.when(text != "", text)
 
@@ -171,12 +179,16 @@ def _unix(number: Column) -> Column:
 
 
 def _iso(text: Column) -> Column:
-    """TIMESTAMP of ISO 8601 text, brought to the one form that Spark reads: with seconds and a zone hh:mm."""
+    """TIMESTAMP of ISO 8601 text, also with UTC or GMT at its end, brought to the one form that Spark reads: with
+    seconds and a zone hh:mm.
+    """
 
     def complete(known: Column) -> Column:
         clock = F.when(known.rlike(f"^{_DATE}\\z"), F.concat(known, F.lit("T00:00:00"))).otherwise(known)
         zoned = F.when(known.rlike(_ZONED), known).when(known.rlike(_UNZONED), F.concat(clock, F.lit("Z")))
-        with_seconds = F.regexp_replace(zoned, rf"([T ]\d{{2}}:\d{{2}}){_ZONE}\z", "$1:00$2")
-        return F.regexp_replace(with_seconds, r"([+-]\d{2})(\d{2})\z", "$1:$2")
+        named = F.regexp_replace(zoned, r" ?(Z|UTC|GMT)\z", "Z")
+        with_seconds = F.regexp_replace(named, rf"([T ]\d{{2}}:\d{{2}}){_ZONE}\z", "$1:00$2")
+        with_minutes = F.regexp_replace(with_seconds, r"([+-]\d{2})\z", "$1:00")
+        return F.regexp_replace(with_minutes, r" ?([+-]\d{2}):?(\d{2})\z", "$1:$2")
 
     return F.try_to_timestamp(_let(text, complete))
