@@ -100,14 +100,21 @@ class Workspace:
         return JobContext(job, settings, dt)
 
     @property
-    def _here(self) -> list[str]:
-        """Settings by which what runs in the tests' process finds this folder and its warehouse."""
+    def places(self) -> list[str]:
+        """Settings by which what runs in the tests' process writes into this folder and its warehouse."""
         return [
             f"catalog={self.catalog}",
             f"paths.var={self.folder}/var",
             f"paths.bulk={self.folder}/var/bulk",
             f"paths.tracking_uri=sqlite:///{self.folder}/var/mlflow/mlflow.db",
             f"paths.artifacts={self.folder}/var/mlflow/artifacts",
+        ]
+
+    @property
+    def _here(self) -> list[str]:
+        """The same, with the planted data in this folder."""
+        return [
+            *self.places,
             f"dataset.interactions={self.folder}/data/interactions.csv",
             f"dataset.items={self.folder}/data/items.csv",
         ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsae_lib.config.section import PositiveInt, Section
 
+OneCharacter = Annotated[str, Field(min_length=1, max_length=1, pattern=r"[^\r\n\x00]")]
 Repeats = Literal["reject", "last", "sum"]
 
 
@@ -25,6 +26,36 @@ class ColumnMapping(Section):
     features: str | None = Field(
         "features", description="Column of the item table that holds the item features: an array, or text to split."
     )
+
+
+class CsvSettings(Section):
+    separator: OneCharacter = Field(",", description="What separates two fields: one character, \\t for a tab.")
+    quote: OneCharacter | None = Field(
+        '"',
+        description="What a field may be quoted by, which then may hold separators and line breaks. Null where a quote "
+        "mark is a letter like others.",
+    )
+    escape: OneCharacter | None = Field(
+        None,
+        description="What stands before a quote within quotes: a backslash in what Spark and MySQL write. Null where "
+        "such a quote is doubled (RFC 4180, pandas, Excel).",
+    )
+    encoding: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:+-]*$")] = Field(
+        "UTF-8",
+        description="Encoding as Java names it: UTF-8, UTF-16, ISO-8859-1, windows-1252, Shift_JIS, … Files that begin "
+        "with a byte order mark of UTF-16 are read as such.",
+    )
+
+    @field_validator("separator", "quote", "escape", mode="before")
+    @classmethod
+    def _tab(cls, given: object) -> object:
+        return "\t" if given == r"\t" else given
+
+    @model_validator(mode="after")
+    def _different(self) -> CsvSettings:
+        if self.separator in (self.quote, self.escape):
+            raise ValueError("separator must differ from quote and escape")
+        return self
 
 
 class FilterSettings(Section):
@@ -72,6 +103,7 @@ class DatasetSettings(Section):
     columns: ColumnMapping = Field(
         default_factory=ColumnMapping, description="Names of your columns (parquet, csv, table)."
     )
+    csv: CsvSettings = Field(default_factory=CsvSettings, description="How your CSV files are written (csv).")
     feature_separator: Annotated[str, Field(min_length=1, max_length=3)] | None = Field(
         None,
         description="What separates item features where a column holds them as one text (csv, parquet, table); where "

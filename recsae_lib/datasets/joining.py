@@ -8,6 +8,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.config import CheckSettings
+from recsae_lib.datasets.refusals import commonest_reject
+from recsae_lib.datasets.validation import ITEMS
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.data_checks import is_described
 
@@ -33,13 +35,14 @@ _OTHERS = (
 _BARE = ("they have neither text nor features", "Give the item table a title, a text or features (dataset.columns)")
 
 
-def require_joined(interactions: DataFrame, listed: DataFrame, settings: CheckSettings) -> None:
+def require_joined(interactions: DataFrame, listed: DataFrame, rejects: DataFrame, settings: CheckSettings) -> None:
     """Hold the share of interactions whose item has text or features against its limits; below `warn` the log says why.
 
     Parameters
     ----------
     interactions : (item_id, …), one or more.
     listed : (item_id, title, text, features), the catalogue as it was given.
+    rejects : (source, file, line, reason, record); where items were refused, the message says for what.
 
     Raises
     ------
@@ -72,7 +75,8 @@ def require_joined(interactions: DataFrame, listed: DataFrame, settings: CheckSe
             told += f": {_examples(used, listed)}. {cause[0].upper()}{cause[1:]}"
     if described == 0 or described < settings.fail_described_share * rows:
         limit = f"checks.fail_described_share is {settings.fail_described_share:g}"
-        raise InputError(f"The catalogue does not join: {told}", f"{remedy} ({limit})")
+        refused = commonest_reject(rejects, ITEMS.source)
+        raise InputError(f"The catalogue does not join: {told}{refused}", f"{remedy} ({limit})")
     log.warning("%s. %s", told, remedy)
 
 

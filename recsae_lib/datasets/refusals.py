@@ -1,4 +1,4 @@
-"""Whether too many raw rows were refused, told right after ingestion and not at the end of a whole audit."""
+"""What is said of raw rows that were refused: all, too many, or the commonest reason."""
 
 from __future__ import annotations
 
@@ -14,6 +14,31 @@ from recsae_lib.errors import InputError
 log = logging.getLogger("recsae")
 
 REASONS = 5  # that the log tells
+
+
+def require_interactions(interactions: DataFrame, rejects: DataFrame) -> None:
+    """Raise InputError where no interaction is accepted, with the commonest reason and a row that shows it."""
+    if interactions.isEmpty():
+        raise InputError(
+            f"The raw data holds no valid interaction{commonest_reject(rejects, 'interactions')}",
+            "Check dataset.format, and dataset.columns for your own tables",
+        )
+
+
+def commonest_reject(rejects: DataFrame, source: str) -> str:
+    """What most rows of a source were refused for, with one of them; empty where none was."""
+    example = F.min(F.struct("file", "line", "record"))
+    of_reasons = (
+        rejects.where(F.col("source") == source).groupBy("reason").agg(F.count(F.lit(1)).alias("rows"), example)
+    )
+    commonest = of_reasons.orderBy(F.desc("rows"), "reason").first()
+    if commonest is None:
+        return ""
+    reason, rows, (file, line, record) = commonest
+    place = f"line {line} of {file}" if line else file
+    return (
+        f": of {rows:,} rows {reason}, such as {place}: {(record or '')[:200]!r} (all of them are in the table rejects)"
+    )
 
 
 def require_few_rejects(rejects: DataFrame, accepted: int, settings: CheckSettings) -> None:

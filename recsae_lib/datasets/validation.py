@@ -16,6 +16,7 @@ from recsae_lib.datasets.parsing.places import PLACE, splits_of, with_lines
 from recsae_lib.datasets.parsing.raw_tables import RawTable
 from recsae_lib.datasets.parsing.values import EARLIEST, LATEST, as_id, as_time, as_weight, no_time, no_weight
 from recsae_lib.errors import InputError
+from recsae_lib.platform.spark.read_errors import reading
 
 LINES_OF_A_FILE = 2**40  # more than any file has
 LARGEST = 2**63 - 1
@@ -117,7 +118,7 @@ class Validated:
     @property
     def persisted(self) -> tuple[DataFrame, ...]:
         """What is on disk."""
-        return (self.rows, *[rows for part in self.parts for rows in part.persisted])
+        return (self.rows, *self.raw.persisted, *[rows for part in self.parts for rows in part.persisted])
 
     def _own_rejected(self) -> DataFrame:
         rejected = self.rows.where("skipped IS NULL AND reason IS NOT NULL")
@@ -134,23 +135,31 @@ class Validated:
     def count_accepted(self) -> tuple[int, int]:
         """Number of accepted rows, and of those among them that return; one pass over what is on disk."""
         kept = F.col("skipped").isNull() & F.col("reason").isNull()
-        counts = self.rows.agg(F.count_if(kept), F.count_if(kept & F.col("returns"))).first()
+        with reading(self.raw.name):
+            counts = self.rows.agg(F.count_if(kept), F.count_if(kept & F.col("returns"))).first()
         return (counts[0], counts[1]) if counts else (0, 0)
 
     def refuse_missing_headers(self) -> None:
-        """Raise InputError where a file does not begin with the header line: its columns would be misread."""
+        """Raise InputError where a file does not begin with the header line: its columns would be misread.
+
+        The rows of the source are read here, if it has a header.
+        """
         for part in self.parts:
             part.refuse_missing_headers()
         if self.raw.header is None:
             return
-        opening = F.coalesce(F.col("opening"), F.lit("row"))
-        headless = splits_of(self.rows).where("block = 0").where(opening != "header").orderBy("file").first()
-        if headless is not None:
-            raise InputError(
-                f"File {self.raw.files[headless['file']]} of {self.raw.name} does not begin with the header line "
-                f"{self.raw.header[:200]!r} of the other files",
-                "Give every file the same header line",
-            )
+        with reading(self.raw.name):
+            found = splits_of(self.rows).where("block = 0").select("file", "opening").collect()
+        openings = {row["file"]: row["opening"] or "row" for row in found}
+        for number, file in enumerate(self.raw.files):
+            if number not in openings:
+                raise InputError(f"File {file} of {self.raw.name} is empty", "Write it again, or delete it")
+            if openings[number] != "header":
+                raise InputError(
+                    f"File {file} of {self.raw.name} does not begin with the header line "
+                    f"{self.raw.header[:200]!r} of the other files",
+                    "Give every file the same header line",
+                )
 
 
 def validate_interactions(raw: RawTable, columns: ColumnMapping, repeats: Repeats = "reject") -> Validated:

@@ -18,6 +18,10 @@ def interactions_with(spark: SparkSession, ids: list[str]) -> DataFrame:
     return spark.createDataFrame([(f"u{n}", item) for n, item in enumerate(ids)], "user_id string, item_id string")
 
 
+def no_rejects(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame([], "source string, file string, line long, reason string, record string")
+
+
 def catalogue_of(spark: SparkSession, ids: list[str], text: str = "words") -> DataFrame:
     return spark.createDataFrame([(item, f"title {item}", text, []) for item in ids], CATALOGUE)
 
@@ -40,7 +44,7 @@ def test_ids_of_both_sides_and_the_cause_are_told(
     spark: SparkSession, ours: list[str], theirs: list[str], cause: str
 ) -> None:
     with pytest.raises(InputError) as failure:
-        require_joined(interactions_with(spark, ours), catalogue_of(spark, theirs), CheckSettings())
+        require_joined(interactions_with(spark, ours), catalogue_of(spark, theirs), no_rejects(spark), CheckSettings())
     said = str(failure.value)
     assert said.startswith(f"The catalogue does not join: 0 of {len(ours)} interactions (0%) are of items with text")
     assert f"interactions have {', '.join(map(repr, sorted(ours)))}, the catalogue has {theirs[0]!r}, " in said
@@ -50,7 +54,7 @@ def test_ids_of_both_sides_and_the_cause_are_told(
 def test_the_share_is_of_interactions_not_of_items(spark: SparkSession, caplog: pytest.LogCaptureFixture) -> None:
     often = interactions_with(spark, ["1"] * 8 + ["2.0", "3.0"])  # two of three items do not join
     with caplog.at_level(logging.INFO, "recsae"):
-        require_joined(often, catalogue_of(spark, ["1", "2", "3"]), CheckSettings())
+        require_joined(often, catalogue_of(spark, ["1", "2", "3"]), no_rejects(spark), CheckSettings())
     ((name, level, said),) = caplog.record_tuples
     assert (name, level) == ("recsae", logging.WARNING)
     assert said == (
@@ -59,13 +63,17 @@ def test_the_share_is_of_interactions_not_of_items(spark: SparkSession, caplog: 
         "would join without that. Write the ids as whole numbers: they went through a float"
     )
     with pytest.raises(InputError, match=r"8 of 10 .*checks\.fail_described_share is 0\.85"):
-        require_joined(often, catalogue_of(spark, ["1", "2", "3"]), CheckSettings(fail_described_share=0.85))
+        require_joined(
+            often, catalogue_of(spark, ["1", "2", "3"]), no_rejects(spark), CheckSettings(fail_described_share=0.85)
+        )
 
 
 def test_items_without_text_are_told_apart_from_missing_ones(spark: SparkSession) -> None:
     settings = CheckSettings(fail_described_share=0.0)  # fails all the same where nothing can be named
     with pytest.raises(InputError) as failure:
-        require_joined(interactions_with(spark, ["1", "2", "x"]), catalogue_of(spark, ["1", "2"], " "), settings)
+        require_joined(
+            interactions_with(spark, ["1", "2", "x"]), catalogue_of(spark, ["1", "2"], " "), no_rejects(spark), settings
+        )
     assert "2 are of items that the catalogue lists with neither text nor features; 1 are of items that are not in" in (
         str(failure.value)
     )
@@ -74,5 +82,7 @@ def test_items_without_text_are_told_apart_from_missing_ones(spark: SparkSession
 
 def test_a_catalogue_that_joins_is_said_in_one_line(spark: SparkSession, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "recsae"):
-        require_joined(interactions_with(spark, ["1", "2"]), catalogue_of(spark, ["1", "2"]), CheckSettings())
+        require_joined(
+            interactions_with(spark, ["1", "2"]), catalogue_of(spark, ["1", "2"]), no_rejects(spark), CheckSettings()
+        )
     assert caplog.messages == ["2 of 2 interactions (100%) are of items with text or features"]

@@ -80,7 +80,7 @@ def read_movielens_csv(spark: SparkSession, path: str) -> tuple[Validated, Valid
     InputError : a file or a column of the release is missing.
     """
     ratings, movies = (
-        read_delimited(spark, f"{path}/{file}.csv", Layout(",", quoted=True)) for file in ("ratings", "movies")
+        read_delimited(spark, f"{path}/{file}.csv", Layout(",", quote='"')) for file in ("ratings", "movies")
     )
     for table, names in ((ratings, RATING_NAMES), (movies, MOVIE_NAMES)):
         refuse_missing_columns(names, table.columns, table.name, "Take the file as it was released")

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from recsae_lib.config import DatasetSettings
+from recsae_lib.config.datasets import CsvSettings
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.feature_lists import recognise_separator
-from recsae_lib.datasets.parsing.places import explain_missing, place_rows
+from recsae_lib.datasets.parsing.parquet import column_named, read_parquet
 from recsae_lib.datasets.parsing.raw_tables import RECORD_LENGTH, RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
 from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
 from recsae_lib.errors import InputError
+from recsae_lib.platform.spark.read_errors import reading
 
 REMEDY = (
     "Set dataset.columns to the names in your tables"
     " (weight, ts, title, text and features may be null where there is no such column)"
 )
+SEPARATORS = (";", "\t", "|", ",")
 
 
 def read_own_tables(spark: SparkSession, settings: DatasetSettings) -> tuple[Validated, Validated]:
     """Read interactions and items, of which only the mapped columns are touched.
 
-    CSV is read as RFC 4180 with a header line, except that a field holds no line break (`delimited.Layout`).
+    CSV has a header line, and is written as dataset.csv says; by default as RFC 4180 has it (`delimited.Layout`).
 
     Raises
     ------
@@ -33,9 +35,9 @@ def read_own_tables(spark: SparkSession, settings: DatasetSettings) -> tuple[Val
     """
     columns = settings.columns
     of_interactions = _named(columns.user_id, columns.item_id, columns.weight, columns.ts)
-    interactions = _read(spark, settings, settings.interactions or "", of_interactions)
+    interactions = _read(spark, settings, "interactions", of_interactions)
     of_items = _named(columns.item_id, columns.title, columns.text, columns.features)
-    items = _read(spark, settings, settings.items or "", of_items)
+    items = _read(spark, settings, "items", of_items)
     return validate_interactions(interactions, columns, settings.repeats), _items(items, settings)
 
 
@@ -59,44 +61,52 @@ def _named(*columns: str | None) -> list[str]:
     return list(dict.fromkeys(column for column in columns if column))
 
 
-def _read(spark: SparkSession, settings: DatasetSettings, name: str, wanted: list[str]) -> RawTable:
+def _read(spark: SparkSession, settings: DatasetSettings, setting: str, wanted: list[str]) -> RawTable:
+    name = str(getattr(settings, setting) or "")
     if settings.format == "csv":
-        raw = read_delimited(spark, name, Layout(",", quoted=True))
-        refuse_missing_columns(wanted, raw.columns, name, REMEDY)
-        return raw
-    table = _parquet(spark, name) if settings.format == "parquet" else _catalog_table(spark, name)
+        return _csv(spark, settings.csv, name, wanted)
+    if settings.format == "parquet":
+        to_tables = (
+            f"Name the table itself: set dataset.format to table and dataset.{setting} to CATALOG.SCHEMA.TABLE, and "
+            "declare its catalog in the Spark properties"
+        )
+        return read_parquet(spark, name, wanted, REMEDY, to_tables)
+    table = _catalog_table(spark, name)
     refuse_missing_columns(wanted, table.columns, name, REMEDY)
     names = [f"column_{place}" for place in range(len(wanted))]
-    record = F.to_json(F.struct(*[_column(column).alias(column) for column in wanted]), {"ignoreNullFields": "false"})
-    selected = [_column(column).alias(alias) for column, alias in zip(wanted, names, strict=True)]
-    selected += [
+    record = F.to_json(
+        F.struct(*[column_named(column).alias(column) for column in wanted]), {"ignoreNullFields": "false"}
+    )
+    selected = [column_named(column).alias(alias) for column, alias in zip(wanted, names, strict=True)]
+    rows = table.select(
+        *selected,
         F.lit(None).cast("string").alias("skipped"),
         F.lit(None).cast("string").alias("fault"),
         F.substring(record, 1, RECORD_LENGTH).alias("record"),
-    ]
+        F.lit(0).alias("file"),
+        F.lit(0).cast("long").alias("block"),
+        F.monotonically_increasing_id().alias("position"),
+    )
     columns: dict[str, tuple[Column, T.DataType]] = {
         column: (F.col(alias), table.schema[column].dataType) for column, alias in zip(wanted, names, strict=True)
     }
-    if settings.format == "parquet":
-        placed = place_rows(table, selected)
-        return RawTable(name, placed.rows, columns, placed.files)
-    position = F.monotonically_increasing_id().alias("position")
-    rows = table.select(*selected, F.lit(0).alias("file"), F.lit(0).cast("long").alias("block"), position)
     return RawTable(name, rows, columns, (name,))
 
 
-def _parquet(spark: SparkSession, path: str) -> DataFrame:
-    try:
-        return spark.read.parquet(path)
-    except AnalysisException as failure:
-        raise explain_missing(failure, path) from None
+def _csv(spark: SparkSession, csv: CsvSettings, path: str, wanted: list[str]) -> RawTable:
+    layout = Layout(csv.separator, quote=csv.quote, escape=csv.escape, encoding=csv.encoding)
+    raw = read_delimited(spark, path, layout)
+    if len(raw.columns) == 1 and (other := next((mark for mark in SEPARATORS if mark in (raw.header or "")), None)):
+        raise InputError(
+            f"{path} has no {csv.separator!r} in its header line {(raw.header or '')[:200]!r}",
+            f"Set dataset.csv.separator to {other!r}, if that is what separates its columns",
+        )
+    refuse_missing_columns(wanted, raw.columns, path, REMEDY)
+    return raw
 
 
 def _catalog_table(spark: SparkSession, name: str) -> DataFrame:
-    if not spark.catalog.tableExists(name):
-        raise InputError(f"There is no table {name}", "Check its name in the settings")
-    return spark.table(name)
-
-
-def _column(name: str) -> Column:
-    return F.col("`" + name.replace("`", "``") + "`")  # a name may hold dots and blanks
+    with reading(name):
+        if not spark.catalog.tableExists(name):
+            raise InputError(f"There is no table {name}", "Check its name in the settings")
+        return spark.table(name)

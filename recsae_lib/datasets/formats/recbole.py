@@ -2,15 +2,17 @@
 
 Read are ``*.inter`` (user_id, item_id; rating and timestamp where they are there) and ``*.item`` (item_id). The title
 is the first column of tokens whose name contains "title", else "name"; the features are those of the other columns of
-type token_seq, where a blank separates them. Times are read exactly: RecBole itself casts them to 32-bit floats.
+type token_seq, where a blank separates them, or quotes do, as in ``'Home & Kitchen' 'Girls'``. Times are read exactly:
+RecBole itself casts them to 32-bit floats.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from recsae_lib.config import ColumnMapping, Repeats
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
@@ -52,7 +54,7 @@ def _items(items: RawTable, types: dict[str, str]) -> Validated:
     title = _title_column(types)
     sequences = [name for name, kind in types.items() if kind == "token_seq" and name != title]
     text = as_text(title, items.columns[title]) if title else F.lit("")
-    features = [as_features(name, items.columns[name], " ") for name in sequences]
+    features = [as_features(name, _sequence(items.columns[name][0]), " ") for name in sequences]
     values = {
         "item_id": as_id("item_id", items.columns["item_id"]),
         "title": text,
@@ -60,6 +62,13 @@ def _items(items: RawTable, types: dict[str, str]) -> Validated:
         "features": F.array_distinct(F.concat(*features)) if features else F.array().cast("array<string>"),
     }
     return validate(items, ITEMS, values)
+
+
+def _sequence(value: Column) -> tuple[Column, T.DataType]:
+    """The tokens of a value: what its quotes hold, if it begins and ends with one, else what its blanks separate."""
+    quoted = F.regexp_extract_all(value, F.lit(r"""(['"])(.+?)\1(?=[\s,\]]|\z)"""), F.lit(2))
+    is_quoted = value.rlike(r"""^\s*\[?(['"]).*\1\]?\s*\z""")
+    return F.when(is_quoted, quoted).otherwise(F.split(value, " ")), T.ArrayType(T.StringType())
 
 
 def _title_column(types: dict[str, str]) -> str | None:

@@ -11,14 +11,13 @@ For that, every line must still be there: blank ones and headers are marked, not
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.frames import local_frame
 
 PLACE = ("file", "block", "position")
@@ -52,13 +51,23 @@ def place_rows(source: DataFrame, columns: list[Column]) -> PlacedRows:
         F.col("_metadata.file_block_start").alias("block"),
         F.monotonically_increasing_id().alias("position"),
     )
-    # Spark writes a local path as file:///… here and as file:/… in a row.
-    spellings = {spelling: n for n, path in enumerate(paths) for spelling in (path, re.sub("^file:/+", "file:/", path))}
-    indices = local_frame(source.sparkSession, spellings.items(), "path STRING, file INT")
     return PlacedRows(
-        rows.join(F.broadcast(indices), "path", how="left").drop("path"),
-        tuple(unquote(path.rsplit("/", 1)[-1]) for path in paths),
+        rows.join(F.broadcast(file_numbers(source.sparkSession, paths, {})), "path", how="left").drop("path"),
+        tuple(name_of_file(path) for path in paths),
     )
+
+
+def file_numbers(spark: SparkSession, paths: Sequence[str], values: Mapping[str, Sequence[str | None]]) -> DataFrame:
+    """Number files in the order of their paths: (path as rows have it, file INT, and a STRING for each of `values`)."""
+    # Spark writes a local path as file:///… in its lists and as file:/… in a row.
+    spellings = {spelling: n for n, path in enumerate(paths) for spelling in (path, re.sub("^file:/+", "file:/", path))}
+    rows = [(spelling, n, *[of_files[n] for of_files in values.values()]) for spelling, n in spellings.items()]
+    return local_frame(spark, rows, ", ".join(["path STRING, file INT", *[f"{name} STRING" for name in values]]))
+
+
+def name_of_file(path: str) -> str:
+    """Base name of a file whose path is written as an address."""
+    return unquote(path.rsplit("/", 1)[-1])
 
 
 def splits_of(every: DataFrame) -> DataFrame:
@@ -87,13 +96,3 @@ def with_lines(some: DataFrame, every: DataFrame) -> DataFrame:
     # One row a split, however many lines there are: a broadcast.
     placed = some.join(F.broadcast(shifts), ["file", "block"], how="left")
     return placed.withColumn("line", F.col("shift") + F.col("position"))
-
-
-def explain_missing(failure: AnalysisException, path: str) -> Exception:
-    """Return the InputError for what Spark says of a path that holds nothing; another failure as it is."""
-    causes = {
-        "PATH_NOT_FOUND": f"There is no file or folder {path}",
-        "UNABLE_TO_INFER_SCHEMA": f"{path} holds no Parquet file",
-    }
-    cause = causes.get(failure.getErrorClass() or "")
-    return InputError(cause, "Check the path in the settings") if cause else failure

@@ -22,12 +22,13 @@ class RawTable:
     ----------
     name : path or table, for messages.
     rows : a row for each raw row or line: what `columns` refers to; file, block and position (`places.PLACE`); skipped
-        STRING (header or blank; null for a row), fault STRING (why the row cannot be read; null where it can) and
-        record STRING (the row as it was read, cut).
+        STRING (header, blank or continued, a line of the record before; null for a row), fault STRING (why the row
+        cannot be read; null where it can) and record STRING (the row as it was read, cut).
     columns : name in the source → expression over `rows`, and its type.
     files : name of each file by its index.
     has_lines : whether a row is a line of a text file.
     header : line that every file must begin with; None where there is none.
+    persisted : what is on disk for the rows.
     lines_follow_time : whether the lines of a user, where they have no time, stand in the order of time. Where they do
         not (sorted by count, say), the order is drawn from a hash of user and item instead: the same in every run.
     """
@@ -38,6 +39,7 @@ class RawTable:
     files: tuple[str, ...]
     has_lines: bool = False
     header: str | None = None
+    persisted: tuple[DataFrame, ...] = ()
     lines_follow_time: bool = True
 
 
@@ -46,13 +48,15 @@ def refuse_missing_columns(wanted: Iterable[str], found: Iterable[str], name: st
 
     Raises
     ------
-    InputError : names all missing columns, each with the nearest existing one.
+    InputError : names all missing columns, each with the nearest existing one, whatever its case.
     """
     existing = list(found)
     missing = []
     for column in wanted:
         if column not in existing:
-            nearest = difflib.get_close_matches(column, existing, n=1, cutoff=0.0)
+            by_lower = {name.lower(): name for name in existing}
+            close = difflib.get_close_matches(column.lower(), by_lower, n=1, cutoff=0.0)
+            nearest = [by_lower[name] for name in close]
             missing.append(f"{column!r}" + (f" (the nearest is {nearest[0]!r})" if nearest else ""))
     if missing:
         raise InputError(f"{name} has no column {', '.join(missing)}", remedy)

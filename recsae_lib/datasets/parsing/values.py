@@ -23,7 +23,11 @@ NO_VALUE = r"^(?:[nN]a[nN]|NAN|NaT|null|NULL|none|None|NONE|undefined|<NA>|#?N/?
 _FLOAT = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\z"
 # At most 20 digits before the point, so that the cast to decimal(38,6) always succeeds.
 _UNIX = r"^[+-]?(\d{1,20}(\.\d*)?|\d(\.\d+)?[eE]\+?1?\d)\z"
-_DATE, _CLOCK, _ZONE = r"\d{4}-\d{2}-\d{2}", r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?", r"(Z|[+-]\d{2}:?\d{2})"
+_DATE, _CLOCK, _ZONE = (
+    r"\d{4}-\d{2}-\d{2}",
+    r"[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?",
+    r" ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)",
+)
 _ZONED, _UNZONED = f"^{_DATE}{_CLOCK}{_ZONE}\\z", f"^{_DATE}({_CLOCK})?\\z"
 
 Typed = tuple[Column, T.DataType]
@@ -32,6 +36,8 @@ Typed = tuple[Column, T.DataType]
 def as_id(name: str, value: Typed) -> Column:
     """User or item id: `as_name`; null also where a word says that there is none (``nan``, ``None``, ``\\N``), which
     would make one user of all who have no id.
+
+    A decimal number, such as BigQuery's NUMERIC, is one where nothing follows its point.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def as_name(name: str, value: Typed) -> Column:
     InputError : the type is neither text nor a whole number.
     """
     column, data_type = value
-    if not _is_text_or_whole(data_type) and not isinstance(data_type, T.DecimalType):
+    if not is_text_or_whole(data_type) and not isinstance(data_type, T.DecimalType):
         raise _wrong_type(
             name,
             data_type,
@@ -119,7 +125,7 @@ def as_text(name: str, value: Typed) -> Column:
     InputError : the type is neither text nor a whole number.
     """
     column, data_type = value
-    if not _is_text_or_whole(data_type):
+    if not is_text_or_whole(data_type):
         raise _wrong_type(name, data_type, "this column must be text", "Name another one under dataset.columns")
     return _let(column.cast("string"), lambda text: F.when(~text.rlike(NO_VALUE), text).otherwise(""))
 
@@ -136,9 +142,9 @@ def as_features(name: str, value: Typed, separator: str) -> Column:
     InputError : the type is neither an array of text nor text.
     """
     column, data_type = value
-    if isinstance(data_type, T.ArrayType) and _is_text_or_whole(data_type.elementType):
+    if isinstance(data_type, T.ArrayType) and is_text_or_whole(data_type.elementType):
         features = column.cast("array<string>")
-    elif _is_text_or_whole(data_type):
+    elif is_text_or_whole(data_type):
         known = F.when(~_trimmed(column.cast("string")).rlike(NO_VALUE), _trimmed(column.cast("string")))
         features = _let(known, lambda text: split_features(text, separator))
     else:
@@ -160,7 +166,8 @@ def no_time() -> Column:
     return F.timestamp_micros(F.lit(0).cast("long"))
 
 
-def _is_text_or_whole(data_type: T.DataType) -> bool:
+def is_text_or_whole(data_type: T.DataType) -> bool:
+    """Whether a type is one that ids come in."""
     whole = isinstance(data_type, T.IntegralType) or (isinstance(data_type, T.DecimalType) and data_type.scale == 0)
     return whole or isinstance(data_type, T.StringType)
 
@@ -203,12 +210,16 @@ def _unix(number: Column) -> Column:
 
 
 def _iso(text: Column) -> Column:
-    """TIMESTAMP of ISO 8601 text, brought to the one form that Spark reads: with seconds and a zone hh:mm."""
+    """TIMESTAMP of ISO 8601 text, also with UTC or GMT at its end, brought to the one form that Spark reads: with
+    seconds and a zone hh:mm.
+    """
 
     def complete(known: Column) -> Column:
         clock = F.when(known.rlike(f"^{_DATE}\\z"), F.concat(known, F.lit("T00:00:00"))).otherwise(known)
         zoned = F.when(known.rlike(_ZONED), known).when(known.rlike(_UNZONED), F.concat(clock, F.lit("Z")))
-        with_seconds = F.regexp_replace(zoned, rf"([T ]\d{{2}}:\d{{2}}){_ZONE}\z", "$1:00$2")
-        return F.regexp_replace(with_seconds, r"([+-]\d{2})(\d{2})\z", "$1:$2")
+        named = F.regexp_replace(zoned, r" ?(Z|UTC|GMT)\z", "Z")
+        with_seconds = F.regexp_replace(named, rf"([T ]\d{{2}}:\d{{2}}){_ZONE}\z", "$1:00$2")
+        with_minutes = F.regexp_replace(with_seconds, r"([+-]\d{2})\z", "$1:00")
+        return F.regexp_replace(with_minutes, r" ?([+-]\d{2}):?(\d{2})\z", "$1:$2")
 
     return F.try_to_timestamp(_let(text, complete))

@@ -22,6 +22,7 @@ from recsae_lib.errors import (
 )
 from recsae_lib.platform.job.log import log_to_stderr
 from recsae_lib.platform.job.record import Outcome
+from recsae_lib.platform.spark.read_errors import explained
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED, EXIT_UNFINISHED = 1, 2, 3, 4, 5
 
@@ -32,17 +33,11 @@ _OUTCOMES: Sequence[tuple[type[BaseException], Outcome]] = (
     (UnfinishedError, "unfinished"),
 )
 
-# What Spark and the file systems say of bad input, as (pattern, remedy).
+# What Spark and the file systems say of bad input beside what `read_errors` knows, as (pattern, remedy).
 _SPARK_FAULTS: Sequence[tuple[str, str]] = (
-    (r"(\S+) is not a Parquet file[^\n]*", "Replace the file, or leave it out"),
-    (r"Could not read footer for file[^\n]*", "Replace the file, or leave it out"),
-    (
-        r"(?:java\.io\.FileNotFoundException|AccessControlException|AccessDeniedException)[^\n]*",
-        "Check the path and its permissions",
-    ),
     (r"Mkdirs failed to create[^\n]*", "Check that the folder may be written"),
     (
-        r"\[(?:PATH_NOT_FOUND|TABLE_OR_VIEW_NOT_FOUND|UNRESOLVED_COLUMN[^\]]*|PARSE_SYNTAX_ERROR)\][^\n]*",
+        r"\[(?:TABLE_OR_VIEW_NOT_FOUND|UNRESOLVED_COLUMN[^\]]*|PARSE_SYNTAX_ERROR)\][^\n]*",
         "Check the name",
     ),
     (
@@ -155,6 +150,8 @@ def bad_input(failure: BaseException) -> str | None:
         return f"{failure.strerror}: {failure.filename}. Check the path and its permissions."
     if match := re.search(r"InputError: ([^\n]+)", text):
         return match.group(1).strip()
+    if unreadable := explained(failure):
+        return str(unreadable)
     for pattern, remedy in _SPARK_FAULTS:
         if match := re.search(pattern, text):
             return f"{match.group(0).strip().rstrip('.')}. {remedy}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import re
 import shlex
@@ -45,6 +46,8 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
             arguments += ["--jars", ",".join(jars)]
         for key, value in {**absolute_paths(properties), **(overrides or {})}.items():
             arguments += ["--conf", f"{key}={value}"]
+        if locale.nl_langinfo(locale.CODESET) != "UTF-8":
+            os.environ["LC_ALL"] = "C.UTF-8"  # in the locale C Java spells no path beyond ASCII
         os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*arguments, "pyspark-shell"])
     session = SparkSession.builder.appName(application).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")

@@ -8,13 +8,13 @@ from functools import reduce
 
 import numpy as np
 import pyarrow as pa
-from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from recsae_lib.datasets.parsing.places import explain_missing
+from recsae_lib.datasets.parsing.files import parquet_files
 from recsae_lib.errors import InputError
+from recsae_lib.platform.spark.read_errors import reading
 
 BROADCAST_KEYS = 100_000  # repeated ids that are sent to every executor; more are shuffled
 ID_TYPES = (T.StringType, T.IntegerType, T.LongType)
@@ -51,10 +51,14 @@ def read_own_rows(
     ------
     InputError : there is neither, a column is missing, or it has another type.
     """
-    try:
-        rows = spark.table(name) if _is_table(spark, name) else spark.read.parquet(name)
-    except AnalysisException as failure:
-        raise explain_missing(failure, name) from None
+    with reading(name):
+        if _is_table(spark, name):
+            rows = spark.table(name)
+        else:
+            parquet_files(
+                spark, name, "Give the name of the table itself, of a catalog that the Spark properties declare"
+            )
+            rows = spark.read.parquet(name)
     found = {field.name: field.dataType for field in rows.schema.fields}
     selected, faults = [], []
     for column, meaning in columns.items():

@@ -15,6 +15,15 @@ TIMES = {
     "2020-01-02T03:04:05.123456789Z": "2020-01-02 03:04:05.123456",
     "2020-01-02T03:04:05+0130": "2020-01-02 01:34:05",
     " 2020-01-02T03:04:05-02:00 ": "2020-01-02 05:04:05",
+    "2020-01-02 03:04:05 UTC": "2020-01-02 03:04:05",
+    "2020-01-02 03:04:05.5 GMT": "2020-01-02 03:04:05.5",
+    "2020-01-02 03:04:05+00": "2020-01-02 03:04:05",
+    "2020-01-02 03:04:05 +0200": "2020-01-02 01:04:05",
+    "2020-01-02 03:04-01": "2020-01-02 04:04:00",
+    "2020-01-02 03:04:05 Z": "2020-01-02 03:04:05",
+    "2020-01-02 03:04:05 CEST": None,
+    "2020-01-02 UTC": None,
+    "1/2/2020 3:04": None,  # which is the month?
     "881250949": "1997-12-04 15:55:49",
     "881250949123": "1997-12-04 15:55:49.123",
     "881250949123456": "1997-12-04 15:55:49.123456",
@@ -84,6 +93,12 @@ def test_numbers_and_dates_are_times_too(spark: SparkSession) -> None:
         "2020-01-02 00:00:00",
         "1997-12-04 15:55:49",
     )
+
+
+def test_a_decimal_id_is_a_whole_number_or_none(spark: SparkSession) -> None:
+    rows = spark.sql("SELECT CAST(n AS DECIMAL(38,9)) AS n FROM VALUES '12', '-3', '1.5', NULL AS t(n)")
+    found = rows.select(as_id("n", (F.col("n"), rows.schema["n"].dataType))).collect()
+    assert [row[0] for row in found] == ["12", "-3", None, None]
 
 
 def test_ids_are_text_without_blanks_and_features_come_once(spark: SparkSession) -> None:

@@ -1,0 +1,3 @@
+from tests.datasets.cases.running import Outcome
+
+EXPECTED: dict[str, Outcome] = {}
