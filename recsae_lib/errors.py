@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from recsae_lib.redaction import redacted
+
 # What libraries call a server that does not answer: Python, requests, urllib3, botocore and aiohttp, each its own.
 _LOST_CONNECTIONS = {
     *("ConnectionError", "Timeout", "MaxRetryError", "EndpointConnectionError", "ClientConnectionError"),
@@ -17,7 +19,7 @@ _LOST_IN_TEXT = re.compile(
 
 
 class _ExplainedError(Exception):
-    """An error whose text says all that a person needs.
+    """An error whose text says all that a person needs, and no secret.
 
     Parameters
     ----------
@@ -26,9 +28,8 @@ class _ExplainedError(Exception):
     """
 
     def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(f"{cause.rstrip('.')}. {remedy.rstrip('.')}.")
-        self.cause = cause
-        self.remedy = remedy
+        self.cause, self.remedy = redacted(cause), redacted(remedy)
+        super().__init__(f"{self.cause.rstrip('.')}. {self.remedy.rstrip('.')}.")
 
 
 class InputError(_ExplainedError):

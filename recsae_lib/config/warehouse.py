@@ -14,6 +14,10 @@ class CheckSettings(Section):
     maximum_dead_fraction: Share = Field(0.1, description="Dead latents' share above which an audit warns.")
     minimum_ndcg_kept: Share = Field(0.9, description="NDCG kept by reconstruction under which an audit warns.")
     maximum_reject_share: Share = Field(0.05, description="Rejected rows' share above which an audit fails.")
+    fail_refused_share: Share = Field(
+        0.5, description="Share of a language model's answers that cannot be used, above which an audit fails."
+    )
+    warn_refused_share: Share = Field(0.05, description="The same share, above which an audit warns.")
     fail_stable_share: Share = Field(
         0.0, description="Share of stable latents (concept_drift) under which an audit fails; 0 never does."
     )
@@ -30,6 +34,11 @@ class CheckSettings(Section):
             raise ValueError(
                 f"checks.fail_stable_share ({self.fail_stable_share:g}) must not exceed checks.warn_stable_share "
                 f"({self.warn_stable_share:g})"
+            )
+        if self.warn_refused_share > self.fail_refused_share:
+            raise ValueError(
+                f"checks.warn_refused_share ({self.warn_refused_share:g}) must not exceed checks.fail_refused_share "
+                f"({self.fail_refused_share:g})"
             )
         return self
 
