@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -95,10 +94,10 @@ def test_a_failed_request_is_refused_with_its_failure() -> None:
     "content",
     [
         f"```json\n{GOOD}\n```",
-        f"<think>Is it {{\"colour\": \"blue\"}}? No.</think>\n{GOOD}",
+        f'<think>Is it {{"colour": "blue"}}? No.</think>\n{GOOD}',
         f"red it is.</think>{GOOD}",
-        f"<|channel|>analysis<|message|>{{\"colour\": \"blue\"}}<|end|><|channel|>final<|message|>{GOOD}",
-        f"Sure {{as you wish}}! The form is {{\"colour\": \"blue\"}}, my answer {GOOD} and that is that.",
+        f'<|channel|>analysis<|message|>{{"colour": "blue"}}<|end|><|channel|>final<|message|>{GOOD}',
+        f'Sure {{as you wish}}! The form is {{"colour": "blue"}}, my answer {GOOD} and that is that.',
         f"<think>{'x' * 20_000}</think>{GOOD}",
         [{"type": "thinking", "text": '{"colour": "blue"}'}, {"type": "text", "text": GOOD[:9]}, {"text": GOOD[9:]}],
     ],

@@ -1,4 +1,4 @@
-"""The client of the inline transport: what it sends and understands, beside the openai client."""
+"""The openai client as the inline transport uses it: what it sends, and what comes of what is sent back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,104 +14,158 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from openai import OpenAI
 
 from recsae_lib.config import LlmSettings
-from recsae_lib.platform.llm.batch_client import failure_of
-from recsae_lib.platform.llm.chat_client import Outcome, open_client
+from recsae_lib.errors import InputError
+from recsae_lib.platform.llm.client import Outcome, ask, open_async_client
 from recsae_lib.platform.llm.failures import Failure
 from tests.chat_server import Reply
-from tests.openai_server import OpenaiServer
+from tests.loopback import Call, Loopback
 
 BODY: dict[str, Any] = {"model": "small", "messages": [{"role": "user", "content": "Zoë"}], "max_tokens": 5}
+COMPLETION = b'{"choices": [{"message": {"content": "hello"}}]}'
 
 
-def ask(url: str) -> Outcome:
+def ask_once(url: str, body: dict[str, Any] = BODY, **changes: Any) -> Outcome:
+    settings = LlmSettings(base_url=url, model="small", **changes)
+
     async def run() -> Outcome:
-        async with open_client(LlmSettings(base_url=url, model="small")) as client:
-            return await client.ask("latent-1-ab", json.dumps(BODY).encode())
+        async with open_async_client(settings) as client:
+            return await ask(client, {"custom_id": "latent-1-ab", "body": body}, "latent-1-ab-1", settings)
 
     return asyncio.run(run())
 
 
-def ask_with_openai(url: str) -> Any:
-    with OpenAI(api_key="none", base_url=url, max_retries=0) as client:
-        return client.chat.completions.create(extra_headers={"Idempotency-Key": "latent-2-ab"}, **BODY)
+def failure(url: str, **changes: Any) -> Failure:
+    outcome, wait = ask_once(url, **changes)
+    assert isinstance(outcome, Failure)
+    assert wait == 0.0
+    return outcome
 
 
-@pytest.fixture
-def whole_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenaiServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = OpenaiServer(seed=1, faults=0.0)
-    server.answer = lambda body: "hello " + body["messages"][0]["content"]
-    yield server
-    server.close()
-
-
-def test_both_clients_read_the_same_of_the_servers_of_tests(server: Any, whole_server: OpenaiServer) -> None:
-    server.reply = lambda request: server.says("hello " + request.body["messages"][0]["content"])
-    for url in (server.url, whole_server.url):
-        answer, wait = ask(url)
-        assert not isinstance(answer, Failure)
-        assert (answer["custom_id"], answer["response"]["status_code"], wait) == ("latent-1-ab", 200, 0.0)
-        theirs = ask_with_openai(url)
-        assert theirs.choices[0].message.content == "hello Zoë"
-        assert answer["response"]["body"]["choices"][0]["message"]["content"] == "hello Zoë"
-
-
-def test_both_clients_send_the_same(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_sent_is_the_body_and_what_names_the_call(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-2")
-    ask(f"{server.url}/")
-    ask_with_openai(f"{server.url}/")
-    ours, theirs = server.received
-    assert (ours.path, ours.body) == (theirs.path, theirs.body) == ("/v1/chat/completions", BODY)
-    assert (ours.headers["openai-organization"], ours.headers["openai-project"]) == ("org-1", "proj-2")
-    for name in ("authorization", "content-type", "accept", "openai-organization", "openai-project"):
-        assert ours.headers[name] == theirs.headers[name], name
-    assert ours.headers["idempotency-key"] == "latent-1-ab"
+    monkeypatch.setenv("GATEWAY", "s3cret-of-a-gateway")
+    body = {**BODY, "top_k": 20, "chat_template_kwargs": {"enable_thinking": False}}
+    answer, _ = ask_once(f"{server.url}/?team=a", body, headers={"X-Gateway": "Bearer ${GATEWAY}"})
+    assert isinstance(answer, dict)
+    assert answer["response"]["body"]["choices"][0]["message"]["content"] == server.concept()
+    (sent,) = server.received
+    assert (sent.path, sent.body, sent.custom_id) == ("/v1/chat/completions?team=a", body, "latent-1-ab")
+    assert {name: sent.headers[name] for name in ("idempotency-key", "authorization", "x-gateway")} == {
+        "idempotency-key": "latent-1-ab-1",
+        "authorization": "Bearer none",
+        "x-gateway": "Bearer s3cret-of-a-gateway",
+    }
+    assert (sent.headers["openai-organization"], sent.headers["openai-project"]) == ("org-1", "proj-2")
 
 
-@pytest.mark.parametrize("status", [307, 400, 401, 404, 409, 422, 429, 503])
+@pytest.mark.parametrize("deployment", ["", "/deployments/small"])
+def test_an_address_of_azure_is_asked_as_azure_wants_it(
+    server: Any, monkeypatch: pytest.MonkeyPatch, deployment: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key-of-azure")
+    ask_once(f"{server.url.removesuffix('/v1')}/openai{deployment}?api-version=2024-06-01")
+    (sent,) = server.received
+    assert sent.path == "/openai/deployments/small/chat/completions?api-version=2024-06-01"
+    assert sent.headers["api-key"] == "key-of-azure"
+
+
 @pytest.mark.parametrize(
-    "told",
+    ("headers", "message"),
     [
-        b'{"error": {"message": "no such thing", "code": "gone"}}',
-        b'{"message": "no such thing", "code": 7}',
-        b'{"error": "no such thing"}',
-        b'{"error": {"message": ["no such thing"]}}',
-        b'["no such thing"]',
-        b"<h1>no such thing</h1>",
-        b"\xff no such thing",
-        b"[" * 100_000,
-        b"",
+        ({"X-Gateway": "${NOT_SET}"}, "names the environment variable NOT_SET"),
+        ({"X-Gateway": "5 $ a day"}, "has a \\$ that names no environment variable"),
+        ({"X-Gateway": "two\nlines"}, "has characters that no header may have"),
     ],
 )
-def test_both_clients_understand_the_same_of_an_error(server: Any, status: int, told: bytes) -> None:
-    headers = {"Retry-After": "3"} if status in (429, 503) else {}
-    server.reply = lambda _: Reply(status, told, headers)
-    failure, wait = ask(server.url)
-    assert isinstance(failure, Failure)
-    assert wait == 0.0
-    assert failure.code == f"http_{status}"
-    if b"no such thing" in told:
-        assert "no such thing" in failure.message
-    if told.startswith(b"[["):  # which the openai client does not survive
-        return
-    with pytest.raises(openai.APIStatusError) as error:
-        ask_with_openai(server.url)
-    theirs = failure_of(error.value, LlmSettings(base_url=server.url))
-    assert (failure.passing, failure.wait_seconds, failure.remedy) == (
-        theirs.passing,
-        theirs.wait_seconds,
-        theirs.remedy,
-    )
+def test_headers_that_cannot_be_sent_are_refused(server: Any, headers: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ask_once(server.url, headers=headers)
+
+
+def test_a_key_of_several_lines_is_refused_and_not_told(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-1\ncanary-2")
+    with pytest.raises(InputError, match="OPENAI_API_KEY") as refused:
+        ask_once(server.url)
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "passing", "remedy"),
+    [
+        *((400, False, None), (409, True, None), (413, False, None), (422, False, None), (503, True, None)),
+        *((401, False, "OPENAI_API_KEY"), (402, False, "credit"), (404, False, "llm.model")),
+        *((405, False, "llm.base_url"), (415, False, "llm.base_url"), (300, False, None)),
+    ],
+)
+@pytest.mark.parametrize(
+    "told", [b'{"error": {"message": "no such thing", "code": "gone"}}', b"<h1>no such thing</h1>", b"[" * 100_000, b""]
+)
+def test_an_error_has_the_servers_words_and_what_to_do(
+    server: Any, status: int, passing: bool, remedy: str | None, told: bytes
+) -> None:
+    server.reply = lambda _: Reply(status, told, {"Retry-After": "3"} if status == 503 else {})
+    failed = failure(server.url)
+    assert (failed.code, failed.passing) == (f"http_{status}", passing)
+    assert failed.wait_seconds == (3.0 if status == 503 else None)
+    assert "no such thing" in failed.message or b"no such thing" not in told
+    assert (remedy or "") in (failed.remedy or "")
+    assert (remedy is None) == (failed.remedy is None)
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "message"),
+    [
+        (b'{"error": {"message": "lost"}}', "no_completion", "the server sent no chat completion: lost"),
+        (b'{"choices": []}', "no_completion", 'the server sent no chat completion: {"choices": []}'),
+        (b"null", "no_completion", "the server sent no chat completion: null"),
+        (b"{", "no_json", "the server's response is no JSON"),
+        (b'{"error": {"message": "too fast", "code": 429}}', "http_429", "too fast"),
+    ],
+)
+def test_a_response_of_200_without_completion_passes(server: Any, told: bytes, code: str, message: str) -> None:
+    server.reply = lambda _: server.sends(told)
+    failed = failure(server.url)
+    assert (failed.code, failed.message, failed.passing) == (code, message, True)
+
+
+def test_a_model_that_is_not_there_ends_the_job_by_200_too(server: Any) -> None:
+    server.reply = lambda _: server.sends(b'{"error": {"message": "no such model", "code": 404}}')
+    assert "llm.model" in (failure(server.url).remedy or "")
+
+
+def test_a_connection_that_breaks_is_no_timeout(server: Any) -> None:
+    server.reply = lambda _: server.breaks("drop")
+    failed = failure(server.url)
+    assert (failed.code, "disconnected" in failed.message.lower()) == ("connection", True)
+
+
+def test_the_timeout_is_that_of_the_whole_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    ended = threading.Event()
+
+    def drip(call: Call) -> None:
+        call.body()
+        call.send_response(200)
+        call.send_header("Content-Length", "1000")
+        call.end_headers()
+        while not ended.wait(0.05):
+            call.wfile.write(b" ")  # never silent for long
+
+    with Loopback(drip) as http:
+        started = time.monotonic()
+        failed = failure(f"{http.address}/v1", timeout_seconds=0.5)
+        seconds = time.monotonic() - started
+        ended.set()
+    assert (failed.code, failed.message) == ("timeout", "no answer within 0.5 seconds")
+    assert 0.5 <= seconds < 10
 
 
 @pytest.fixture
@@ -133,9 +188,9 @@ def certified(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(200)
-            self.send_header("Content-Length", "2")
+            self.send_header("Content-Length", str(len(COMPLETION)))
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(COMPLETION)
 
         def log_message(self, *arguments: Any) -> None:
             pass
@@ -158,10 +213,10 @@ def test_only_a_certificate_that_is_trusted_is_talked_to(
     url, certificate = certified
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    refused, _ = ask(url)
-    assert isinstance(refused, Failure)
-    assert (refused.code, "CERTIFICATE_VERIFY_FAILED" in refused.message) == ("connection", True)
+    untrusted = failure(url)
+    assert (untrusted.code, "CERTIFICATE_VERIFY_FAILED" in untrusted.message) == ("connection", True)
+    assert (untrusted.passing, "SSL_CERT_FILE" in (untrusted.remedy or "")) == (False, True)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    answer, _ = ask(url)
-    assert not isinstance(answer, Failure)
-    assert answer["response"]["body"] == {}
+    answer, _ = ask_once(url)
+    assert isinstance(answer, dict)
+    assert answer["response"]["body"] == json.loads(COMPLETION)

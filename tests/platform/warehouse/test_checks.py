@@ -11,6 +11,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import (
     CheckResult,
     SaeShape,
+    check_answers,
     check_counts,
     check_drift,
     check_metrics,
@@ -130,6 +131,22 @@ def test_a_missing_metric_fails(spark: SparkSession) -> None:
     without_fvu = {name: value for name, value in METRICS.items() if name != "fvu"}
     results = check_metrics(metric_rows(spark, without_fvu), CheckSettings())
     assert [(r.name, r.severity) for r in results if not r.passed] == [("fvu is at most 0.5", "fail")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused", "severities"), [(0, 0, []), (20, 1, []), (20, 2, ["warn"]), (20, 11, ["fail", "warn"])]
+)
+def test_refused_answers_are_limited(spark: SparkSession, asked: int, refused: int, severities: list[str]) -> None:
+    ids = [{"latent_id": n, "request_id": str(n), "sae_version": 5} for n in range(asked)]
+    requests = (
+        rows_of(spark, tables.INTERPRETATION_REQUESTS, *ids) if ids else tables.INTERPRETATION_REQUESTS.empty(spark)
+    )
+    rejects = [{**row, "reason": "the model refused" if n else "empty answer"} for n, row in enumerate(ids[:refused])]
+    rows = rows_of(spark, tables.CONCEPT_REJECTS, *rejects) if rejects else tables.CONCEPT_REJECTS.empty(spark)
+    results = check_answers(tables.INTERPRETATION_REQUESTS, requests, rows, CheckSettings())
+    assert [result.severity for result in results if not result.passed] == severities
+    if refused == 11:
+        assert results[0].detail == "11 of 20, most often: the model refused"
 
 
 def drift_rows(spark: SparkSession, changes: dict[str, int], previous_version: int) -> DataFrame:
