@@ -59,7 +59,7 @@ def server_of(settings: LlmSettings) -> Server:
     address = address_of(settings)
     if not _is_address(address):
         raise InputError(f"llm.base_url is {address!r}, no address of a server", "Write it as http://host:port/v1")
-    if any(not f"{word}".isascii() or not f"{word}".isprintable() for word in (key, *headers, *headers.values())):
+    if not all(word.isascii() and word.isprintable() for word in (key, *headers, *headers.values())):
         raise InputError(
             f"The key in the environment variable {settings.api_key_variable}, or a header of llm.headers, has "
             "characters that no header may have",

@@ -32,6 +32,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
 from recsae_lib.errors import InputError, PassingError, StoppedError, lost_connection
+from recsae_lib.redaction import redacted
 
 DIGEST_TAG = "recsae.weights_sha256"
 PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
@@ -98,7 +99,7 @@ def _run(
     run_id = client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
     try:
         client.log_batch(
-            run_id, params=[Param(name, str(value)[:PARAMETER_LENGTH]) for name, value in parameters.items()]
+            run_id, params=[Param(name, redacted(str(value))[:PARAMETER_LENGTH]) for name, value in parameters.items()]
         )
         yield TrainingRun(client, run_id)
     except BaseException as ending:
