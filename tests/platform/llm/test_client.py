@@ -147,6 +147,19 @@ def test_a_connection_that_breaks_is_no_timeout(server: Any) -> None:
     assert (failed.code, "disconnected" in failed.message.lower()) == ("connection", True)
 
 
+def test_a_proxy_is_shown_its_password_and_nobody_else(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", server.url.removesuffix("/v1").replace("://", "://me:canary-1@"))
+    ask_once("http://llm.invalid/v1")
+    (sent,) = server.received
+    assert sent.headers["proxy-authorization"] == "Basic bWU6Y2FuYXJ5LTE="
+    monkeypatch.setenv("HTTP_PROXY", "http://me:canary-1@127.0.0.1:1")
+    failed = failure("http://llm.invalid/v1")
+    assert failed.code == "connection"
+    assert "canary" not in failed.message
+    assert "bWU6" not in failed.message
+
+
 def test_the_timeout_is_that_of_the_whole_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     ended = threading.Event()
