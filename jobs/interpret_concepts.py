@@ -1,10 +1,11 @@
 """Give each live latent a label and a description: from its own terms, or by a language model.
 
 spark-submit --properties-file conf/spark/local.conf jobs/interpret_concepts.py --dt 2026-11-20
-recsae run interpret_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
+recsae run interpret_concepts --dt 2026-11-20 [--step submit|collect] [--ask-again refused] [--estimate]
 
 With interpreter llm, what was answered once, on whatever date and for whatever SAE, is in the ledger and not asked
-again. An answer that does not fit the schema lands in concept_rejects while the latent keeps the label of its terms.
+again. An answer that does not fit the schema lands in concept_rejects while the latent keeps the label of its terms;
+`--ask-again refused` asks for it anew.
 `--step submit` sends the requests, `--step collect` fetches the answers and writes the labels (exit code 5 while some
 are missing). --estimate prints what would be asked and cost, and asks nothing.
 """
@@ -17,7 +18,7 @@ from tempfile import TemporaryDirectory
 from recsae_lib.concepts.levels import live_latents
 from recsae_lib.concepts.neighbours import neighbours_of
 from recsae_lib.interpretation.estimate import estimate_labels
-from recsae_lib.interpretation.llm_interpreter import read_labels, write_interpretation_requests
+from recsae_lib.interpretation.llm_interpreter import is_refused, read_labels, write_interpretation_requests
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
@@ -39,7 +40,7 @@ def run(context: JobContext) -> None:
 def ask(context: JobContext) -> None:
     """Write and send the requests."""
     write_requests_of(context, requests_path(context))
-    submit_requests(context, tables.INTERPRETATION_REQUESTS)
+    submit_requests(context, tables.INTERPRETATION_REQUESTS, is_refused)
 
 
 def write_requests_of(context: JobContext, path: Path) -> None:

@@ -1,12 +1,13 @@
 """Judge on held-out users how well each concept's description predicts where its latent fires.
 
 spark-submit --properties-file conf/spark/local.conf jobs/verify_concepts.py --dt 2026-11-20
-recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--estimate]
+recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--ask-again refused] [--estimate]
 
 With verification.judges [terms, llm] a language model judges the same cases beside the term scorer. What it answered
 once, on whatever date, is in the ledger and not asked again; an answer that does not name every case once lands in
-verification_rejects. `--step submit` writes what the term scorer says and sends the requests, `--step collect` adds the
-answers (exit code 5 while some are missing); give both the same settings. --estimate prints what it would ask and cost.
+verification_rejects, and `--ask-again refused` asks for it anew. `--step submit` writes what the term scorer says and
+sends the requests, `--step collect` adds the answers (exit code 5 while some are missing); give both the same settings.
+--estimate prints what it would ask and cost.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.verification.estimate import estimate_verification
 from recsae_lib.verification.judging import add_llm_verdicts, verdicts_line, verify_latents
-from recsae_lib.verification.llm_judge import write_judge_requests
+from recsae_lib.verification.llm_judge import is_refused, write_judge_requests
 
 READ = (tables.LATENT_ACTIVATIONS, tables.RECOMMENDATIONS, tables.ITEMS)
 
@@ -50,7 +51,7 @@ def judge_by_terms(context: JobContext) -> None:
         write_judge_requests(requests_path(context), *shown, settings.verification, settings.llm, prompt, settings.seed)
     verdicts.release()
     if has_llm:
-        submit_requests(context, tables.VERIFICATION_REQUESTS)
+        submit_requests(context, tables.VERIFICATION_REQUESTS, is_refused)
     else:
         write_records(context, tables.VERIFICATION_REQUESTS, None)
 

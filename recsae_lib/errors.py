@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from recsae_lib.redaction import redacted
+
 # What libraries call a server that does not answer: Python, requests, urllib3, botocore and aiohttp, each its own.
 _LOST_CONNECTIONS = {
     *("ConnectionError", "Timeout", "MaxRetryError", "EndpointConnectionError", "ClientConnectionError"),
@@ -24,7 +26,7 @@ _REFUSED_TLS = re.compile(
 
 
 class _ExplainedError(Exception):
-    """An error whose text says all that a person needs.
+    """An error whose text says all that a person needs, and no secret.
 
     Parameters
     ----------
@@ -33,9 +35,8 @@ class _ExplainedError(Exception):
     """
 
     def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(f"{cause.rstrip('.')}. {remedy.rstrip('.')}.")
-        self.cause = cause
-        self.remedy = remedy
+        self.cause, self.remedy = redacted(cause), redacted(remedy)
+        super().__init__(f"{self.cause.rstrip('.')}. {self.remedy.rstrip('.')}.")
 
 
 class InputError(_ExplainedError):

@@ -11,16 +11,19 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from recsae_lib import redaction
+
 
 @contextmanager
 def isolation() -> Iterator[None]:
-    """Undo what the body does to variables, to the level of the suite's log, and to torch and Spark where they run.
+    """Undo what the body does to variables, to the level of the suite's log, to the secrets that are known, and to
+    torch and Spark where they run.
 
     Of torch these are its random numbers, which begin anew, and its threads; of Spark settings, temporary views and the
     current catalog. Random numbers of Python and numpy are pytest-randomly's.
     """
     environment, log = dict(os.environ), logging.getLogger("recsae")
-    level = log.level
+    level, secrets = log.level, set(redaction._remembered)
     torch: Any = sys.modules.get("torch")
     if torch:
         torch.manual_seed(0)
@@ -37,6 +40,7 @@ def isolation() -> Iterator[None]:
             del os.environ[name]
         os.environ.update(environment)
         log.setLevel(level)
+        redaction._remembered.intersection_update(secrets)
         if torch:
             torch.set_num_threads(threads)
         if spark:

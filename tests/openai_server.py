@@ -16,13 +16,15 @@ from typing import Any
 
 from tests.loopback import Call, Loopback
 
-CHAT_FAULTS = ("429", "429 soon", "500", "timeout", "drop", "drop after", "cut", "no json")
+CHAT_FAULTS = ("429", "429 soon", "500", "timeout", "drop", "drop after", "cut", "no json", "no completion")
 ENDS = ("completed", "completed", "half failed", "expired", "cancelled", "queue full")
 CONTENTS = ("concept", "concept", "concept", "refusal", "empty", "broken", "incomplete")
 
 
 class OpenaiServer:
     """Everything it decides follows from `seed`; `faults` is the share of calls that go wrong.
+
+    What goes wrong tells the key of the call, as careless gateways do.
 
     A test sets `on_call`, called with (number of the call, "before" or "after" it is handled), to kill its client, and
     `answer`, which makes the content of an answer of a request's body; without it, contents are of every kind.
@@ -32,6 +34,7 @@ class OpenaiServer:
         self.random, self.faults = random.Random(seed), faults
         self.on_call: Callable[[int, str], None] = lambda number, when: None
         self.answer: Callable[[dict[str, Any]], str] | None = None
+        self.no_file: str | None = self.random.choice((None, ""))  # how a batch names a file that it has not
         self.calls = 0
         self.sent: Counter[str] = Counter()  # requests that arrived, in a chat call or in a batch, by custom id
         self.charged: Counter[str] = Counter()
@@ -82,6 +85,7 @@ class OpenaiServer:
 
     def call(self, call: Call) -> None:
         body = call.body() if call.command == "POST" else b""
+        key = call.headers.get("Authorization", "")
         with self._lock:
             self.calls += 1
             number = self.calls
@@ -89,9 +93,12 @@ class OpenaiServer:
         self.on_call(number, "before")
         if fault in ("429", "429 soon"):
             headers = {"Retry-After": "0.01"} if fault == "429 soon" else {}
-            return self._reply(call, 429, {"error": {"message": "slow down", "code": "rate_limit"}}, headers)
+            return self._reply(call, 429, {"error": {"message": f"slow down, {key}", "code": "rate_limit"}}, headers)
         if fault == "500":
-            return self._reply(call, 500, {"error": {"message": "broken", "code": None}}, {})
+            return self._reply(call, 500, {"error": {"message": f"broken for {key}", "code": None}}, {})
+        if fault == "no completion":
+            odd = self.random.choice([{"error": {"message": f"lost {key}"}}, {"choices": []}, {"choices": None}, None])
+            return self._reply(call, 200, odd, {})
         if fault == "timeout":
             self._closed.wait(0.6)
         if fault in ("timeout", "drop"):
@@ -181,6 +188,10 @@ class OpenaiServer:
                 continue  # the line is missing, and nobody is charged
             if end == "completed" or luck < 0.5:
                 body = self.completion(custom_id, request["body"])
+                if self.faults and self.random.random() < 0.05:
+                    self.kinds[custom_id] = "other form"
+                    answers.append(json.dumps({"custom_id": custom_id, "result": body}).encode())
+                    continue
                 answers.append(_line(custom_id, {"status_code": 200, "request_id": "r", "body": body}, None))
             elif end == "half failed":
                 status = 500 if luck < 0.75 else 400
@@ -193,8 +204,8 @@ class OpenaiServer:
             answers.append(self.random.choice([b"", b"nonsense", b'{"custom_id": 3}', b'{"custom_id": "\\ud800"}']))
             self.random.shuffle(answers)
         batch["status"] = "completed" if end == "half failed" else end
-        batch["output_file_id"] = self._add_file(b"\n".join(answers) + b"\n") if answers else None
-        batch["error_file_id"] = self._add_file(b"\n".join(errors) + b"\n") if errors else None
+        for name, lines in (("output_file_id", answers), ("error_file_id", errors)):
+            batch[name] = self._add_file(b"\n".join(lines) + b"\n") if lines else self.no_file
 
 
 def _line(custom_id: str, response: Any, error: Any) -> bytes:

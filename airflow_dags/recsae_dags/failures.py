@@ -10,6 +10,7 @@ from typing import Any
 import requests
 from airflow.sdk import BaseHook, Context
 from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import redact
 
 from recsae_dags.suite import Suite
 
@@ -37,13 +38,21 @@ def report_timeout(context: Context) -> None:
 
 def report(message: str) -> None:
     """Log a message, and post it to the connection ``recsae_alerts`` where there is one."""
+    message = str(redact(message))  # what jobs say tells no key; Airflow knows those of connections
     log.error("%s", message)
     try:
         connection = BaseHook.get_connection(ALERTS_CONNECTION)
     except AirflowNotFoundException:
         return
     # The address of a webhook is a secret: it lies in the password, which is masked in logs.
-    requests.post(connection.password, json={"text": message}, timeout=SECONDS_TO_POST).raise_for_status()
+    # So errors, which tell the address, are told by their kind.
+    try:
+        response = requests.post(connection.password, json={"text": message}, timeout=SECONDS_TO_POST)
+    except requests.RequestException as failure:
+        log.error("The message did not reach connection %s: %s", ALERTS_CONNECTION, type(failure).__name__)
+    else:
+        if not response.ok:
+            log.error("Connection %s refuses the message with HTTP %s", ALERTS_CONNECTION, response.status_code)
 
 
 def failure_message(context: Context) -> str:

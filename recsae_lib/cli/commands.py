@@ -26,6 +26,7 @@ from recsae_lib.platform.job.arguments import (
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import JOBS, job_named
 from recsae_lib.platform.job.run import execute
+from recsae_lib.redaction import redacted
 
 
 def add_to(commands: Any) -> None:
@@ -113,8 +114,9 @@ def _run(arguments: argparse.Namespace) -> None:
         raise InputError(f"{job.name} asks no language model", "Run it without --estimate")
     if arguments.step is not None and not job.steps:
         raise InputError(f"{job.name} has no steps", "Leave --step out")
+    if arguments.ask_again is not None and not job.steps:
+        raise InputError(f"{job.name} asks no language model", "Leave --ask-again out")
     context, module = context_of(arguments, job.name), job.load()
-    context.step = arguments.step
     execute(context, module.estimate if arguments.estimate else module.run, in_book=not arguments.estimate)
 
 
@@ -186,7 +188,7 @@ def _sites(arguments: argparse.Namespace) -> None:
 
 def _config(arguments: argparse.Namespace) -> None:
     settings = Settings() if arguments.defaults else settings_of(arguments)
-    print(settings.digest() if arguments.digest else as_commented_yaml(settings), end="\n" if arguments.digest else "")
+    print(settings.digest() if arguments.digest else redacted(as_commented_yaml(settings)).rstrip("\n"))
 
 
 def _datasets(arguments: argparse.Namespace) -> None:

@@ -19,8 +19,8 @@ class InterpretationSettings(Section):
         None,
         description="Prompt file of interpreter llm. Empty: conf/prompts/interpret.md, which the suite comes with.",
     )
-    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
-        0.6, description="Sampling temperature of interpreter llm."
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = Field(
+        0.6, description="Sampling temperature of interpreter llm; null leaves it out, for models that refuse it."
     )
     label_terms: Annotated[int, Field(ge=1, le=10)] = Field(
         3, description="Terms that make a label of interpreter terms."

@@ -38,8 +38,8 @@ class VerificationSettings(Section):
     judge_prompt: str | None = Field(
         None, description="Prompt file of judge llm. Empty: conf/prompts/judge.md, which the suite comes with."
     )
-    judge_temperature: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
-        0.0, description="Sampling temperature of judge llm."
+    judge_temperature: Annotated[float, Field(ge=0.0, le=2.0)] | None = Field(
+        0.0, description="Sampling temperature of judge llm; null leaves it out, for models that refuse it."
     )
     judge_items: Annotated[int, Field(ge=1, le=100)] = Field(10, description="Linked items of a case shown to llm.")
     cases_per_request: Annotated[int, Field(ge=1, le=500)] | None = Field(

@@ -39,6 +39,10 @@ class CheckSettings(Section):
     minimum_shared_terms: Share = Field(
         0.05, description="Share of the terms of latents that stand in two items or more under which an audit warns."
     )
+    fail_refused_share: Share = Field(
+        0.5, description="Share of a language model's answers that cannot be used, above which an audit fails."
+    )
+    warn_refused_share: Share = Field(0.05, description="The same share, above which an audit warns.")
     fail_stable_share: Share = Field(
         0.0, description="Share of stable latents (concept_drift) under which an audit fails; 0 never does."
     )
@@ -51,12 +55,14 @@ class CheckSettings(Section):
 
     @model_validator(mode="after")
     def _warns_first(self) -> CheckSettings:
-        for name, fail, warn in (
-            ("described_share", self.fail_described_share, self.warn_described_share),
-            ("stable_share", self.fail_stable_share, self.warn_stable_share),
+        for first, second in (
+            ("fail_described_share", "warn_described_share"),
+            ("fail_stable_share", "warn_stable_share"),
+            ("warn_refused_share", "fail_refused_share"),
         ):
-            if fail > warn:
-                raise ValueError(f"checks.fail_{name} ({fail:g}) must not exceed checks.warn_{name} ({warn:g})")
+            low, high = getattr(self, first), getattr(self, second)
+            if low > high:
+                raise ValueError(f"checks.{first} ({low:g}) must not exceed checks.{second} ({high:g})")
         return self
 
 

@@ -21,6 +21,7 @@ from recsae_lib.interpretation.answers import ConceptAnswer, read_label, shown_f
 from recsae_lib.interpretation.request_evidence import gather_request_evidence
 from recsae_lib.interpretation.requests import build_label_request, describe_evidence
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
+from recsae_lib.platform.llm.answers import RefusedAnswer
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.prompts import Prompt, version_of
 from recsae_lib.platform.llm.request_files import JsonObject, write_requests
@@ -83,10 +84,9 @@ def read_labels(
     labels: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
     for request, line in ledger.read_answers():
-        latent_id, request_id, evidence = subject_of(request), request["custom_id"], shown_in(request)
-        prompt, shown = (message["content"] for message in request["body"]["messages"])
-        answer = read_label(line, shown_features(evidence), prompt + shown)
+        latent_id, request_id, answer = subject_of(request), request["custom_id"], _read_answer(request, line)
         if isinstance(answer, ConceptAnswer):
+            prompt = request["body"]["messages"][0]["content"]
             origin = ("llm", request["body"]["model"], version_of(prompt), request_id, "labelled")
             labels.append((latent_id, answer.label, answer.description, list(answer.features), *origin))
         else:
@@ -97,6 +97,16 @@ def read_labels(
         labelled.unionByName(by_terms).select(*CONCEPT_LABELS.row_schema.names),
         spark.createDataFrame(rejects, CONCEPT_REJECTS.row_schema),
     )
+
+
+def is_refused(request: JsonObject, line: JsonObject | None) -> bool:
+    """Whether an answer to a request of `write_interpretation_requests` makes no label."""
+    return isinstance(_read_answer(request, line), RefusedAnswer)
+
+
+def _read_answer(request: JsonObject, line: JsonObject | None) -> ConceptAnswer | RefusedAnswer:
+    prompt, shown = (message["content"] for message in request["body"]["messages"])
+    return read_label(line, shown_features(shown_in(request)), prompt + shown)
 
 
 def _build_requests(

@@ -234,6 +234,15 @@ def read_verdicts(answer: JsonObject | None, cases: Sequence[int]) -> tuple[bool
     return tuple(fires[case] for case in cases)
 
 
+def is_refused(request: JsonObject, answer: JsonObject | None) -> bool:
+    """Whether an answer to a request of `write_judge_requests` gives no verdicts."""
+    return isinstance(_read_answer(request, answer), RefusedAnswer)
+
+
+def _read_answer(request: JsonObject, answer: JsonObject | None) -> tuple[bool, ...] | RefusedAnswer:
+    return read_verdicts(answer, [case["case"] for case in shown_in(request)["cases"]])
+
+
 def _read_answers(ledger: Ledger) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Read the answers, latent by latent: (latent, verdicts by case number) where all are valid, and rejects."""
     judged: list[tuple[Any, ...]] = []
@@ -242,7 +251,7 @@ def _read_answers(ledger: Ledger) -> tuple[list[tuple[Any, ...]], list[tuple[Any
         verdicts: list[bool] = []
         refused: list[tuple[Any, ...]] = []
         for request, answer in of_latent:
-            read = read_verdicts(answer, [case["case"] for case in shown_in(request)["cases"]])
+            read = _read_answer(request, answer)
             if isinstance(read, RefusedAnswer):
                 refused.append((latent_id, request["custom_id"], read.reason, read.answer))
             else:

@@ -121,6 +121,18 @@ def test_collecting_exits_with_5_until_labels_can_be_written(
         totals: Any = warehouse.read(tables.INTERPRETATION_REQUESTS).groupBy().sum().first()
         assert totals["sum(prompt_tokens)"] == batches.prompt_tokens
         assert totals["sum(completion_tokens)"] == batches.completion_tokens
+
+        refused = requests - kinds.count("concept")
+        assert refused > 0
+        batches.answer = lambda _: json.dumps({"label": "Better", "description": "At last.", "features": []})
+        context.ask_again = "refused"
+        assert run(context, "submit") == 0
+        assert states() == {"answered": requests - refused, "submitted": refused}
+        assert run(collector, "collect") == 5
+        assert run(collector, "collect") == 0
+        assert warehouse.read(tables.CONCEPT_REJECTS).count() == 0
+        assert warehouse.read(tables.CONCEPT_LABELS).where("label = 'Better'").count() == refused
+        assert sorted(batches.charged.values()) == [1] * (requests - refused) + [2] * refused
     finally:
         for table in (tables.CONCEPT_LABELS, tables.CONCEPT_REJECTS, tables.INTERPRETATION_REQUESTS):
             warehouse.drop_branch(table)

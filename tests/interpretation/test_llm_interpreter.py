@@ -264,3 +264,26 @@ def test_no_live_latent_makes_empty_tables_as_declared(spark: SparkSession, serv
         assert [(field.name, field.dataType.simpleString()) for field in frame.schema] == [
             (field.name, field.dataType.simpleString()) for field in declared
         ]
+
+
+def test_a_key_that_a_server_tells_is_in_no_table_and_no_file(
+    spark: SparkSession, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "canary-5f0c9")
+
+    def tell(request: Any) -> Any:
+        told = request.headers["authorization"]
+        if latent_in(request) == 1:
+            return server.sends(json.dumps({"error": {"message": f"lost {told}"}}).encode())
+        return server.says(told) if latent_in(request) == 2 else server.says(None, refusal=f"not with {told}")
+
+    server.reply = tell
+    _, rejects = Tables(spark).interpret(server.url, tmp_path)
+    assert {latent: tuple(row)[2:] for latent, row in rejects.items()} == {
+        1: ("no_completion: the server sent no chat completion: lost Bearer ***", None),
+        2: ("the answer is no JSON", "Bearer ***"),
+        3: ("the model refused", "not with Bearer ***"),
+    }
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) >= 2
+    assert [path for path in files if b"canary" in path.read_bytes()] == []

@@ -18,7 +18,7 @@ def request_of(
     latent_id: int = 1,
     evidence: dict[str, Any] = EVIDENCE,
     prompt: Prompt = PROMPT,
-    temperature: float = 0.6,
+    temperature: float | None = 0.6,
     **server: Any,
 ) -> dict[str, Any]:
     settings = InterpretationSettings(temperature=temperature)
@@ -71,6 +71,16 @@ def test_a_json_object_is_asked_for_with_the_schema_and_bounds() -> None:
     }
 
 
+def test_each_field_of_a_request_can_be_left_out_or_added() -> None:
+    left_out = request_of(temperature=None, tokens_field=None, answer_format=None)["body"]
+    assert sorted(left_out) == ["messages", "model"]
+    added = request_of(tokens_field="max_completion_tokens", extra_body={"reasoning_effort": "low", "temperature": 1})
+    assert sorted(added["body"].keys() - left_out) == [
+        *("max_completion_tokens", "reasoning_effort", "response_format", "temperature"),
+    ]
+    assert (added["body"]["max_completion_tokens"], added["body"]["temperature"]) == (200, 1)
+
+
 def test_the_identity_changes_with_whatever_changes_the_answer() -> None:
     other_evidence = {**EVIDENCE, "near_misses": [{"title": "Jaws", "features": []}]}
     requests = [
@@ -81,8 +91,10 @@ def test_the_identity_changes_with_whatever_changes_the_answer() -> None:
         request_of(temperature=0.5),
         request_of(model="large"),
         request_of(max_answer_tokens=300),
+        request_of(tokens_field="max_completion_tokens"),
+        request_of(extra_body={"top_k": 1}),
     ]
-    assert len({request["custom_id"] for request in requests}) == 7
+    assert len({request["custom_id"] for request in requests}) == 9
     assert request_of(concurrency=99, timeout_seconds=1.0, transport="batch") == requests[0]
 
 

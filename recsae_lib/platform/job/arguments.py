@@ -8,7 +8,8 @@ from pathlib import Path
 
 from recsae_lib.config import Settings, load_settings
 from recsae_lib.config.shipped import shipped
-from recsae_lib.platform.job.context import STEPS, JobContext
+from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import ASK_AGAIN, STEPS, JobContext
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = True) -> None:
@@ -43,12 +44,17 @@ def add_estimate_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_step_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--step``, which jobs take that hand work to a server and fetch it later."""
+    """Add ``--step`` and ``--ask-again``, of jobs that hand work to a server and fetch it later."""
     parser.add_argument(
         "--step",
         choices=STEPS,
         help="submit: send the requests and end; collect: fetch what is answered, exit code 5 while some is not; "
         "without it: both, waiting in between",
+    )
+    parser.add_argument(
+        "--ask-again",
+        choices=ASK_AGAIN,
+        help="refused: also ask a language model again, and pay again, where its answer could not be used",
     )
 
 
@@ -58,8 +64,17 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def context_of(arguments: argparse.Namespace, job: str) -> JobContext:
-    """Return the context of a job under the common arguments; its date is today (UTC) where none is given."""
-    return JobContext(job, settings_of(arguments), arguments.dt or datetime.now(timezone.utc).date())
+    """Return the context of a job under its arguments; its date is today (UTC) where none is given.
+
+    Raises
+    ------
+    InputError : see `load_settings`; or collecting is to ask again.
+    """
+    step, ask_again = getattr(arguments, "step", None), getattr(arguments, "ask_again", None)
+    if step == "collect" and ask_again is not None:
+        raise InputError("--step collect asks nothing", "Give --ask-again to --step submit, or leave --step out")
+    dt = arguments.dt or datetime.now(timezone.utc).date()
+    return JobContext(job, settings_of(arguments), dt, step=step, ask_again=ask_again)
 
 
 def parse_date(text: str) -> date:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wai
 
 Step = Literal["submit", "collect"]
 STEPS: tuple[Step, ...] = ("submit", "collect")
+AskAgain = Literal["refused"]
+ASK_AGAIN: tuple[AskAgain, ...] = ("refused",)
 
 
 @dataclass
@@ -50,6 +52,7 @@ class JobContext:
     site : probing site that is audited.
     spark_overrides : Spark properties that win over the properties file (tests).
     step : the half of the job to run, of a job that hands work to a server; None for both, waiting in between.
+    ask_again : which answers of a language model, paid for as they are, are asked for again; None for none.
     shared : of this context and all that are made from it.
     """
 
@@ -59,6 +62,7 @@ class JobContext:
     site: str = DEFAULT_SITE
     spark_overrides: dict[str, str] = field(default_factory=dict)
     step: Step | None = None
+    ask_again: AskAgain | None = None
     shared: Shared = field(default_factory=Shared, repr=False)
 
     @property
@@ -151,7 +155,7 @@ class JobContext:
     def for_job(self, job: str) -> JobContext:
         """Return the context of another job of the same audit."""
         self.versions.clear()
-        return replace(self, job=job, step=None)
+        return replace(self, job=job, step=None, ask_again=None)
 
     def at_site(self, site: str) -> JobContext:
         """Return the context of the same job at another probing site."""
@@ -159,4 +163,4 @@ class JobContext:
 
     def with_settings(self, settings: Settings) -> JobContext:
         """Return the context of the same job under other settings, with the same Spark properties and MLflow."""
-        return replace(self, settings=settings, step=None)
+        return replace(self, settings=settings, step=None, ask_again=None)

@@ -23,6 +23,7 @@ from recsae_lib.errors import (
 from recsae_lib.platform.job.log import log_to_stderr
 from recsae_lib.platform.job.record import Outcome
 from recsae_lib.platform.spark.read_errors import explained
+from recsae_lib.redaction import redacted
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED, EXIT_UNFINISHED = 1, 2, 3, 4, 5
 
@@ -75,26 +76,30 @@ def guarded(action: Callable[[], object], show_traceback: bool = False, log_form
     try:
         action()
     except CheckError as failure:
-        print(f"recsae: {failure}", file=sys.stderr)
+        _say(f"recsae: {failure}")
         return EXIT_CHECK_FAILED
     except StoppedError as stopped:
-        print(f"recsae: {stopped}; its state is saved, start again to go on", file=sys.stderr)
+        _say(f"recsae: {stopped}; its state is saved, start again to go on")
         return EXIT_STOPPED
     except UnfinishedError as unfinished:
-        print(f"recsae: not finished yet: {unfinished}; collect again later", file=sys.stderr)
+        _say(f"recsae: not finished yet: {unfinished}; collect again later")
         return EXIT_UNFINISHED
     except KeyboardInterrupt:
         print("recsae: interrupted; what was finished stays, start again to go on", file=sys.stderr)
         return EXIT_FAILED
     except Exception as failure:
         if show_traceback:
-            traceback.print_exc()
+            _say(traceback.format_exc().rstrip())
         line, passing_line = bad_input(failure), passing(failure)
         if line is None and passing_line is None and not show_traceback:
-            traceback.print_exc()
-        print(f"recsae: {line or passing_line or f'{type(failure).__name__}: failed, see above'}", file=sys.stderr)
+            _say(traceback.format_exc().rstrip())
+        _say(f"recsae: {line or passing_line or f'{type(failure).__name__}: failed, see above'}")
         return EXIT_FAILED if line is None else EXIT_BAD_INPUT
     return 0
+
+
+def _say(text: str) -> None:
+    print(redacted(text), file=sys.stderr)
 
 
 def outcome_of(ending: BaseException) -> Outcome:

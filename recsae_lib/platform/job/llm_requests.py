@@ -6,7 +6,7 @@ it opens `collected_requests` and reads the answers from the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.llm.ledger import Ledger
+from recsae_lib.platform.llm.request_files import JsonObject
 from recsae_lib.platform.llm.requests import subject_of
 from recsae_lib.platform.warehouse.tables import Table
 
@@ -28,8 +29,14 @@ def requests_path(context: JobContext) -> Path:
     return context.work_folder() / f"requests_of_sae_{context.sae_version}.jsonl"
 
 
-def submit_requests(context: JobContext, table: Table) -> None:
+def submit_requests(
+    context: JobContext, table: Table, is_refused: Callable[[JsonObject, JsonObject | None], bool]
+) -> None:
     """Send the requests of the file; the table records them before anything is sent, and again at the end.
+
+    Parameters
+    ----------
+    is_refused : whether the job cannot use an answer to a request; such requests go again if the context says so.
 
     Raises
     ------
@@ -39,6 +46,8 @@ def submit_requests(context: JobContext, table: Table) -> None:
 
     settings = context.settings.llm
     with _opened(context, fetches_requests=False) as ledger:
+        if context.ask_again == "refused":
+            log.info("%s: %s refused answers are asked for again", context.job, f"{ledger.ask_again(is_refused):,}")
         ledger.intend(settings.transport)
         write_records(context, table, ledger)
         with _recorded(context, table, ledger):

@@ -7,6 +7,8 @@ import logging
 import sys
 from datetime import datetime, timezone
 
+from recsae_lib.redaction import redacted
+
 JOB_RECORD = "job_record"  # attribute of the log record that tells of a job's end
 
 log = logging.getLogger("recsae")
@@ -21,14 +23,20 @@ class JsonLines(logging.Formatter):
         content = {"time": time, "level": record.levelname, "message": record.getMessage()}
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
-        return json.dumps({**content, **getattr(record, JOB_RECORD, {})}, ensure_ascii=False)
+        return redacted(json.dumps({**content, **getattr(record, JOB_RECORD, {})}, ensure_ascii=False))
+
+
+class TextLines(logging.Formatter):
+    """Log records as text: time and message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text, and the traceback where there is one."""
+        return redacted(super().format(record))
 
 
 def log_to_stderr(log_format: str) -> None:
     """Send warnings of all libraries, and what `log` says, to standard error: as text, or as `JsonLines`."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonLines() if log_format == "json" else logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
-    )
+    handler.setFormatter(JsonLines() if log_format == "json" else TextLines("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(logging.INFO)

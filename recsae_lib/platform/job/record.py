@@ -18,6 +18,7 @@ from recsae_lib.config import DEFAULT_SITE, Settings
 from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.job.jobs import AUDIT_JOBS
 from recsae_lib.platform.storage.locks import run_name
+from recsae_lib.redaction import redacted
 
 Outcome = Literal["running", "done", "failed", "bad input", "check failed", "stopped", "unfinished"]
 CAUSE_LENGTH = 2000  # a line that is written in one piece may not be long
@@ -63,7 +64,7 @@ class JobRecord:
 
     def append_to(self, var: Path) -> None:
         """Append the line, in one write: jobs of other nights may append at the same moment."""
-        content = {**asdict(self), "cause": self.cause[:CAUSE_LENGTH]}
+        content = {**asdict(self), "cause": redacted(self.cause)[:CAUSE_LENGTH]}
         path = book_path(var, self.namespace)
         path.parent.mkdir(parents=True, exist_ok=True)
         line = (json.dumps(content, ensure_ascii=False) + "\n").encode()

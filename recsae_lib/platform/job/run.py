@@ -123,10 +123,9 @@ def main(file: str) -> None:
         add_step_argument(parser)
     arguments = parser.parse_args()
     estimates = job.estimates and arguments.estimate
-    step = arguments.step if job.steps else None
 
     def run_job() -> float:
-        context = replace(context_of(arguments, job.name), step=step)
+        context = context_of(arguments, job.name)
         return execute(context, module.estimate if estimates else module.run, in_book=not estimates)
 
     sys.exit(guarded(run_job, arguments.traceback, arguments.log_format))

@@ -20,27 +20,29 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import TypeVar
 
 from openai import NotFoundError, OpenAI
-from openai.types import Batch
+from openai.types import Batch, FileObject
 
 from recsae_lib.config import LlmSettings
-from recsae_lib.platform.llm.answers import one_line, succeeded
-from recsae_lib.platform.llm.batch_client import CALL_ERRORS, failure_of, open_client
+from recsae_lib.platform.llm.answers import UNREAD, failure_in, one_line, succeeded
 from recsae_lib.platform.llm.budget import Budget
+from recsae_lib.platform.llm.client import CALL_ERRORS, failure_of, open_client
 from recsae_lib.platform.llm.failures import growing_pause, may_pass
 from recsae_lib.platform.llm.ledger import ROWS_AT_ONCE, Ledger
 from recsae_lib.platform.llm.request_files import JsonObject, encode_line, estimate_prompt_tokens
 from recsae_lib.platform.llm.shards import Shard
+from recsae_lib.redaction import without_secrets
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # that the Batch API takes in one file
 SHARD_KEY = "recsae_shard"  # in the metadata of a batch
 ENDED = ("completed", "expired", "cancelled", "failed")
+UNREAD_SUFFIX = ".unread"  # of the file of a batch's lines that name no request
 UNDER_WAY = ("planned", "sending", "submitted")
 _GONE = ("batch_gone", "the server has the batch or its answers no more")
 
@@ -113,9 +115,11 @@ class BatchTransport:
         self.ledger.folder.mkdir(exist_ok=True)
         known = {shard.name for state in UNDER_WAY for shard in self.ledger.shards.of_state(state)}
         for path in self.ledger.folder.iterdir():
-            if path.stem not in known:  # of a shard that was not recorded, or has been undone
+            if (
+                path.stem not in known and path.suffix != UNREAD_SUFFIX
+            ):  # of a shard that was not recorded, or has been undone
                 path.unlink()
-        pending = (request for request, _ in self.ledger.pending())
+        pending = (request for request, _, _ in self.ledger.pending())
         request = next(pending, None)
         while request is not None and budget.reserve(request["body"]):
             shard = Shard(uuid.uuid4().hex, 0, None, None)
@@ -150,7 +154,7 @@ class BatchTransport:
                 if not self._file(shard).is_file():
                     return None  # lost, and the server has no batch: the requests are planned anew
                 with self._file(shard).open("rb") as file:
-                    file_id = self.client.files.create(file=(f"{shard.name}.jsonl", file), purpose="batch").id
+                    file_id = _id_of(self.client.files.create(file=(f"{shard.name}.jsonl", file), purpose="batch"))
                 self.ledger.shards.note_file(shard, file_id)
             batch = self.client.batches.create(
                 input_file_id=file_id,
@@ -159,7 +163,7 @@ class BatchTransport:
                 metadata={SHARD_KEY: shard.name},
                 extra_headers={"Idempotency-Key": shard.name},
             )
-            return batch.id
+            return _id_of(batch)
 
         batch_id = self._patiently(find_or_create)
         if batch_id is None:
@@ -169,22 +173,36 @@ class BatchTransport:
             log.info("batch %s of %s prompt tokens submitted", batch_id, f"{shard.prompt_estimate:,}")
 
     def _find(self, shard: Shard) -> str | None:
-        batches = self.client.batches.list(limit=100)
-        return next((batch.id for batch in batches if (batch.metadata or {}).get(SHARD_KEY) == shard.name), None)
+        batches = chain.from_iterable(self._pages())
+        return next((_id_of(batch) for batch in batches if (batch.metadata or {}).get(SHARD_KEY) == shard.name), None)
+
+    def _pages(self) -> Iterator[list[Batch]]:
+        # An error in a response of 200 is no list without this batch; the client takes it for one, or breaks at it.
+        try:
+            for page in self.client.batches.list(limit=100).iter_pages():
+                if not isinstance(data := getattr(page, "data", None), list):
+                    raise ValueError("no list of batches")
+                yield data
+        except AttributeError:
+            raise ValueError("no list of batches") from None
 
     def _retrieve(self, shard: Shard) -> Batch | None:
         def retrieve(_: bool) -> Batch | None:
             try:
-                return self.client.batches.retrieve(shard.batch_id or "")
+                batch = self.client.batches.retrieve(shard.batch_id or "")
             except NotFoundError:
                 return None
+            if not isinstance(getattr(batch, "status", None), str):
+                raise ValueError("no batch")
+            return batch
 
         return self._patiently(retrieve)
 
     def _land(self, shard: Shard, batch: Batch) -> None:
         answers_are_gone = False
+        self._unread(shard).unlink(missing_ok=True)
         for file_id in (batch.output_file_id, batch.error_file_id):
-            if file_id is not None:
+            if file_id:  # servers also write "" for none
                 if (path := self._download(shard, file_id)) is None:
                     answers_are_gone = True
                 else:
@@ -219,20 +237,39 @@ class BatchTransport:
                     response.stream_to_file(path)
             except NotFoundError:
                 return None
+            _require_requests(path)
             return path
 
         return self._patiently(download)
 
     def _record(self, shard: Shard, path: Path) -> None:
-        unread = 0
+        unread: list[bytes] = []
+        odd = ""
         with path.open("rb") as lines:
             while chunk := list(islice(lines, ROWS_AT_ONCE)):
-                answers = [answer for line in chunk if (answer := _read_line(line)) is not None]
-                unread += len(chunk) - len(answers)
+                answers: list[JsonObject] = []
+                for line in filter(bytes.strip, chunk):
+                    if (answer := _read_line(line)) is None:
+                        unread.append(line.strip())
+                    else:
+                        answers.append(answer)
+                        odd = odd or (answer["custom_id"] if UNREAD in answer else "")
                 self.ledger.shards.note_failures((answer for answer in answers if _may_go_again(answer)), shard.name)
                 self.ledger.land((answer for answer in answers if not _may_go_again(answer)), shard.name)
+        if odd:
+            log.warning(
+                "batch %s: lines have another form than answers, first that of %s; they are kept as refused answers",
+                *(shard.batch_id, one_line(odd)),
+            )
         if unread:
-            log.warning("batch %s: %s lines are no answers; their requests go again", shard.batch_id, f"{unread:,}")
+            kept = self._unread(shard)
+            with kept.open("a", encoding="utf-8") as file:
+                file.writelines(without_secrets(line.decode(errors="replace")) + "\n" for line in unread)
+            log.warning(
+                "batch %s: %s lines name no request, the first is %s; they are kept in %s, and requests without an "
+                "answer go again",
+                *(shard.batch_id, f"{len(unread):,}", one_line(unread[0].decode(errors="replace")), kept),
+            )
 
     def _patiently(self, call: Callable[[bool], _Result]) -> _Result:
         """Make a call, with pauses as long as it fails in passing; it is told whether it was made before."""
@@ -249,23 +286,53 @@ class BatchTransport:
     def _file(self, shard: Shard) -> Path:
         return self.ledger.folder / f"{shard.name}.jsonl"
 
+    def _unread(self, shard: Shard) -> Path:
+        return self.ledger.folder / f"{shard.name}{UNREAD_SUFFIX}"
+
+
+def _id_of(made: FileObject | Batch) -> str:
+    # The client builds what it is told to of whatever comes, without the fields that are not there.
+    if not isinstance(made_id := getattr(made, "id", None), str) or not made_id:
+        raise ValueError("no file or batch")
+    return made_id
+
+
+def _require_requests(path: Path) -> None:
+    """Refuse a file of which lines are left and none names a request: an error in the place of what was paid for."""
+    with path.open("rb") as lines:
+        first = b""
+        for line in filter(bytes.strip, lines):
+            if _read_line(line) is not None:
+                return
+            first = first or line
+    if first:
+        raise ValueError(f"no line of the file names a request; the first is {first[:200].decode(errors='replace')}")
+
 
 def _read_line(line: bytes) -> JsonObject | None:
+    """A line of a batch's files as one of an answers file; None where it names no request.
+
+    A line of another form was paid for, as far as one can tell: it is an answer, which `read_json` refuses.
+    """
     try:
-        answer = json.loads(line)
+        told = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(answer, dict) or not isinstance(custom_id := answer.get("custom_id"), str):
+    custom_id = told.get("custom_id") if isinstance(told, dict) else None
+    if not isinstance(custom_id, str) or not custom_id.isascii():
         return None
-    error, response = answer.get("error"), answer.get("response")
-    answered = isinstance(response, dict) and type(response.get("status_code")) is int and "body" in response
-    whole = isinstance(error, dict) or (not error and answered)
-    return answer if whole and custom_id.isascii() else None
+    error, response = told.get("error"), told.get("response")
+    if error:
+        error = error if isinstance(error, dict) else {"code": "error", "message": one_line(str(error))}
+        return {"custom_id": custom_id, "response": response if isinstance(response, dict) else None, "error": error}
+    if not isinstance(response, dict) or type(response.get("status_code")) is not int or "body" not in response:
+        return {"custom_id": custom_id, "response": None, "error": None, UNREAD: told}
+    return {"custom_id": custom_id, "response": response, "error": None}
 
 
 def _may_go_again(answer: JsonObject) -> bool:
     if succeeded(answer):
         return False
-    if answer.get("error"):
+    if answer["error"]:
         return True  # batch_expired, or an error of the server without a response
-    return may_pass(f"http_{answer['response']['status_code']}")
+    return may_pass(failure_in(answer).partition(":")[0])

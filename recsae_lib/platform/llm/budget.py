@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.llm.answers import succeeded, usage_of
-from recsae_lib.platform.llm.request_files import JsonObject, estimate_prompt_tokens
+from recsae_lib.platform.llm.request_files import JsonObject, completion_limit, estimate_prompt_tokens
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Spending:
 class Budget:
     """What a run may still pay for. What is under way counts with all that it may cost, so that no limit is passed.
 
-    (Estimates of prompts err to the high side, see `estimate_prompt_tokens`; answers are bounded by max_tokens.)
+    (Estimates of prompts err to the high side, see `estimate_prompt_tokens`; answers are bounded by the field of the
+    request that `llm.tokens_field` names.)
     """
 
     def __init__(self, settings: LlmSettings, spent: Spending) -> None:
@@ -68,6 +69,7 @@ class Budget:
         )
 
     def _worst(self, body: JsonObject) -> tuple[float, float, float]:
-        prompt, completion = estimate_prompt_tokens(body), body["max_tokens"]
+        prompt = estimate_prompt_tokens(body)
+        completion = completion_limit(body) or self._settings.max_answer_tokens
         prices = self._settings.prices or (0.0, 0.0)
         return 1.0, float(prompt + completion), prompt * prices[0] + completion * prices[1]

@@ -18,12 +18,23 @@ from recsae_lib.platform.llm.server import address_of
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 8.0
 LONGEST_WAIT_SECONDS = 600.0  # that a server may ask for; a job does not sit out a limit of the day
 
+MEND_REQUESTS = (
+    "Check that the server at llm.base_url serves llm.model and takes the requests: a field that it refuses can be "
+    "left out or called otherwise (temperature: null, llm.tokens_field, llm.answer_format, llm.extra_body). Then run "
+    "again: answers that have landed are kept"
+)
+
+_NO_CREDIT = "Add credit to the account of the key in the environment variable {variable}"
+_NO_CHAT = "Check llm.base_url: what answers there takes no chat completions"
+# Refusals that the next request meets too; 400, 413 and 422 may be about one request.
 _REFUSALS = {
     401: "Put a valid key into the environment variable {variable}",
     403: "Use a key (environment variable {variable}) that may use this model",
     404: "Check llm.base_url and llm.model; a server without the Batch API needs llm.transport=inline",
+    402: _NO_CREDIT,
+    405: _NO_CHAT,
+    415: _NO_CHAT,
 }
-_NO_CREDIT = "Add credit to the account of the key in the environment variable {variable}"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -54,10 +65,13 @@ class Failure:
     def ending(self, settings: LlmSettings) -> InputError | PassingError:
         """The failure as the end of the job."""
         server, code = address_of(settings), self.code.replace("http_", "HTTP ")
-        remedy = self.remedy or "See to the server, then run again: answers that have landed are kept"
         if self.passing:
+            remedy = self.remedy or "See to the server, then run again: answers that have landed are kept"
             return PassingError(f"The server at {server} fails again and again with {code}: {self.message}", remedy)
-        return InputError(f"The server at {server} refuses model {settings.model} with {code}: {self.message}", remedy)
+        return InputError(
+            f"The server at {server} refuses model {settings.model} with {code}: {self.message}",
+            self.remedy or MEND_REQUESTS,
+        )
 
 
 def may_pass(code: str) -> bool:
@@ -65,7 +79,7 @@ def may_pass(code: str) -> bool:
     kind, _, status = code.partition("_")
     if kind == "http" and status.isdigit():
         return int(status) in (408, 409, 429) or int(status) >= 500
-    return code in ("connection", "timeout")
+    return code in ("connection", "timeout", "no_json", "no_completion")
 
 
 def timed_out(settings: LlmSettings) -> Failure:
@@ -73,9 +87,20 @@ def timed_out(settings: LlmSettings) -> Failure:
     return Failure("timeout", f"no answer within {settings.timeout_seconds:g} seconds", passing=True)
 
 
-def disconnected(error: BaseException) -> Failure:
-    """A call that could not be made, or broke off."""
-    return Failure("connection", one_line(repr(_first_cause(error))), passing=True)
+def disconnected(cause: BaseException, is_untrusted: bool = False) -> Failure:
+    """A call that could not be made, or broke off.
+
+    Parameters
+    ----------
+    is_untrusted : whether this machine does not trust the server's certificate.
+    """
+    message, remedy = one_line(repr(cause)), "Name the file of its authority in the environment variable SSL_CERT_FILE"
+    return Failure("connection", message, passing=not is_untrusted, remedy=remedy if is_untrusted else None)
+
+
+def without_answer(code: str, message: str) -> Failure:
+    """A call that went well and brought no completion: a server that is still starting, a gateway that lost its own."""
+    return Failure(code, one_line(message), passing=True)
 
 
 def refused(status: int, headers: Mapping[str, str], code: str | None, message: str, settings: LlmSettings) -> Failure:
@@ -129,10 +154,6 @@ def used_up_seconds(headers: Mapping[str, str], next_tokens: int) -> float:
 def failed_answer(custom_id: str, code: str, message: str) -> JsonObject:
     """The line of an answers file that stands for no answer."""
     return {"custom_id": custom_id, "response": None, "error": {"code": code, "message": one_line(message)}}
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    return error if error.__cause__ is None else _first_cause(error.__cause__)
 
 
 def _wait_seconds(headers: Mapping[str, str]) -> float | None:

@@ -9,16 +9,23 @@ charge twice.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from openai import AsyncOpenAI
+
 from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.platform.llm.budget import Budget
-from recsae_lib.platform.llm.callers import Caller, open_caller
-from recsae_lib.platform.llm.failures import LONGEST_WAIT_SECONDS, Failure, failed_answer, growing_pause
+from recsae_lib.platform.llm.client import ask, open_async_client
+from recsae_lib.platform.llm.failures import (
+    LONGEST_WAIT_SECONDS,
+    MEND_REQUESTS,
+    Failure,
+    failed_answer,
+    growing_pause,
+)
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.request_files import JsonObject
 from recsae_lib.platform.llm.server import address_of
@@ -32,12 +39,12 @@ Progress = Callable[[int, int], None]
 def ask_pending(ledger: Ledger, settings: LlmSettings, on_progress: Progress) -> None:
     """Ask every request that the ledger holds for pending; land each answer.
 
-    Passing failures (no connection, no answer in time, 408, 409, 429, 5xx) are tried `retries` times more with growing,
-    jittered pauses. A pause that the server asks for (Retry-After, rate-limit headers) holds all requests; tries that
-    end with 429 do not count, for up to ten minutes. After as many failures in a row as requests are under way (at
-    least 5) the circuit breaker opens: one request at a time goes out, after ever longer pauses, and if `retries` of
-    them fail too, the job ends. What fails for good lands as a failure and is asked again by the next run. Memory does
-    not grow with the number of requests.
+    Passing failures (no connection, no answer in time, 408, 409, 429, 5xx, 200 without a completion) are tried
+    `retries` times more with growing, jittered pauses. A pause that the server asks for (Retry-After, rate-limit
+    headers) holds all requests; tries that end with 429 do not count, for up to ten minutes. After as many failures in
+    a row as requests are under way (at least 5) the circuit breaker opens: one request at a time goes out, after ever
+    longer pauses, and if `retries` of them fail too, the job ends. What fails for good lands as a failure and is asked
+    again by the next run. Memory does not grow with the number of requests.
 
     Parameters
     ----------
@@ -47,8 +54,8 @@ def ask_pending(ledger: Ledger, settings: LlmSettings, on_progress: Progress) ->
 
     Raises
     ------
-    InputError : no key for OpenAI's own server; the address is no URL; the server refuses the key, the model or the
-        account's quota; or the budget is used up.
+    InputError : see `server_of`; the server refuses the key, the model or the account's quota, or one request after the
+        other; or the budget is used up.
     PassingError : the circuit breaker gave up, or the server asks to wait for more than ten minutes.
 
     Before either is raised, requests under way are waited for, and their answers are kept.
@@ -71,9 +78,9 @@ class _Asking:
         self.landing = _Landing(ledger, settings.concurrency // 2, self._count_landed)
 
     async def run(self) -> None:
-        async with open_caller(self.settings, self.total - self.done) as call:
+        async with open_async_client(self.settings) as client:
             try:
-                await asyncio.gather(*(self._ask_one_after_another(call) for _ in range(self.settings.concurrency)))
+                await asyncio.gather(*(self._ask_one_after_another(client) for _ in range(self.settings.concurrency)))
             finally:
                 await self.landing.finish()
         if self.gate.ending is not None:
@@ -81,12 +88,12 @@ class _Asking:
         if self.held_back:
             raise self.budget.used_up(self.done, self.total)
 
-    async def _ask_one_after_another(self, call: Caller) -> None:
-        for request, failed_before in self.pending:
+    async def _ask_one_after_another(self, client: AsyncOpenAI) -> None:
+        for request, key, failed_before in self.pending:
             if not self.budget.reserve(request["body"]):
                 self.held_back = True  # others give back what they did not use, and go on with what then fits
                 return
-            answer = await self._ask(call, request, failed_before)
+            answer = await self._ask(client, request, key, failed_before)
             self.budget.settle(request["body"], answer)
             if answer is None:
                 return
@@ -96,16 +103,12 @@ class _Asking:
         self.done += 1
         self.on_progress(self.done, self.total)
 
-    async def _ask(self, call: Caller, request: JsonObject, failed_before: bool) -> JsonObject | None:
+    async def _ask(self, client: AsyncOpenAI, request: JsonObject, key: str, failed_before: bool) -> JsonObject | None:
         """Ask until there is an answer or a failure that lasts; None where the job ends before."""
-        custom_id, content, started = request["custom_id"], json.dumps(request["body"]).encode(), time.monotonic()
+        started = time.monotonic()
         tries = failures = 0
         while (is_probe := await self.gate.enter()) is not None:
-            try:
-                outcome, wait = await call(custom_id, content)
-            except PassingError as lost:
-                self.gate.end(lost)
-                return None
+            outcome, wait = await ask(client, request, key, self.settings)
             if wait:
                 self.gate.hold(wait)
             if not isinstance(outcome, Failure):
@@ -121,7 +124,7 @@ class _Asking:
             patient = outcome.rate_limited and time.monotonic() - started < LONGEST_WAIT_SECONDS
             tries += not patient
             if not outcome.passing or tries > self.settings.retries:
-                return failed_answer(custom_id, outcome.code, outcome.message)
+                return failed_answer(request["custom_id"], outcome.code, outcome.message)
             pause = growing_pause(failures)
             if outcome.rate_limited or outcome.wait_seconds is not None:
                 self.gate.hold(outcome.wait_seconds or pause)
@@ -129,10 +132,16 @@ class _Asking:
                 await self.gate.sleep(pause)
         return None
 
-    def _given_up(self, failure: Failure) -> PassingError:
+    def _given_up(self, failure: Failure) -> InputError | PassingError:
+        server = f"The server at {address_of(self.settings)}"
+        if not failure.passing:
+            code = failure.code.replace("http_", "HTTP ")
+            return InputError(
+                f"{server} refused every one of the last requests, the last time with {code}: {failure.message}",
+                MEND_REQUESTS,
+            )
         return PassingError(
-            f"The server at {address_of(self.settings)} failed every one of the last requests, the last "
-            f"time with {failure.code}: {failure.message}",
+            f"{server} failed every one of the last requests, the last time with {failure.code}: {failure.message}",
             "Check that it runs at llm.base_url and serves llm.model, then run again: answers that have landed are "
             "kept",
         )
@@ -178,7 +187,7 @@ class _Gate:
                 await self._probed.wait()
         return None
 
-    def leave(self, is_probe: bool, failure: PassingError | None = None) -> None:
+    def leave(self, is_probe: bool, failure: InputError | PassingError | None = None) -> None:
         """Tell how it went; `failure` ends the job if it is one too many."""
         if is_probe:
             self._probing = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -17,10 +17,17 @@ from typing import TypeVar
 
 from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError
-from recsae_lib.platform.llm.answers import succeeded, usage_of
+from recsae_lib.platform.llm.answers import failure_in, succeeded, usage_of
 from recsae_lib.platform.llm.budget import Spending
-from recsae_lib.platform.llm.request_files import JsonObject, digest_of, estimate_prompt_tokens, read_requests
+from recsae_lib.platform.llm.request_files import (
+    JsonObject,
+    completion_limit,
+    digest_of,
+    estimate_prompt_tokens,
+    read_requests,
+)
 from recsae_lib.platform.llm.shards import Shards
+from recsae_lib.redaction import without_secrets
 
 _Row = TypeVar("_Row")
 
@@ -30,6 +37,7 @@ VERSION = 1  # of the tables below, kept in the file; other tables need another 
 
 # state of a request: intended → submitted (in a batch) → answered or failed. answer: of a request that is intended
 # again, how it failed before. shard: the batch that it goes, or went, with.
+# replaced: answers that were paid for and asked again all the same.
 # state of a shard: planned → sending (from here on the server may hold it) → submitted → landed.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -45,7 +53,13 @@ CREATE TABLE IF NOT EXISTS shards (
     name TEXT PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('planned', 'sending', 'submitted', 'landed')),
     prompt_estimate INTEGER NOT NULL, file_id TEXT, batch_id TEXT
 );
+CREATE TABLE IF NOT EXISTS replaced (
+    digest TEXT NOT NULL, run TEXT NOT NULL, answer TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
+    prompt_estimate INTEGER NOT NULL, completion_limit INTEGER NOT NULL, landed_at TEXT
+);
+CREATE INDEX IF NOT EXISTS replaced_of_digest ON replaced (digest);
 """
+_REPLACED = "digest, run, answer, prompt_tokens, completion_tokens, cost, prompt_estimate, completion_limit, landed_at"
 
 _RESULT = "state, answer, prompt_tokens, completion_tokens, cost"
 _LANDED = f"digest, custom_id, {_RESULT}"
@@ -76,7 +90,7 @@ class Ledger:
     path : its file; files of batches are kept in the folder of the same name without suffix.
     run : date and job that pay.
     requests_path : the requests that the job needs answers to.
-    settings : `prices` are read.
+    settings : `prices` are read, and `max_answer_tokens` for a request that sets no limit.
     """
 
     def __init__(
@@ -98,7 +112,7 @@ class Ledger:
                         digest_of(request["custom_id"]),
                         request["custom_id"],
                         estimate_prompt_tokens(request["body"]),
-                        request["body"]["max_tokens"],
+                        completion_limit(request["body"]) or settings.max_answer_tokens,
                     )
                     for request in read_requests(requests_path)
                 ),
@@ -160,21 +174,49 @@ class Ledger:
                 (self.run, transport),
             )
 
-    def pending(self) -> Iterator[tuple[JsonObject, bool]]:
-        """Needed requests that are to be sent and in no batch, each once, and whether they failed in an earlier run."""
+    def ask_again(self, is_refused: Callable[[JsonObject, JsonObject | None], bool]) -> int:
+        """Have needed requests asked again whose answer is refused; say how many. What they cost stays on record.
+
+        Parameters
+        ----------
+        is_refused : of a request and its answer.
+        """
+        answered = (exchange for exchange in self.read_answers() if is_refused(*exchange))
+        digests = [(digest_of(request["custom_id"]),) for request, _ in answered]
+        with self._transaction():
+            before = self._database.total_changes
+            self._database.executemany(
+                f"INSERT INTO replaced ({_REPLACED}) SELECT {_REPLACED} FROM requests "
+                "WHERE digest = ? AND state = 'answered'",
+                digests,
+            )
+            replaced = self._database.total_changes - before
+            self._database.executemany(
+                "UPDATE requests SET state = 'failed', prompt_tokens = NULL, completion_tokens = NULL, cost = NULL "
+                "WHERE digest = ? AND state = 'answered'",
+                digests,
+            )
+        return replaced
+
+    def pending(self) -> Iterator[tuple[JsonObject, str, bool]]:
+        """Needed requests that are to be sent and in no batch, each once: the request, the key under which a server
+        charges for it once, and whether it failed in an earlier run.
+        """
         for requests in _chunks(read_requests(self.requests_path), ROWS_A_STATEMENT):
             digests = [digest_of(request["custom_id"]) for request in requests]
             # The plus signs keep SQLite from looking through all that is pending, here and in `land`.
             rows = self._database.execute(
-                "SELECT custom_id, answer IS NOT NULL FROM requests WHERE +state = 'intended' AND +shard IS NULL "
+                "SELECT custom_id, answer IS NOT NULL, (SELECT COUNT(*) FROM replaced WHERE replaced.digest = "
+                "requests.digest) FROM requests WHERE +state = 'intended' AND +shard IS NULL "
                 f"AND digest IN ({', '.join('?' * len(digests))})",
                 digests,
             )
-            failed_before = dict(rows.fetchall())
+            found = {custom_id: rest for custom_id, *rest in rows}
             for request in requests:
                 # The same question about two subjects is asked for the one that the ledger names.
-                if request["custom_id"] in failed_before:
-                    yield request, bool(failed_before[request["custom_id"]])
+                if (custom_id := request["custom_id"]) in found:
+                    failed_before, replaced = found[custom_id]
+                    yield request, f"{custom_id}-{replaced}" if replaced else custom_id, bool(failed_before)
 
     def progress(self) -> tuple[int, int]:
         """How many of the needed requests are answered or failed, and how many are needed."""
@@ -190,8 +232,10 @@ class Ledger:
         requests, tokens, cost = self._database.execute(
             "SELECT COUNT(*), COALESCE(SUM(COALESCE(prompt_tokens + completion_tokens, prompt_estimate + "
             "completion_limit)), 0), COALESCE(SUM(COALESCE(cost, prompt_estimate * ? + completion_limit * ?)), 0.0) "
-            "FROM requests WHERE run = ? AND "
-            "(state IN ('submitted', 'answered') OR (state = 'intended' AND shard IS NOT NULL))",
+            "FROM (SELECT run, prompt_tokens, completion_tokens, prompt_estimate, completion_limit, cost FROM requests "
+            "WHERE state IN ('submitted', 'answered') OR (state = 'intended' AND shard IS NOT NULL) UNION ALL "
+            "SELECT run, prompt_tokens, completion_tokens, prompt_estimate, completion_limit, cost FROM replaced) "
+            "WHERE run = ?",
             (*(self._settings.prices or (0.0, 0.0)), self.run),
         ).fetchone()
         return Spending(requests, tokens, cost)
@@ -210,7 +254,8 @@ class Ledger:
             state = "answered" if succeeded(answer) else "failed"
             custom_id = answer["custom_id"]
             usage = (prompt_tokens, completion_tokens, self._cost(prompt_tokens, completion_tokens))
-            rows.append((digest_of(custom_id), custom_id, state, json.dumps(answer), *usage))
+            text = without_secrets(json.dumps(answer))
+            rows.append((digest_of(custom_id), custom_id, state, text, *usage))
         # Many rows a statement: between two of them Python's lock is waited for, while others are at work with it.
         with self._transaction():
             for some in _chunks(iter(rows), ROWS_A_STATEMENT):
@@ -224,13 +269,12 @@ class Ledger:
                 )
 
     def last_failure(self) -> str:
-        """One of the failures among the needed requests, the latest."""
+        """One of the failures among the needed requests, the latest, in the server's words."""
         row = self._database.execute(
             "SELECT answer FROM needed JOIN requests USING (digest) WHERE state = 'failed' "
             "ORDER BY landed_at DESC LIMIT 1"
         ).fetchone()
-        error = json.loads(row[0])["error"] if row else None
-        return f"{error['code']}: {error['message']}" if error else "no answer"
+        return failure_in(json.loads(row[0])) if row else "no answer"
 
     def read_answers(self) -> Iterator[tuple[JsonObject, JsonObject | None]]:
         """Every request of the file with its answer or failure, None where it has neither."""

@@ -17,6 +17,7 @@ from recsae_lib.platform.storage.files import replacing
 
 JsonObject = dict[str, Any]
 
+TOKENS_FIELDS = ("max_tokens", "max_completion_tokens")  # the second is that of OpenAI's models that think
 BYTES_PER_TOKEN = 3  # English has about 4 bytes of UTF-8 a token: estimates err on the side of too many
 
 
@@ -42,6 +43,12 @@ def read_requests(path: Path) -> Iterator[JsonObject]:
 def digest_of(custom_id: str) -> str:
     """What identifies the content of a request: two with the same digest are the same question."""
     return custom_id.rpartition("-")[2]
+
+
+def completion_limit(body: JsonObject) -> int | None:
+    """How many tokens an answer to a request may have; None where it does not say."""
+    limits = [body.get(name) for name in TOKENS_FIELDS]
+    return max((limit for limit in limits if type(limit) is int), default=None)
 
 
 def estimate_prompt_tokens(body: JsonObject) -> int:

@@ -25,7 +25,7 @@ def build_request(
     answer: AnswerSchema,
     server: LlmSettings,
     *,
-    temperature: float,
+    temperature: float | None,
     longest_answer: int,
 ) -> JsonObject:
     """Build a request: prompt as system message, what is shown as JSON in the user message.
@@ -38,20 +38,24 @@ def build_request(
     ----------
     purpose, subject : what the request is for and about; only its sender reads them.
     shown : text of unknown origin may be in it.
-    server : `model` and `answer_format` are read.
+    server : `model`, `answer_format`, `tokens_field` and `extra_body` are read. What is None is left out.
     temperature : of sampling.
     longest_answer : tokens.
     """
-    body = {
+    body: JsonObject = {
         "model": server.model,
         "messages": [
             {"role": "system", "content": prompt.text},
             {"role": "user", "content": encode_untrusted(shown)},
         ],
-        "temperature": temperature,
-        "max_tokens": longest_answer,
-        "response_format": _response_format(answer, server.answer_format),
     }
+    if temperature is not None:
+        body["temperature"] = temperature
+    if server.tokens_field is not None:
+        body[server.tokens_field] = longest_answer
+    if server.answer_format is not None:
+        body["response_format"] = _response_format(answer, server.answer_format)
+    body |= server.extra_body
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
     return {
         "custom_id": f"{purpose}-{subject}-{digest}",

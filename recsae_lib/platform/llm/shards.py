@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from recsae_lib.platform.llm.request_files import JsonObject, digest_of
+from recsae_lib.redaction import without_secrets
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,10 @@ class Shards:
 
     def note_failures(self, answers: Iterable[JsonObject], shard: str) -> None:
         """Record how requests of a batch failed that may go again."""
-        rows = [(json.dumps(answer), digest_of(answer["custom_id"]), answer["custom_id"], shard) for answer in answers]
+        rows = [
+            (without_secrets(json.dumps(answer)), digest_of(answer["custom_id"]), answer["custom_id"], shard)
+            for answer in answers
+        ]
         with self._transaction():
             self._database.executemany(
                 "UPDATE requests SET answer = ? WHERE digest = ? AND custom_id = ? AND shard = ? "

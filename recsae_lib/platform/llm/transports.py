@@ -11,7 +11,7 @@ import time
 from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError, UnfinishedError
 from recsae_lib.platform.llm.batch_transport import BatchTransport
-from recsae_lib.platform.llm.failures import may_pass
+from recsae_lib.platform.llm.failures import MEND_REQUESTS, may_pass
 from recsae_lib.platform.llm.inline_transport import Progress, ask_pending
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.server import address_of
@@ -88,6 +88,5 @@ def _refuse_if_nothing_succeeded(ledger: Ledger, settings: LlmSettings) -> None:
         last = ledger.last_failure()
         raise (PassingError if may_pass(last.partition(":")[0]) else InputError)(
             f"The server at {address_of(settings)} failed all {total:,} requests, the last with {last}",
-            "Check that the server at llm.base_url serves llm.model and takes llm.answer_format, then run again, with "
-            "submit first where submit and collect are steps of their own: what failed is asked again",
+            f"{MEND_REQUESTS}; where submit and collect are steps of their own, with submit first",
         )

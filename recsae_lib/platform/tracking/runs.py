@@ -16,6 +16,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.platform.job.log import log
+from recsae_lib.redaction import redacted
 
 ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")  # s3://…, mlflow-artifacts:/…; a letter and a colon is a drive
 PARAMETER_LENGTH = 500  # MLflow's limit for a parameter's value, on every backend
@@ -89,7 +90,7 @@ def open_run(
     run_id = client.create_run(experiment_id, tags=dict(tags), run_name=name).info.run_id
     try:
         client.log_batch(
-            run_id, params=[Param(name, str(value)[:PARAMETER_LENGTH]) for name, value in parameters.items()]
+            run_id, params=[Param(name, redacted(str(value))[:PARAMETER_LENGTH]) for name, value in parameters.items()]
         )
         yield TrainingRun(client, run_id)
     except BaseException as ending:

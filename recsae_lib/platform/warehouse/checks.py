@@ -50,6 +50,11 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "concept_drift": dict.fromkeys(("similarity", "term_similarity", "previous_density", "density"), (0.0, 1.0)),
 }
 DESCRIBED = (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.SHUFFLED_SCORES, tables.CONCEPTS)
+# Tables of what a language model was asked, and of its answers that could not be used.
+ASKED = (
+    (tables.INTERPRETATION_REQUESTS, tables.CONCEPT_REJECTS),
+    (tables.VERIFICATION_REQUESTS, tables.VERIFICATION_REJECTS),
+)
 NDCG = "ndcg_at_10"
 COSINE_METRICS = ("coherence", "distinctiveness")
 ROUNDING = 1e-6
@@ -72,6 +77,7 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
         check_terms(read(tables.CONCEPT_TERMS), settings),
         check_metrics(read(tables.AUDIT_METRICS), settings),
         check_drift(read(tables.CONCEPT_DRIFT), settings),
+        *(check_answers(requests, read(requests), read(rejects), settings) for requests, rejects in ASKED),
     ]
     return list(chain.from_iterable(results))
 
@@ -259,6 +265,27 @@ def check_drift(changes: DataFrame, settings: CheckSettings) -> list[CheckResult
         limit("fail", settings.fail_stable_share),
         limit("warn", settings.warn_stable_share),
         limit("retrain", settings.retrain_stable_share, ", of the same SAE"),
+    ]
+
+
+def check_answers(table: Table, asked: DataFrame, refused: DataFrame, settings: CheckSettings) -> list[CheckResult]:
+    """The share of a language model's answers that could not be used within its limits; nobody asked passes."""
+    requests, unused = asked.count(), refused.count()
+    commonest = refused.groupBy("reason").count().orderBy(F.desc("count"), "reason").first()
+    detail = f"{unused} of {requests}" + (f", most often: {commonest['reason']}" if commonest else "")
+    limits: list[tuple[Severity, float]] = [
+        ("fail", settings.fail_refused_share),
+        ("warn", settings.warn_refused_share),
+    ]
+    return [
+        CheckResult(
+            table.name,
+            f"at most {bound:g} of the answers of the language model are refused",
+            severity,
+            int(unused > bound * requests),
+            detail,
+        )
+        for severity, bound in limits
     ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from recsae_dags.failures import failure_message, refused_by, report_failure, report_timeout
+from recsae_dags.suite import llm_key
 from tests.airflow.in_airflow.stand_in import StandIn
 
 CHECKS = [
@@ -56,7 +58,7 @@ def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     class Chat(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
+            self.send_response(404 if self.path.endswith("refused") else 200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -111,3 +113,31 @@ def test_the_message_goes_to_the_chat_where_there_is_one(
     monkeypatch.delenv("AIRFLOW_CONN_RECSAE_ALERTS")
     report_failure(context("encode_latents"))
     assert len(chat) == 1
+
+
+@pytest.mark.parametrize("port", [None, 9])  # of the chat, which refuses; of nobody
+def test_an_address_of_a_webhook_is_not_told(
+    stand_in: StandIn,
+    chat: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    port: int | None,
+) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_RECSAE_ALERTS"])
+    address = connection["password"] if port is None else f"http://127.0.0.1:{port}/hook"
+    connection["password"] = f"{address}-canary-refused"
+    monkeypatch.setenv("AIRFLOW_CONN_RECSAE_ALERTS", json.dumps(connection))
+    report_failure(context("encode_latents"))
+    assert "recsae_alerts" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_a_key_that_airflow_knows_is_in_no_message(
+    stand_in: StandIn, chat: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = {"conn_type": "generic", "password": "sk-canary-1234567"}
+    monkeypatch.setenv("AIRFLOW_CONN_RECSAE_LLM", json.dumps(key))
+    assert llm_key() == {"OPENAI_API_KEY": "sk-canary-1234567"}
+    report_failure({**context("verify_concepts"), "exception": RuntimeError("it says sk-canary-1234567")})
+    assert "it says ***" in chat[0]["text"]
+    assert "canary" not in chat[0]["text"]

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from recsae_lib.config import LlmSettings
-from recsae_lib.errors import InputError, UnfinishedError
-from recsae_lib.platform.llm import batch_transport
+from recsae_lib.errors import InputError, PassingError, UnfinishedError
+from recsae_lib.platform.llm import batch_transport, failures
+from recsae_lib.platform.llm.answers import AnswerSchema, RefusedAnswer, read_json
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.request_files import write_requests
 from recsae_lib.platform.llm.transports import collect, submit
@@ -166,6 +167,140 @@ def test_a_budget_ends_the_job_before_it_is_passed(
     assert len(batches.charged) <= 9
     run()
     assert set(night.states().values()) == {"answered"}
+    assert set(batches.charged.values()) == {1}
+
+
+@pytest.mark.parametrize("no_file", [None, ""])
+def test_a_batch_without_errors_has_no_file_of_them(batches: OpenaiServer, tmp_path: Path, no_file: str | None) -> None:
+    batches.no_file = no_file
+    night = Night(tmp_path, batches, range(3))
+    night.submit()
+    night.collect()
+    assert set(night.states().values()) == {"answered"}
+
+
+class Rewritten(OpenaiServer):
+    """Writes the lines of a batch's answers otherwise."""
+
+    def __init__(self, rewrite: Any) -> None:
+        super().__init__(seed=1, faults=0.0)
+        self.rewrite = rewrite
+
+    def _add_file(self, content: bytes) -> str:
+        if b'"response"' in content:
+            lines = [json.dumps(self.rewrite(json.loads(line))) for line in content.splitlines()]
+            content = "\n".join(lines).encode()
+        return super()._add_file(content)
+
+
+@pytest.fixture
+def rewritten(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    servers: list[Rewritten] = []
+
+    def open_server(rewrite: Any) -> Rewritten:
+        servers.append(Rewritten(rewrite))
+        return servers[-1]
+
+    yield open_server
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda line: {"custom_id": line["custom_id"], "result": line["response"]["body"]},
+        lambda line: {**line, "response": line["response"]["body"]},
+        lambda line: {**line, "response": json.dumps(line["response"])},
+        lambda line: {**line, "response": {**line["response"], "status_code": "200"}},
+    ],
+)
+def test_lines_of_another_form_are_kept_and_not_paid_again(
+    rewritten: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, rewrite: Any
+) -> None:
+    server = rewritten(rewrite)
+    night = Night(tmp_path, server, range(3))
+    night.submit()
+    night.collect()
+    night.submit()
+    night.collect()
+    assert server.charged == dict.fromkeys(night.ids, 1)
+    assert "lines have another form than answers, first that of latent-0-" in caplog.text
+    with night.ledger() as (ledger, _):
+        answers = [read_json(line, AnswerSchema("x", {})) for _, line in ledger.read_answers()]
+    for answer in answers:
+        assert isinstance(answer, RefusedAnswer)
+        assert answer.reason == "the server's line has another form than an answer"
+        assert "Concept" in (answer.answer or "") or "choices" in (answer.answer or "")
+
+
+def test_lines_that_name_no_request_are_kept_in_a_file(
+    rewritten: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = {"id": "nobody", "value": 1}
+    server = rewritten(lambda line: odd if line["custom_id"].startswith("latent-1-") else line)
+    night = Night(tmp_path, server, range(3))
+    night.submit()
+    night.collect(retries=0)
+    assert list(night.states().values()) == ["answered", "failed", "answered"]
+    (kept,) = (tmp_path / "ledger").iterdir()
+    assert [json.loads(line) for line in kept.read_text().splitlines()] == [odd]
+    assert f"1 lines name no request, the first is {json.dumps(odd)}; they are kept in {kept}" in caplog.text
+
+
+def test_a_file_that_names_no_request_at_all_costs_nothing_more(
+    rewritten: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "FIRST_PAUSE_SECONDS", 0.01)
+    server = rewritten(lambda line: {"error": {"message": "try later"}})
+    night = Night(tmp_path, server, range(3))
+    night.submit()
+    with pytest.raises(PassingError, match=r"no line of the file names a request; .*try later"):
+        night.collect()
+    assert set(night.states().values()) == {"submitted"}
+    assert server.charged == dict.fromkeys(night.ids, 1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (
+            {"response": {"status_code": 400, "body": {"error": {"message": "no max_tokens here"}}}, "error": None},
+            "http_400: no max_tokens here",
+        ),
+        ({"response": None, "error": "no such model"}, "error: no such model"),
+        ({"response": None, "error": {"code": "c", "message": "no such model"}}, "c: no such model"),
+    ],
+)
+def test_the_servers_sentence_is_told_where_all_lines_fail(
+    rewritten: Any, tmp_path: Path, failure: dict[str, Any], told: str
+) -> None:
+    server = rewritten(lambda line: {"custom_id": line["custom_id"], **failure})
+    night = Night(tmp_path, server, range(3))
+    night.submit()
+    with pytest.raises(InputError, match=f"failed all 3 requests, the last with {told}"):
+        night.collect(retries=0)
+
+
+@pytest.mark.parametrize("odd", [b'{"error": {"message": "lost"}}', b"null", b"[]", b"{"])
+def test_odd_responses_of_200_create_no_batch_twice(
+    batches: OpenaiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: bytes
+) -> None:
+    monkeypatch.setattr(failures, "FIRST_PAUSE_SECONDS", 0.01)
+    route, calls = batches._route, [0]
+
+    def some_are_odd(call: Any, body: bytes, fault: str | None) -> tuple[int, bytes]:
+        calls[0] += 1
+        done = route(call, body, fault)  # the work is done, and what is said of it is odd
+        return (200, odd) if calls[0] in (1, 4, 5, 7, 9, 11) else done
+
+    monkeypatch.setattr(batches, "_route", some_are_odd)
+    night = Night(tmp_path, batches, range(3))
+    night.submit(retries=4)
+    night.collect(retries=4)
+    assert set(night.states().values()) == {"answered"}
+    assert len(batches.batches) == 1
     assert set(batches.charged.values()) == {1}
 
 

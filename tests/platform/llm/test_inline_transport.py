@@ -22,6 +22,7 @@ import pytest
 from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.platform.llm import failures
+from recsae_lib.platform.llm.budget import Spending
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.request_files import estimate_prompt_tokens, write_requests
 from recsae_lib.platform.llm.transports import submit
@@ -155,6 +156,70 @@ def test_a_server_that_refuses_is_asked_no_further(
     assert remedy in refused.value.remedy
     assert len(server.received) <= 2
     assert exchange.answers() == {}
+
+
+@pytest.mark.parametrize("status", [402, 405, 415])
+def test_what_every_request_would_meet_ends_the_job_at_once(server: Any, tmp_path: Path, status: int) -> None:
+    server.reply = lambda _: server.fails(status)
+    with pytest.raises(InputError, match=f"HTTP {status}: scripted {status}"):
+        Exchange(tmp_path, requests=30).run(server.url, concurrency=2)
+    assert len(server.received) <= 2
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("requests", [2, 40])
+def test_requests_that_are_refused_one_and_all_are_bad_input(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, requests: int
+) -> None:
+    monkeypatch.setattr(failures, "LONGEST_PAUSE_SECONDS", 0.02)
+    server.reply = lambda _: server.fails(status)
+    with pytest.raises(InputError, match=f"{status}: scripted {status}") as refused:
+        Exchange(tmp_path, requests).run(server.url, concurrency=2, retries=2)
+    assert "llm.tokens_field" in refused.value.remedy
+    assert len(server.received) <= (2 if requests == 2 else 5 + 2 + 1)  # one more is under way when the breaker opens
+
+
+@pytest.mark.parametrize("body", [b'{"error": {"message": "lost"}}', b'{"choices": []}', b"null"])
+def test_a_response_without_completion_is_asked_again(server: Any, tmp_path: Path, body: bytes) -> None:
+    exchange = Exchange(tmp_path, requests=3)
+    broken = exchange.ids[1]
+    server.reply = lambda request: server.sends(body) if request.custom_id == broken else server.says("fine")
+    exchange.run(server.url, retries=1)
+    assert exchange.failures() == {broken: "no_completion"}
+    server.reply = lambda request: server.says("fine")
+    exchange.run(server.url)
+    assert exchange.failures() == {}
+    assert server.asked == {name: 3 if name == broken else 1 for name in exchange.ids}
+
+
+def test_what_was_refused_is_asked_again_where_that_is_wanted(server: Any, tmp_path: Path) -> None:
+    exchange = Exchange(tmp_path, requests=4)
+    settings = LlmSettings(base_url=server.url, model="small", concurrency=1, retries=0)
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+
+    def says(content: str) -> Any:
+        completion = {**json.loads(server.says(content).body), "usage": usage}
+        return server.sends(json.dumps(completion).encode())
+
+    def is_refused(_: Any, line: Any) -> bool:
+        return line is None or "bad" in json.dumps(line)
+
+    server.reply = lambda request: says("bad" if request.custom_id in exchange.ids[:2] else "fine")
+    exchange.run(server.url)
+    exchange.run(server.url)
+    assert server.asked == dict.fromkeys(exchange.ids, 1)
+    server.received.clear()
+    server.reply = lambda request: says("fine")
+    with exchange.open(settings) as ledger:
+        assert ledger.ask_again(is_refused) == 2
+        ledger.intend("inline")
+        submit(ledger, settings, lambda done, total: None)
+        assert ledger.spending() == Spending(6, 6 * 9, 0.0)  # what was replaced is paid for all the same
+        assert ledger.ask_again(is_refused) == 0
+    assert server.asked == dict.fromkeys(exchange.ids[:2], 1)
+    # A server that charges once for a key would send the same answer again.
+    assert [request.headers["idempotency-key"] for request in server.received] == [f"{x}-1" for x in exchange.ids[:2]]
+    assert not any("bad" in json.dumps(line) for line in exchange.answers().values())
 
 
 def test_a_server_that_is_not_there_is_named(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:

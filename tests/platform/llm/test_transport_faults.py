@@ -19,7 +19,7 @@ from recsae_lib.platform.llm.answers import AnswerSchema, ReadJson, read_json
 from recsae_lib.platform.llm.ledger import Ledger, RequestRecord
 from recsae_lib.platform.llm.request_files import write_requests
 from tests.openai_server import OpenaiServer
-from tests.platform.llm.transport_client import GIVEN_UP, KILLED, run_step
+from tests.platform.llm.transport_client import CANARY, GIVEN_UP, KILLED, OUTPUT, run_step
 
 WANTED = AnswerSchema("concept", {"required": ["label", "description"]})
 SEEDS = 320
@@ -103,6 +103,7 @@ class Job:
         server.work_off()
         assert set(server.charged) <= set(self.ids)
         assert not [name for name, times in server.charged.items() if times > 1], server.charged
+        self.look_for_the_key()
         outcomes: dict[str, str] = {}
         with Ledger.open(
             self.folder / "ledger.sqlite", "2026-11-21 job", self.folder / "requests.jsonl", LlmSettings()
@@ -122,6 +123,7 @@ class Job:
             "empty": "empty answer",
             "broken": "the answer is no JSON",
             "incomplete": "the answer breaks the schema: required at $",
+            "other form": "the server's line has another form than an answer",
         }
         for name in self.ids:
             if records[name].state == "answered":
@@ -130,9 +132,15 @@ class Job:
         answered = {name for name, record in records.items() if record.state == "answered"}
         # A server may have done work whose result never came through, and which failed before it was asked again.
         assert answered <= set(server.charged)
-        if answered == set(server.charged):
+        if answered == set(server.charged) and "other form" not in server.kinds.values():
             self._compare_totals(list(records.values()))
         return answered
+
+    def look_for_the_key(self) -> None:
+        """It is in no file: not in the ledger, what is kept of batches, nor in what the processes said."""
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        assert self.folder / OUTPUT in files
+        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
 
     def _compare_totals(self, records: list[RequestRecord]) -> None:
         server = self.server

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import certifi
-from openai import OpenAI
+from openai import DefaultAioHttpClient, OpenAI
 
 from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError, PassingError, UnfinishedError
+from recsae_lib.platform.job.log import log_to_stderr
 from recsae_lib.platform.llm import failures
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.llm.transports import collect, submit
 
 KILLED = 137
+CANARY = "sk-canary-7Qm2xW9"  # the key, which must be told nowhere
+OUTPUT = "output.txt"  # in the folder of a job: all that its processes said
 GIVEN_UP = 75  # not 1, with which Python ends at an error of its own
 
 # Every client reads the certificates of all authorities, which takes longer than a whole step; plain HTTP needs none.
@@ -30,6 +33,7 @@ atexit.register(_ONE_AUTHORITY.unlink, missing_ok=True)
 
 # The first client of a process imports its transport, which takes longer still; processes that are forked have it then.
 OpenAI(api_key="none", base_url="http://127.0.0.1/v1").close()
+DefaultAioHttpClient(verify=False)
 
 
 class MortalLedger(Ledger):
@@ -55,7 +59,9 @@ def run_step(
     step: str, wait: bool, folder: Path, run: str, settings: dict[str, Any], commits_left: int | None, before: bool
 ) -> None:
     """Exit with 0 (done), 2 (bad input), 5 (not finished), `GIVEN_UP` (a server) or `KILLED`."""
-    os.environ.update(NO_PROXY="127.0.0.1", SSL_CERT_FILE=str(_ONE_AUTHORITY))
+    os.environ.update(NO_PROXY="127.0.0.1", SSL_CERT_FILE=str(_ONE_AUTHORITY), OPENAI_API_KEY=CANARY)
+    sys.stderr = (folder / OUTPUT).open("a", buffering=1, encoding="utf-8")
+    log_to_stderr("text")
     failures.FIRST_PAUSE_SECONDS = 0.01
     MortalLedger.commits_left, MortalLedger.before = commits_left, before
     llm = LlmSettings(**settings)

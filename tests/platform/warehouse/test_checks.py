@@ -11,6 +11,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import (
     CheckResult,
     SaeShape,
+    check_answers,
     check_counts,
     check_drift,
     check_metrics,
@@ -202,6 +203,22 @@ def test_a_figure_that_is_not_measured_gives_no_warning(spark: SparkSession) -> 
     results = check_metrics(metric_rows(spark, METRICS | {"ndcg_at_10_kept": None}), CheckSettings())
     (found,) = (result for result in results if result.name.startswith("ndcg_at_10_kept"))
     assert found.line() == "ok: audit_metrics: ndcg_at_10_kept is at least 0.9 [not measured]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "refused", "severities"), [(0, 0, []), (20, 1, []), (20, 2, ["warn"]), (20, 11, ["fail", "warn"])]
+)
+def test_refused_answers_are_limited(spark: SparkSession, asked: int, refused: int, severities: list[str]) -> None:
+    ids = [{"latent_id": n, "request_id": str(n), "sae_version": 5} for n in range(asked)]
+    requests = (
+        rows_of(spark, tables.INTERPRETATION_REQUESTS, *ids) if ids else tables.INTERPRETATION_REQUESTS.empty(spark)
+    )
+    rejects = [{**row, "reason": "the model refused" if n else "empty answer"} for n, row in enumerate(ids[:refused])]
+    rows = rows_of(spark, tables.CONCEPT_REJECTS, *rejects) if rejects else tables.CONCEPT_REJECTS.empty(spark)
+    results = check_answers(tables.INTERPRETATION_REQUESTS, requests, rows, CheckSettings())
+    assert [result.severity for result in results if not result.passed] == severities
+    if refused == 11:
+        assert results[0].detail == "11 of 20, most often: the model refused"
 
 
 def drift_rows(spark: SparkSession, changes: dict[str, int], previous_version: int) -> DataFrame:
