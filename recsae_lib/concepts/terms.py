@@ -79,9 +79,10 @@ def concept_terms(latent_items: DataFrame, items: DataFrame, settings: TermSetti
     as most words of a latent are such, they would only take power from the others.
     `significant` = q_value < `significance`.
 
-    The rows (latent, item, term) are shuffled twice, by term and by latent; their number is bounded by the kept items
-    of the latents, not by users. Only items in `latent_items` are cut into terms, except for weighting=catalogue.
-    `latent_items` is read three times: hand it over written, or persisted.
+    The rows (item, term) are shuffled by term, the rows (latent, item, term) once, by latent; their number is bounded
+    by the kept items of the latents, not by users. Only items in `latent_items` are cut into terms, except for
+    weighting=catalogue.
+    `latent_items` is read several times: hand it over written, or persisted.
 
     Parameters
     ----------
@@ -106,35 +107,54 @@ def concept_terms(latent_items: DataFrame, items: DataFrame, settings: TermSetti
 
 def _count(latent_items: DataFrame, items: DataFrame, settings: TermSettings) -> DataFrame:
     """One row a latent, item and term; the row of term and kind null counts all terms of the item."""
+    linked = _in_steps(latent_items)
     over_catalogue = settings.weighting == "catalogue"
     needed = items if over_catalogue else items.join(latent_items.select("item_id"), "item_id", how="left_semi")
-    # By item before the items are cut into terms: the join then moves items, of which there are fewer than terms.
+    # By item before the items are cut into terms: the joins then move items, of which there are fewer than terms.
     terms = item_terms_with_total(needed.repartition("item_id"), settings)
-    occurrences = F.coalesce("occurrences", F.lit(0))
-    of_term = Window.partitionBy("term", "kind")
-    counted = (
-        _in_steps(latent_items)
-        .join(terms, "item_id", how="left")
-        .select(
-            "latent_id",
-            "term",
-            "kind",
-            (F.col("weight_steps") * occurrences).alias("evidence"),
-            (F.col("weight_steps_in_all") * occurrences).alias("evidence_in_all"),
-            "observed",
-            "users",
+    of_items = linked.groupBy("item_id").agg(
+        F.sum("weight_steps_in_all").alias("evidence_of_item"), F.sum("observed").alias("observed_of_item")
+    )
+    in_all = (
+        terms.join(of_items, "item_id", how="left")
+        .groupBy("term", "kind")
+        .agg(
+            F.sum(F.coalesce("evidence_of_item", F.lit(0)) * F.col("occurrences")).alias("evidence_in_all"),
+            F.sum(F.coalesce("observed_of_item", F.lit(0))).alias("observed_in_all"),
+            F.count(F.lit(1)).alias("document_frequency"),
         )
-        .withColumn("evidence_in_all", F.sum("evidence_in_all").over(of_term))
-        .withColumn("observed_in_all", F.sum("observed").over(of_term))
     )
-    if not over_catalogue:
-        return counted.withColumn("document_frequency", F.lit(0).cast("long"))
-    frequencies = terms.groupBy(F.col("term").alias("same_term"), F.col("kind").alias("same_kind")).agg(
-        F.count(F.lit(1)).alias("document_frequency")
+    # The row of all terms is one an item: joined by their null they would all be one task's. Its sums are one row.
+    of_all = in_all.where("term IS NULL").select(
+        F.col("evidence_in_all").alias("all_evidence"), F.col("document_frequency").alias("all_items")
     )
-    # The row of all terms has no term and no kind; its frequency is N.
-    same = F.col("term").eqNullSafe(F.col("same_term")) & F.col("kind").eqNullSafe(F.col("same_kind"))
-    return counted.join(frequencies, same, how="inner").drop("same_term", "same_kind")
+    observed_of_all = linked.agg(F.sum("observed").alias("all_observed"))  # also of items that the catalogue lacks
+    same_term, same_kind = F.coalesce("term", "item_id"), F.coalesce("kind", F.lit(""))
+    termed = terms.withColumns({"same_term": same_term, "same_kind": same_kind}).join(
+        in_all.where("term IS NOT NULL").withColumnsRenamed({"term": "same_term", "kind": "same_kind"}),
+        ["same_term", "same_kind"],
+        how="left",
+    )
+    counted = linked.join(termed, "item_id", how="left").crossJoin(F.broadcast(observed_of_all))
+    counted = counted.join(F.broadcast(of_all), how="left")
+    occurrences, all_terms = F.coalesce("occurrences", F.lit(0)), F.col("term").isNull()
+    return counted.select(
+        "latent_id",
+        "term",
+        "kind",
+        "observed",
+        "users",
+        (F.col("weight_steps") * occurrences).alias("evidence"),
+        F.when(all_terms, F.coalesce("all_evidence", F.lit(0)))
+        .otherwise(F.col("evidence_in_all"))
+        .alias("evidence_in_all"),
+        F.when(all_terms, F.col("all_observed")).otherwise(F.col("observed_in_all")).alias("observed_in_all"),
+        (
+            F.when(all_terms, F.coalesce("all_items", F.lit(0))).otherwise(F.col("document_frequency"))
+            if over_catalogue
+            else F.lit(0).cast("long")
+        ).alias("document_frequency"),
+    )
 
 
 def _in_steps(latent_items: DataFrame) -> DataFrame:

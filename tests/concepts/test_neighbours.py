@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from sklearn.metrics.pairwise import cosine_similarity
 
 from recsae_lib.concepts import neighbours as neighbours_module
-from recsae_lib.concepts.neighbours import PROFILE_WIDTH, evidence_profiles, nearest_units, neighbours_of
+from recsae_lib.concepts.neighbours import PROFILE_WIDTH, hashed_profile, nearest_units, neighbours_of
 
 
 def expected(directions: np.ndarray, number: int) -> dict[int, list[int]]:
@@ -25,8 +25,14 @@ def expected(directions: np.ndarray, number: int) -> dict[int, list[int]]:
 
 
 def found(directions: np.ndarray, number: int) -> dict[int, list[int]]:
-    units, nearest = nearest_units(directions, number)
-    return dict(zip(units.tolist(), nearest.tolist(), strict=True))
+    norms = np.linalg.norm(directions, axis=1)
+    live = np.flatnonzero(norms > 0)
+    vectors = (directions[live] / norms[live, None]).astype(np.float32)
+    pairs = nearest_units(vectors, live, vectors, live, number).sort_values(
+        ["latent_id", "closeness", "neighbour_id"], ascending=[True, False, True]
+    )
+    of_unit = {unit: rows["neighbour_id"].tolist()[:number] for unit, rows in pairs.groupby("latent_id")}
+    return {unit: of_unit.get(unit, []) for unit in live.tolist()}
 
 
 def test_rows_with_rank(spark: SparkSession) -> None:
@@ -45,36 +51,55 @@ def test_rows_with_rank(spark: SparkSession) -> None:
     ]
 
 
-def plain_profiles(weights: np.ndarray) -> np.ndarray:
-    """v of the docstring, (units, items), for units that all have evidence."""
+def plain_cosines(weights: np.ndarray) -> np.ndarray:
+    """Cosines of the docstring, (units, units), for units that all have evidence."""
     shares = weights / weights.sum(1, keepdims=True)
-    commonness = shares.sum(0) / shares.sum()
-    return np.divide(shares, np.sqrt(commonness), out=np.zeros_like(shares), where=commonness > 0)
+    commonness = shares.sum(0)
+    profiles = np.divide(shares, np.sqrt(commonness), out=np.zeros_like(shares), where=commonness > 0)
+    return cosine_similarity(profiles)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**31), units=st.integers(1, 12), items=st.integers(1, 40))
-def test_profiles_have_the_cosines_of_the_equation_in_any_order(seed: int, units: int, items: int) -> None:
-    random = np.random.default_rng(seed)
-    weights = random.random((units, items)) * (random.random((units, items)) < 0.5)
-    weights[:, 0] += 0.1
+def evidence(spark: SparkSession, weights: np.ndarray, order: np.ndarray | None = None) -> DataFrame:
     latents, of_item = weights.nonzero()
-    signed = of_item.astype(np.int64) | (of_item.astype(np.int64) % 2 << 32)  # a place of its own for each
-    order = random.permutation(len(latents))
-    profiles = evidence_profiles(latents[order], signed[order], weights[latents, of_item][order])
-    assert profiles.shape == (units, PROFILE_WIDTH)
-    np.testing.assert_allclose(cosine_similarity(profiles), cosine_similarity(plain_profiles(weights)), atol=1e-5)
-    assert evidence_profiles(latents, signed, weights[latents, of_item]).tobytes() == profiles.tobytes()
+    rows = [
+        (int(latent), f"i{item}", float(weights[latent, item])) for latent, item in zip(latents, of_item, strict=True)
+    ]
+    shuffled = rows if order is None else [rows[place] for place in order]
+    return spark.createDataFrame(shuffled, "latent_id int, item_id string, weight double")
 
 
-def test_hashing_keeps_cosines_of_many_items(spark: SparkSession) -> None:
+@pytest.mark.parametrize("block", [4096, 7])
+def test_neighbours_have_the_cosines_of_the_equation(
+    spark: SparkSession, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve items of 1,024 places do not meet, so that the hashed cosines are those of the equation."""
+    monkeypatch.setattr(neighbours_module, "UNITS_OF_BLOCK", block)
+    random = np.random.default_rng(3)
+    weights = random.random((20, 12)) * (random.random((20, 12)) < 0.5)
+    weights[:, 0] += 0.1
+    cosines = np.round(plain_cosines(weights), 6)
+    expected_rows = [
+        (unit, other, rank)
+        for unit in range(20)
+        for rank, other in enumerate(
+            sorted({*range(20)} - {unit}, key=lambda other: (-cosines[unit, other], other))[:4], start=1
+        )
+    ]
+    neighbours = neighbours_of(evidence(spark, weights), 4).collect()
+    assert sorted(map(tuple, neighbours)) == sorted(expected_rows)
+    order = random.permutation(np.count_nonzero(weights))
+    assert sorted(map(tuple, neighbours_of(evidence(spark, weights, order), 4).collect())) == sorted(expected_rows)
+
+
+def test_hashing_keeps_cosines_of_many_items() -> None:
     random = np.random.default_rng(3)
     weights = random.random((30, 20_000)) * (random.random((30, 20_000)) < 0.01)
     weights[1] = weights[0] + (random.random(20_000) < 0.002)
-    latents, of_item = weights.nonzero()
-    hashes = random.integers(-(2**63), 2**63, 20_000)[of_item]
-    hashed = cosine_similarity(evidence_profiles(latents, hashes, weights[latents, of_item]))
-    errors = np.abs(hashed - cosine_similarity(plain_profiles(weights)))
+    hashes = np.sort(random.integers(-(2**63), 2**63, 20_000))
+    shares = weights / weights.sum(1, keepdims=True)
+    values = shares / np.sqrt(np.maximum(shares.sum(0), 1e-300))
+    hashed = cosine_similarity([hashed_profile(hashes[row > 0], row[row > 0]) for row in values])
+    errors = np.abs(hashed - plain_cosines(weights))
     assert errors.max() < 5 / np.sqrt(PROFILE_WIDTH)
     assert hashed[0, 1] > 0.5 > np.delete(hashed[0], [0, 1]).max()
 
@@ -91,7 +116,7 @@ def test_any_directions_agree_with_the_whole_matrix(seed: int, units: int, numbe
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     directions = np.random.default_rng(0).normal(size=(101, 8)).astype(np.float32)
     whole = found(directions, 7)
-    monkeypatch.setattr(neighbours_module, "BLOCK_COSINES", 1010)  # 10 rows, the last block has one
+    monkeypatch.setattr(neighbours_module, "COSINES_AT_ONCE", 1010)  # 10 rows, the last block has one
     assert found(directions, 7) == whole == expected(directions, 7)
 
 

@@ -226,3 +226,12 @@ def test_empty_input(spark: SparkSession, missing: str) -> None:
     neighbours = {} if missing == "neighbours" else {1: [2]}
     kinds = sorted(row["kind"] for row in draw(spark, firing, users, neighbours).collect())
     assert kinds == (["positive", "random"] if missing == "neighbours" else [])
+
+
+@pytest.mark.parametrize("per_kind", [10, 5000])
+def test_every_draw_is_cut_before_the_shuffle(spark: SparkSession, per_kind: int) -> None:
+    """A latent that fires for 30 million users would otherwise be sorted whole by one task."""
+    firing: Firing = {latent: dict.fromkeys(names(30), 9) for latent in range(3)}
+    plan = draw(spark, firing, names(60), {0: [1], 1: [2], 2: [0]}, per_kind)._jdf.queryExecution().executedPlan()
+    nodes = plan.toString().splitlines()
+    assert sum("WindowGroupLimit" in node and "Partial" in node for node in nodes) == 2  # positives, users of neighbours
