@@ -137,7 +137,7 @@ def test_a_key_that_airflow_knows_is_in_no_message(
 ) -> None:
     key = {"conn_type": "generic", "password": "sk-canary-1234567"}
     monkeypatch.setenv("AIRFLOW_CONN_RECSAE_LLM", json.dumps(key))
-    assert llm_key() == {"OPENAI_API_KEY": "sk-canary-1234567"}
+    assert llm_key("OPENAI_API_KEY") == {"OPENAI_API_KEY": "sk-canary-1234567"}
     report_failure({**context("verify_concepts"), "exception": RuntimeError("it says sk-canary-1234567")})
     assert "it says ***" in chat[0]["text"]
     assert "canary" not in chat[0]["text"]
