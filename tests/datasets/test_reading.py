@@ -166,6 +166,26 @@ def test_atomic_files_keep_seconds_a_32_bit_float_would_lose(read: Read, tmp_pat
     assert items_of(dataset) == [("242", "Toy Story", "Toy Story", ["Animation", "Children's", "doll"])]
 
 
+def test_tokens_of_atomic_files_may_be_quoted(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\nu\ta\n")
+    (tmp_path / "x.item").write_text(
+        "item_id:token\ttitle:token\tcategories:token_seq\n"
+        "a\tA\t'Clothing, Shoes & Jewelry' 'Girl's hats'\n"
+        "b\tB\t['Home & Kitchen', 'Bath']\n"
+        "c\tC\t\"Rock 'n' roll\"\n"
+        "d\tD\tChildren's 'n' Drama\n"
+        "e\tE\t\n"
+    )
+    features = {item: listed for item, _, _, listed in items_of(read(format="recbole", path=str(tmp_path)))}
+    assert features == {
+        "a": ["Clothing, Shoes & Jewelry", "Girl's hats"],
+        "b": ["Home & Kitchen", "Bath"],
+        "c": ["Rock 'n' roll"],
+        "d": ["Children's", "'n'", "Drama"],
+        "e": [],
+    }
+
+
 def test_atomic_files_default_to_weight_one_and_start_of_1970(read: Read, tmp_path: Path) -> None:
     (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\nu\ti\nu\ti\n")
     (tmp_path / "x.item").write_text("item_id:token\ni\n")

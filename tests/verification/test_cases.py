@@ -234,4 +234,6 @@ def test_every_draw_is_cut_before_the_shuffle(spark: SparkSession, per_kind: int
     firing: Firing = {latent: dict.fromkeys(names(30), 9) for latent in range(3)}
     plan = draw(spark, firing, names(60), {0: [1], 1: [2], 2: [0]}, per_kind)._jdf.queryExecution().executedPlan()
     nodes = plan.toString().splitlines()
-    assert sum("WindowGroupLimit" in node and "Partial" in node for node in nodes) == 2  # positives, users of neighbours
+    assert (
+        sum("WindowGroupLimit" in node and "Partial" in node for node in nodes) == 2
+    )  # positives, users of neighbours
