@@ -70,14 +70,14 @@ def spark_against_bare(work: Path) -> list[Figure]:
     spark = open_session("bench", Path("conf/spark/local.conf"), overrides)
     scopes: dict[Scope, str] = {"data": "bench", "model": "bench", "audit": "bench"}
     warehouse = Warehouse(spark, "recsae", scopes, date(2026, 11, 20), SimpleNamespace(model_version=1, sae_version=1))
-    encode = encode_batches(ship_folder(spark, work / "sae"))
+    encode = encode_batches(ship_folder(spark, work / "sae"), sample.numpy())
 
     def ours() -> None:
         parts = parts_of(str(representations), spark.sparkContext.defaultParallelism)
         encoded = warehouse.replace_by_files(tables.LATENT_ACTIVATIONS, parts, lambda part: encode(read_part(part)))
         assert encoded == ROWS
 
-    plain = encode_batches(work / "sae")
+    plain = encode_batches(work / "sae", sample.numpy())
     (work / "encoded-plainly").mkdir(exist_ok=True)
 
     def bare_file(path: Path) -> None:
