@@ -97,7 +97,9 @@ class OpenaiServer:
         if fault == "500":
             return self._reply(call, 500, {"error": {"message": f"broken for {key}", "code": None}}, {})
         if fault == "no completion":
-            odd = self.random.choice([{"error": {"message": f"lost {key}"}}, {"choices": []}, {"choices": None}, None])
+            odd: Any = self.random.choice(
+                [{"error": {"message": f"lost {key}"}}, {"choices": []}, {"choices": None}, None]
+            )
             return self._reply(call, 200, odd, {})
         if fault == "timeout":
             self._closed.wait(0.6)
