@@ -16,6 +16,7 @@ _PAIRED = r"[\p{IsHan}\p{IsHiragana}&&[\p{L}\p{N}]]"
 _TRIPLED = r"[\p{IsThai}\p{IsLao}\p{IsKhmer}\p{IsMyanmar}&&\p{L}]"
 _OTHER = r"[\p{L}\p{M}\p{N}_&&[^\p{IsHan}\p{IsHiragana}\p{IsThai}\p{IsLao}\p{IsKhmer}\p{IsMyanmar}]]"
 _PAIR, _TRIPLE = rf"{_PAIRED}\p{{M}}*", rf"{_TRIPLED}\p{{M}}*"
+CHARACTER = rf"({_PAIR}|{_TRIPLE})"  # of a script without blanks
 # Two or more letters, marks (accents of their own, vowel signs), digits or underscores of any other script. A word is
 # found at its start, by looking ahead, so that groups may overlap; a run that is too short for a group is one.
 WORD = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.item_terms import CHARACTER
 from recsae_lib.config import InterpretationSettings
 
 ABSORBED_SHARE = 0.5  # a word gives way to a longer term that makes up this share of its weight
@@ -63,19 +64,20 @@ def interpret_with_terms(
 
 
 def _words(term: str) -> Column:
-    return F.array_remove(F.split(F.lower(term), r"[^\p{L}\p{N}]+"), "")
+    return F.array_remove(F.split(F.lower(term), r"[^\p{L}\p{M}\p{N}]+"), "")
 
 
 def _padded(term: str) -> Column:
-    # With a blank at both ends, "contains" compares whole words.
-    return F.concat(F.lit(" "), F.array_join(_words(term), " "), F.lit(" "))
+    # With a blank at both ends, "contains" compares whole words; a character of a script without blanks is one.
+    spaced = F.regexp_replace(F.array_join(_words(term), " "), CHARACTER, " $1 ")
+    return F.concat(F.lit(" "), F.trim(F.regexp_replace(spaced, " +", " ")), F.lit(" "))
 
 
 def _absorbs(term: Column, other: Column) -> Column:
     same_as_feature = (term["kind"] == "feature") & (term["padded"] == other["padded"])
     longer = (
         (term["kind"] == "word")
-        & (F.size(term["words"]) > F.size(other["words"]))
+        & (F.length(term["padded"]) > F.length(other["padded"]))
         & term["padded"].contains(other["padded"])
         & (term["tf"] >= ABSORBED_SHARE * other["tf"])
     )

@@ -104,6 +104,11 @@ def test_no_label_says_a_thing_twice(spark: SparkSession) -> None:
     }
 
 
+def test_a_group_of_characters_gives_way_to_a_longer_one(spark: SparkSession) -> None:
+    rows = [word("の冬"), word("の冬物"), word("コート"), word("รอง"), word("รองเ"), word("冬", tf=0.5)]
+    assert interpret(spark, *rows, label_terms=10).label == "の冬物, コート, รองเ, 冬"
+
+
 def test_only_so_many_terms_make_a_label(spark: SparkSession) -> None:
     rows = [word("alien"), word("ship"), word("star")]
     assert [interpret(spark, *rows, label_terms=count).label for count in (1, 2, 10)] == [
