@@ -1,7 +1,7 @@
 """What becomes of each sample input when it is ingested as it is: a table of the kinds of input that people bring.
 
-The samples are in samples.tar.xz; settings there name files in the folder of the case. Those of `READING` concern types,
-files and formats; the others what the values mean.
+The samples are in samples.tar.xz; settings there name files in the folder of the case. Those of `READING` concern
+types, files and formats; the others what the values mean.
 """
 
 from __future__ import annotations
