@@ -23,6 +23,7 @@ from recsae_lib.cli import main as cli
 from recsae_lib.config import load_settings
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.tracking.registry import Registry
+from recsae_lib.platform.tracking.relocation import relocate_artifacts
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_TABLES, Table
 from tests.planted import write_planted
@@ -93,6 +94,12 @@ class Workspace:
             cli.main([*arguments, *settings])
         assert isinstance(ended.value.code, int)
         return ended.value.code
+
+    def relocate_models(self) -> None:
+        """Give a copied MLflow the place that it has now, as `recsae relocate` does."""
+        var = self.folder / "var"
+        address = (var / "mlflow" / "artifacts").resolve().as_uri()
+        assert list(relocate_artifacts(f"sqlite:///{var}/mlflow/mlflow.db", address))
 
     def context(self, job: str, *overrides: str, dt: date = DT) -> JobContext:
         """Return the context of a job that runs in the tests' process, on the same warehouse, registry and files."""

@@ -189,6 +189,7 @@ def test_promotion_is_one_command(world: World, tmp_path: Path, capsys: pytest.C
     for part in ("conf", "data", "var/mlflow"):
         shutil.copytree(world.workspace.folder / part, tmp_path / part, symlinks=True)
     workspace = replace(world.workspace, folder=tmp_path)
+    workspace.relocate_models()
     conf = ("--conf", str(tmp_path / "conf" / "planted.yaml"))
     registry = workspace.context("tests", dt=FIRST).registry
     with registry.training_run(NAME, {"job": "tests"}, {}) as run:

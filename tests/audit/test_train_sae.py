@@ -35,7 +35,9 @@ def copy(audited: Workspace, tmp_path: Path) -> Workspace:
     for part in ("bulk", "mlflow"):
         shutil.copytree(audited.folder / "var" / part, tmp_path / "var" / part)
     shutil.copytree(audited.folder / "conf", tmp_path / "conf", symlinks=True)
-    return Workspace(tmp_path, audited.catalog, audited.spark)
+    workspace = Workspace(tmp_path, audited.catalog, audited.spark)
+    workspace.relocate_models()
+    return workspace
 
 
 def registry(workspace: Workspace) -> Registry:
