@@ -19,6 +19,7 @@ _FAULTS: Sequence[tuple[str, str, str]] = (
     ),
     (r"(\S+) is not a Parquet file[^\n]*", "{0} is not a Parquet file, or was cut off", "Replace it, or leave it out"),
     (r"Could not read footer for file: (\S+?)\.?(?=\s|$)", "{0} is not a Parquet file", "Replace it, or leave it out"),
+    (r"Could not read footer: ", "{source} is, or holds, a damaged Parquet file", "Replace it, or leave it out"),
     (
         r"Illegal Parquet type: ([^\n]*?)\.?(?=\n|$)",
         "{source} has a column of the Parquet type {0}, which Spark does not read",
