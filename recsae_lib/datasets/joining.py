@@ -75,7 +75,8 @@ def require_joined(interactions: DataFrame, listed: DataFrame, rejects: DataFram
             told += f": {_examples(used, listed)}. {cause[0].upper()}{cause[1:]}"
     if described == 0 or described < settings.fail_described_share * rows:
         limit = f"checks.fail_described_share is {settings.fail_described_share:g}"
-        refused = commonest_reject(rejects, ITEMS.source)
+        if refused := commonest_reject(rejects, ITEMS.source):
+            remedy = f"Mend what rejects name first. {remedy}"
         raise InputError(f"The catalogue does not join: {told}{refused}", f"{remedy} ({limit})")
     log.warning("%s. %s", told, remedy)
 

@@ -157,7 +157,8 @@ def test_every_baseline_is_measured_beside_the_model() -> None:
     model = BprMf(20, 30, 4)
     metrics = measure_test(model, histories, users, torch.device("cpu"))
     names = [*ranking_metrics(torch.tensor([1])), "catalogue_coverage@10", "average_popularity@10", "gini@10"]
-    assert sorted(metrics) == sorted(f"{kind}_{n}" for kind in ("test", "popularity", "item_knn") for n in names)
+    of_each = [f"{kind}_{n}" for kind in ("test", "popularity", "item_knn") for n in names]
+    assert sorted(metrics) == sorted([*of_each, "popularity_p_value@10"])
     scores = (model.users.weight @ model.items.weight.T).detach().numpy()
     contexts = histories.contexts(users, "test")
     seen = [contexts.items[a:b].tolist() for a, b in zip(contexts.offsets[:-1], contexts.offsets[1:], strict=True)]

@@ -122,9 +122,7 @@ def test_a_failure_keeps_the_old_set_and_the_next_run_cleans_up(spark: SparkSess
     assert users_in(target.require()) == ["u0", "u1", "u2", "u3", "u4"]
     beside = Path(target.path).parent
     assert [folder.name for folder in beside.iterdir()] != ["dt=2026-11-20"]  # something was staged
-    assert [row.dt.isoformat() for row in spark.read.parquet(str(beside)).select("dt").distinct().collect()] == [
-        "2026-11-20"
-    ]
+    assert [row["dt"] for row in spark.read.parquet(str(beside)).select("dt").distinct().collect()] == ["2026-11-20"]
     write_representations(representations(spark, 6), target, 16.0, 1)
     assert users_in(target.path) == ["u0", "u1", "u2", "u3", "u4", "u5"]
     assert [folder.name for folder in beside.iterdir()] == ["dt=2026-11-20"]
