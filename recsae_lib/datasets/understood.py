@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Observation, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.datasets.times import is_doubtful
@@ -23,33 +23,49 @@ def understood(interactions: DataFrame, items: DataFrame) -> list[str]:
     ----------
     interactions, items : as they are written.
     """
-    asked = [
-        lambda: _ids("users", interactions.select(F.col("user_id").alias("id"))),
-        lambda: _ids("items", items.select(F.col("item_id").alias("id"))),
-        lambda: _times(interactions),
-        lambda: _items(items),
-        lambda: _features(items),
-    ]
-    return side_by_side(lambda ask: ask(), asked)
+    ids_and_times, *of_items = side_by_side(
+        lambda ask: ask(),
+        [lambda: _ids_and_times(interactions, items), lambda: [_items(items)], lambda: [_features(items)]],
+    )
+    return [*ids_and_times, *(line for lines in of_items for line in lines)]
 
 
-def _ids(what: str, ids: DataFrame) -> str:
-    """Number of different ids, and their commonest shapes: a for letters, 9 for digits."""
+def _ids_and_times(interactions: DataFrame, items: DataFrame) -> list[str]:
+    """Number of users and items, and the commonest shapes of their ids (a for letters, 9 for digits), in one query."""
+    times = [end("ts").alias(name) for name, end in (("first", F.min), ("last", F.max))]
+    users = interactions.groupBy(F.col("user_id").alias("id")).agg(*times).withColumn("what", F.lit("users"))
+    of_items = items.select(F.col("item_id").alias("id"), F.lit("items").alias("what"))
     letters = F.regexp_replace(F.col("id"), r"\p{L}+", "a")
-    shapes = ids.distinct().withColumn("shape", F.regexp_replace(letters, r"\p{N}+", "9"))
-    counted = shapes.groupBy("shape").agg(F.count(F.lit(1)).alias("ids"), F.min("id").alias("example"))
-    total = counted.agg(F.sum("ids")).first()
-    most = counted.orderBy(F.desc("ids"), "shape").limit(SHOWN_SHAPES).collect()
-    told = [f"{row['ids']:,} of the shape {_quoted(row['shape'])}, such as {_quoted(row['example'])}" for row in most]
-    return f"{(total[0] if total else None) or 0:,} {what}: {'; '.join(told)}"
-
-
-def _times(interactions: DataFrame) -> str:
-    text = [end("ts").cast("string") for end in (F.min, F.max)]
-    ends = interactions.agg(*text, F.coalesce(F.unix_micros(F.max("ts")), F.lit(0))).first()
-    assert ends is not None  # an aggregate without groups has one row
-    doubt = ": were they of another unit, or are they none?" if is_doubtful(ends[2]) else ""
-    return f"times from {ends[0]} to {ends[1]}{doubt}"
+    ids, whole = F.col("ids"), Observation("ids and times")
+    counted = (
+        users.unionByName(of_items, allowMissingColumns=True)
+        .groupBy("what", F.regexp_replace(letters, r"\p{N}+", "9").alias("shape"))
+        .agg(
+            F.count(F.lit(1)).alias("ids"),
+            F.min("id").alias("example"),
+            F.min("first").alias("first"),
+            F.max("last").alias("last"),
+        )
+        .observe(
+            whole,
+            F.coalesce(F.sum(F.when(F.col("what") == "users", ids)), F.lit(0)).alias("users"),
+            F.coalesce(F.sum(F.when(F.col("what") == "items", ids)), F.lit(0)).alias("items"),
+            F.min("first").cast("string").alias("first"),
+            F.max("last").cast("string").alias("last"),
+            F.coalesce(F.unix_micros(F.max("last")), F.lit(0)).alias("last_micros"),
+        )
+    )
+    commonest = Window.partitionBy("what").orderBy(F.desc("ids"), "shape")
+    most = counted.withColumn("rank", F.row_number().over(commonest)).where(F.col("rank") <= SHOWN_SHAPES).collect()
+    lines = []
+    for what in ("users", "items"):
+        of_what = sorted((row for row in most if row["what"] == what), key=lambda row: row["rank"])
+        told = [
+            f"{row['ids']:,} of the shape {_quoted(row['shape'])}, such as {_quoted(row['example'])}" for row in of_what
+        ]
+        lines.append(f"{whole.get[what]:,} {what}: {'; '.join(told)}")
+    doubt = ": were they of another unit, or are they none?" if is_doubtful(whole.get["last_micros"]) else ""
+    return [*lines, f"times from {whole.get['first']} to {whole.get['last']}{doubt}"]
 
 
 def _items(items: DataFrame) -> str:
@@ -63,11 +79,12 @@ def _items(items: DataFrame) -> str:
 
 
 def _features(items: DataFrame) -> str:
+    whole = Observation("features")
     counted = items.select(F.explode("features").alias("feature")).groupBy("feature").count()
-    total = counted.count()
+    counted = counted.observe(whole, F.count(F.lit(1)).alias("total"))
     most = counted.orderBy(F.desc("count"), "feature").limit(SHOWN_FEATURES).collect()
     told = ", ".join(f"{_quoted(row['feature'])} ({row['count']:,} items)" for row in most)
-    return f"{total:,} features{f', most often {told}' if told else ''}"
+    return f"{whole.get['total']:,} features{f', most often {told}' if told else ''}"
 
 
 def _quoted(text: str | None) -> str:
