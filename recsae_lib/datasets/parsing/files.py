@@ -60,7 +60,7 @@ def parquet_files(spark: SparkSession, path: str, remedy: str) -> list[Any]:
             raise InputError(f"There is no file or folder {path}", "Check the path in the settings")
         files = []
         for match in matches:
-            _refuse_table_above(spark, match.getPath(), system, remedy)
+            _refuse_table_around(spark, match.getPath(), system, remedy)
             start = len(match.getPath().toString())
             for status in _below(system, match):
                 name = status.getPath().toString()
@@ -75,16 +75,16 @@ def parquet_files(spark: SparkSession, path: str, remedy: str) -> list[Any]:
     return [status for _, status in sorted(files, key=lambda file: file[0])]
 
 
-def _refuse_table_above(spark: SparkSession, path: Any, system: Any, remedy: str) -> None:
+def _refuse_table_around(spark: SparkSession, path: Any, system: Any, remedy: str) -> None:
     jvm: Any = spark._jvm
-    above = path.getParent()
-    for _ in range(_ANCESTORS):
-        if above is None:
+    folder = path
+    for _ in range(1 + _ANCESTORS):
+        if folder is None:
             return
         for kind, (sign, _) in _TABLES.items():
-            if system.globStatus(jvm.org.apache.hadoop.fs.Path(above, sign)):
-                raise _table(kind, above.toString(), remedy)
-        above = above.getParent()
+            if system.globStatus(jvm.org.apache.hadoop.fs.Path(folder, sign)):
+                raise _table(kind, folder.toString().removeprefix("file:"), remedy)
+        folder = folder.getParent()
 
 
 def _table(kind: str, path: str, remedy: str) -> InputError:

@@ -148,6 +148,13 @@ def test_tables_of_others_are_refused_whatever_path_names_them(
             read(spark, path, "id")
 
 
+def test_a_table_is_known_by_its_folder_alone(spark: SparkSession, tmp_path: Path) -> None:
+    write(tmp_path / "table" / "a.parquet", id=["deleted"])
+    (tmp_path / "table" / ".hoodie").mkdir()
+    with pytest.raises(InputError, match=f"^{tmp_path}/table is a table of Hudi"):
+        read(spark, tmp_path / "table", "id")
+
+
 def test_columns_that_differ_by_case_alone_are_refused_if_read(spark: SparkSession, tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", id=["x"], ID=["y"], other=["z"])
     assert read(spark, tmp_path, "other") == [("z",)]
