@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,7 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
         .withColumn("rank", F.row_number().over(nearest_first))
         .where(F.col("rank") <= number)
         .select("latent_id", "neighbour_id", "rank")
-        .toPandas()
+        .toPandas()  # `number` rows a unit
     )
     return latent_items.sparkSession.createDataFrame(rows, "latent_id int, neighbour_id int, rank int")
 
@@ -111,8 +112,8 @@ def hashed_profile(items: np.ndarray, values: np.ndarray) -> np.ndarray:
     return (profile / max(float(np.linalg.norm(profile)), 1e-300)).astype(np.float32)
 
 
-def _nearest_of_blocks(number: int):  # type: ignore[no-untyped-def]  # pandas functions of Spark have no type
-    def run(key: tuple[int, int], rows: pd.DataFrame) -> pd.DataFrame:
+def _nearest_of_blocks(number: int) -> Callable[[Any, pd.DataFrame], pd.DataFrame]:
+    def run(key: Any, rows: pd.DataFrame) -> pd.DataFrame:
         rows = rows.sort_values("latent_id")
         units = rows["latent_id"].to_numpy()
         vectors = np.frombuffer(b"".join(rows["profile"]), dtype=np.float32).reshape(len(rows), PROFILE_WIDTH)
