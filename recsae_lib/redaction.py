@@ -1,4 +1,4 @@
-"""What must not be told: keys and passwords are blanked in every text that leaves the program.
+"""What must not be shown: keys and passwords are blanked in every text that leaves the program.
 
 Every message passes `redacted` where it leaves: errors (`errors`), log and last line (`job.log`, `job.failures`), book
 of jobs, printed settings, and what is kept of servers (ledger, tables of rejects). It imports nothing of ours.
@@ -39,7 +39,7 @@ _OPENAI_KEY = re.compile(r"\bsk-[\w-]{8,}")
 
 
 def remember(secrets: Iterable[str]) -> None:
-    """Know values as secrets from here on, and each word of them: ``Bearer KEY`` is told as KEY too."""
+    """Know values as secrets from here on, and each word of them: ``Bearer KEY`` is KEY too."""
     _remembered.update(part for secret in secrets for part in (secret.strip(), *secret.split()))
 
 

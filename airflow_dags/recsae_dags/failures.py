@@ -45,7 +45,7 @@ def report(message: str) -> None:
     except AirflowNotFoundException:
         return
     # The address of a webhook is a secret: it lies in the password, which is masked in logs.
-    # So errors, which tell the address, are told by their kind.
+    # So of an error, which has the address in it, only the kind is reported.
     try:
         response = requests.post(connection.password, json={"text": message}, timeout=SECONDS_TO_POST)
     except requests.RequestException as failure:

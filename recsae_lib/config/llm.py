@@ -20,7 +20,7 @@ class LlmSettings(Section):
     headers: dict[str, str] = Field(
         {},
         description="Further headers of every call, for a gateway; ${NAME} stands for an environment variable, where "
-        "keys belong. Their values are never told.",
+        "keys belong. Their values are never shown.",
     )
     transport: Literal["inline", "batch"] = Field(
         "inline",

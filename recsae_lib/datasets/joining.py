@@ -16,7 +16,7 @@ from recsae_lib.platform.warehouse.data_checks import is_described
 log = logging.getLogger("recsae")
 
 EXAMPLES = 3  # ids of each side
-LIKELY = 0.05  # of the ids that are missing must be found for a cause to be told
+LIKELY = 0.05  # of the ids that are missing must be found for a cause to be named
 
 # How ids may differ that mean the same: what is done to both sides, what is wrong, and what to do.
 _DIFFERENCES: tuple[tuple[str, str, str], ...] = (
@@ -61,24 +61,24 @@ def require_joined(interactions: DataFrame, listed: DataFrame, rejects: DataFram
     )
     assert counts is not None  # an aggregate without groups has one row
     rows, described, unlisted = (counts[name] for name in ("rows", "described", "unlisted"))
-    told = f"{described:,} of {rows:,} interactions ({described / rows:.0%}) are of items with text or features"
+    message = f"{described:,} of {rows:,} interactions ({described / rows:.0%}) are of items with text or features"
     if described >= settings.warn_described_share * rows and described:
-        log.info(told)
+        log.info(message)
         return
     bare = rows - described - unlisted
     cause, remedy = _BARE if bare >= unlisted else _cause_of_missing(used, listed)
     if bare:
-        told += f"; {bare:,} are of items that the catalogue lists with neither text nor features"
+        message += f"; {bare:,} are of items that the catalogue lists with neither text nor features"
     if unlisted:
-        told += f"; {unlisted:,} are of items that are not in the catalogue"
+        message += f"; {unlisted:,} are of items that are not in the catalogue"
         if bare < unlisted:
-            told += f": {_examples(used, listed)}. {cause[0].upper()}{cause[1:]}"
+            message += f": {_examples(used, listed)}. {cause[0].upper()}{cause[1:]}"
     if described == 0 or described < settings.fail_described_share * rows:
         limit = f"checks.fail_described_share is {settings.fail_described_share:g}"
         if refused := commonest_reject(rejects, ITEMS.source):
             remedy = f"Mend what rejects name first. {remedy}"
-        raise InputError(f"The catalogue does not join: {told}{refused}", f"{remedy} ({limit})")
-    log.warning("%s. %s", told, remedy)
+        raise InputError(f"The catalogue does not join: {message}{refused}", f"{remedy} ({limit})")
+    log.warning("%s. %s", message, remedy)
 
 
 def _examples(used: DataFrame, listed: DataFrame) -> str:

@@ -60,22 +60,22 @@ def _ids_and_times(interactions: DataFrame, items: DataFrame) -> list[str]:
     lines = []
     for what in ("users", "items"):
         of_what = sorted((row for row in most if row["what"] == what), key=lambda row: row["rank"])
-        told = [
+        shown = [
             f"{row['ids']:,} of the shape {_quoted(row['shape'])}, such as {_quoted(row['example'])}" for row in of_what
         ]
-        lines.append(f"{whole.get[what]:,} {what}: {'; '.join(told)}")
+        lines.append(f"{whole.get[what]:,} {what}: {'; '.join(shown)}")
     doubt = ": were they of another unit, or are they none?" if is_doubtful(whole.get["last_micros"]) else ""
     return [*lines, f"times from {whole.get['first']} to {whole.get['last']}{doubt}"]
 
 
 def _items(items: DataFrame) -> str:
     rows = items.orderBy(F.desc(is_described()), "item_id").limit(SHOWN_ITEMS).collect()
-    told = [
+    shown = [
         f"{_quoted(row['item_id'])} has the title {_quoted(row['title'])}, the text {_quoted(row['text'])} "
         f"and the features {', '.join(_quoted(one) for one in (row['features'] or [])[:SHOWN_FEATURES]) or 'none'}"
         for row in rows
     ]
-    return f"items: {'; '.join(told)}"
+    return f"items: {'; '.join(shown)}"
 
 
 def _features(items: DataFrame) -> str:
@@ -83,8 +83,8 @@ def _features(items: DataFrame) -> str:
     counted = items.select(F.explode("features").alias("feature")).groupBy("feature").count()
     counted = counted.observe(whole, F.count(F.lit(1)).alias("total"))
     most = counted.orderBy(F.desc("count"), "feature").limit(SHOWN_FEATURES).collect()
-    told = ", ".join(f"{_quoted(row['feature'])} ({row['count']:,} items)" for row in most)
-    return f"{whole.get['total']:,} features{f', most often {told}' if told else ''}"
+    shown = ", ".join(f"{_quoted(row['feature'])} ({row['count']:,} items)" for row in most)
+    return f"{whole.get['total']:,} features{f', most often {shown}' if shown else ''}"
 
 
 def _quoted(text: str | None) -> str:

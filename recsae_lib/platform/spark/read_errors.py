@@ -1,4 +1,4 @@
-"""What Spark and Hadoop say of files that cannot be read, told to people: cause, file, remedy."""
+"""What Spark and Hadoop say of files that cannot be read, put for people: cause, file, remedy."""
 
 from __future__ import annotations
 
