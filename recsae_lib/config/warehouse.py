@@ -68,10 +68,14 @@ class CheckSettings(Section):
 
 class MaintenanceSettings(Section):
     keep_nights: Annotated[int, Field(ge=1)] = Field(
-        400, description="Nights whose audits stay in the tables, counted back from the date of maintain_tables."
+        400,
+        description="Nights whose audits stay in the tables, counted back from the date of maintain_tables, or from "
+        "the newest published audit where that is earlier.",
     )
-    keep_snapshot_days: Annotated[int, Field(ge=0)] = Field(
-        7, description="Days for which snapshots stay readable that no branch and no tag holds."
+    keep_snapshot_days: Annotated[int, Field(ge=1)] = Field(
+        7,
+        description="Days for which snapshots stay readable that no branch and no tag holds, and branches of audits "
+        "that have ended; at least one: what a job reads must not go meanwhile.",
     )
     keep_bulk_nights: Annotated[int, Field(ge=1)] = Field(
         14, description="Nights whose representations stay in paths.bulk; older ones can be extracted again."

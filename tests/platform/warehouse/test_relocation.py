@@ -12,11 +12,12 @@ from pyspark.sql import SparkSession
 from recsae_lib.config import Settings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
+from recsae_lib.platform.warehouse.maintenance import Retention
 from recsae_lib.platform.warehouse.read_point import as_published
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced, relocate_tables
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, COMPARISONS
+from tests.publishing import maintain
 from tests.publishing import publish as publish_audit
 
 FIRST = date(2026, 11, 1)
@@ -80,7 +81,7 @@ def test_a_copied_warehouse_is_refused_then_its_own(spark: SparkSession, tmp_pat
     assert [row["value"] for row in as_published(copy, FIRST).read(copy, AUDIT_METRICS).collect()] == [0.25]
     assert copy.read_all(COMPARISONS).count() == 1
     soon = datetime.now(timezone.utc) + timedelta(seconds=2)
-    maintain_table(copy, AUDIT_METRICS, Retention(FIRST + timedelta(days=1), soon))
+    maintain(copy, AUDIT_METRICS, Retention(FIRST + timedelta(days=1), soon))
     assert values(copy) == [0.5, 0.75]
     content = [path.read_bytes() for path in (tmp_path / "copy of it").rglob("*.metadata.json")]
     assert content
