@@ -18,6 +18,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.traffic import count_written
 from recsae_lib.platform.warehouse.commits import Answer, change, create
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
+from recsae_lib.platform.warehouse.raw_history import FILE_BYTES, RawTable, sort_files
 from recsae_lib.platform.warehouse.schemas import (
     column_clause,
     conform,
@@ -142,7 +143,8 @@ class Warehouse:
         """Replace this audit's part of a table on its branch and return the number of rows that it has now.
 
         `rows` come without `STAMPS`: date and versions are filled in, the versions where the rows bring none. The write
-        is one commit: readers see all of it or nothing.
+        is one commit: readers see all of it or nothing. Of a table without ``dt`` it is none where the rows are those
+        that the branch has, and else writes what differs (`raw_history`).
 
         Raises
         ------
@@ -151,9 +153,13 @@ class Warehouse:
         fitting = conform(table, self._stamped(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
-        self.change(table, lambda: self._overwrite(table, self.branch, fitting))
+        if table.partitioned_by_date:
+            self.change(table, lambda: self._overwrite(table, self.branch, fitting))
+        else:
+            self.change(table, lambda: self._replace_changed(table, fitting))
         # What this commit added is the whole part, and Iceberg has counted it.
-        return int(self.iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
+        counted = "added-records" if table.partitioned_by_date else "total-records"
+        return int(self.iceberg(table).snapshot(self.branch).summary().get(counted) or 0)
 
     def replace_by_files(self, table: Table, parts: Sequence[Part], batches_of: BatchesOf[Part]) -> int:
         """Like `replace`, of rows that Python workers make and write themselves, one file for each part.
@@ -303,7 +309,16 @@ class Warehouse:
         target = self.full_name(table) if reference == "main" else f"{self.full_name(table)}.`branch_{reference}`"
         # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
         write = rows.writeTo(target).option("check-nullability", "false")
+        write = write if table.partitioned_by_date else write.option("target-file-size-bytes", str(FILE_BYTES))
         write.option(f"snapshot-property.{AUDIT_PROPERTY}", self.branch).overwrite(self._part(table))
+
+    def _replace_changed(self, table: Table, rows: DataFrame) -> None:
+        sort_files(self.spark, table, self.full_name(table), self.iceberg(table))
+        properties = {AUDIT_PROPERTY: self.branch}
+        raw = RawTable(self.spark, table, self.full_name(table), self.iceberg(table), self.branch, properties)
+        before = in_present_form(table, self.spark.read.option("branch", self.branch).table(raw.full_name))
+        if not raw.replace_changed(before.select("_file", *table.schema.names), rows):
+            self._overwrite(table, self.branch, rows)
 
     def _ensure_branch(self, table: Table) -> None:
         def create_branch() -> None:
