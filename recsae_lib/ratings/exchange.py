@@ -16,7 +16,8 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.published import newest_published
+from recsae_lib.platform.warehouse.publications import newest_publication, publications
+from recsae_lib.platform.warehouse.read_point import read_point_of
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.ratings.files import SortedRows, read_rows, sort_rows
 from recsae_lib.ratings.page import render_page, render_sheet
@@ -76,8 +77,10 @@ def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> E
     ------
     InputError : nothing is published for the date, or no concept has a label.
     """
-    warehouse = context.warehouse.at(exact_dt or newest_published(context.warehouse))
-    rows = warehouse.read_published(tables.CONCEPTS).collect()  # M rows
+    found = publications(context.warehouse)
+    warehouse = context.warehouse.at(exact_dt or newest_publication(context.warehouse, found).dt)
+    point = read_point_of(found, warehouse.dt)
+    rows = point.read(warehouse, tables.CONCEPTS).collect()  # M rows
     labelled = [row for row in rows if row["status"] == "labelled"]
     if not labelled:
         raise InputError(
@@ -88,7 +91,7 @@ def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> E
         for row in labelled
     ]
     draw = draw_concepts(concepts, number, context.settings.seed)
-    terms, items = published_evidence(warehouse, draw.latents, SHOWN)
+    terms, items = published_evidence(warehouse, point, draw.latents, SHOWN)
     evidence = {
         latent: Evidence(
             tuple(row["term"] for row in terms.get(latent, [])),

@@ -22,7 +22,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 # What Iceberg says where the table changed between the look at it and the commit.
 LOST_RACES = (
     *("CommitFailedException", "Cannot fast-forward", "last sequence number"),
-    *("Ref audit-", "Ref published-", "Branch does not exist: audit-", "Found conflicting files"),
+    *("Ref audit-", "Ref published-", "Ref publish-", "Branch does not exist: audit-", "does not exist: publish-"),
+    "Found conflicting files",
 )
 
 
