@@ -80,7 +80,9 @@ def announce(context: JobContext, origin: Origin, publication: Publication) -> N
     promote_sae(context, publication.sae_version, list(last_of_each_date(found)))
     record_attempt(context.warehouse, origin, publication)
     tag_outcome(context, publication.sae_version, "published")
-    log.info("publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version)
+    log.info(
+        "publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version
+    )
 
 
 def origin_of(context: JobContext, model_version: int, sae_version: int) -> Origin:

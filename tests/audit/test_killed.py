@@ -12,6 +12,7 @@ from recsae_lib.platform.job.jobs import AUDIT_JOBS, job_named
 from recsae_lib.platform.job.record import JobRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.raw_history import data_digest
 from tests.kills import kill_within
 from tests.workspace import DT, Workspace, different_tables
 
@@ -48,7 +49,7 @@ def test_jobs_killed_half_way_and_run_again_give_the_same_tables(
         *("", "planted", DT.isoformat(), "2026-11-20T01:00:00+00:00", 1.0, "done"),
         config_digest=load_settings(shipped("base.yaml"), Path("conf/planted.yaml"), []).digest(),
         code_version=code_version(),
-        data_digest=audited.warehouse().data_digest(),
+        data_digest=data_digest(audited.warehouse()),
     )
     _, *before, last = [job.name for job in AUDIT_JOBS]
     for job in before:

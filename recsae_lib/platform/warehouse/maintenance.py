@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
+from recsae_lib.platform.warehouse.raw_retention import merge_small_files
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import Table
 
 NIGHT = re.compile(r"^(audit|published)-(\d{4}-\d{2}-\d{2})$")  # branch of an audit; tag of a published one
-SMALL_FILES = 5  # of one partition that are rewritten together
 ORPHAN_AGE = timedelta(days=3)  # a file that is younger may belong to a commit under way
 
 
@@ -113,7 +113,7 @@ def maintain_table(warehouse: Warehouse, table: Table, retention: Retention) -> 
     if "main" in warehouse.references(table):
         if table.partitioned_by_date and table.published_by == "audit":
             change(f"DELETE FROM {name} WHERE dt < DATE '{retention.first_night.isoformat()}'")
-        call("rewrite_data_files", f"options => map('min-input-files', '{SMALL_FILES}')")
+        merge_small_files(warehouse, table)
         call("rewrite_manifests")
     call("expire_snapshots", f"older_than => {_timestamp(retention.first_snapshot)}", "retain_last => 1")
     call("remove_orphan_files", f"older_than => {_timestamp(datetime.now(timezone.utc) - ORPHAN_AGE)}")

@@ -9,6 +9,7 @@ to the driver.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping
@@ -22,7 +23,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.platform.spark.frames import free, keep
 from recsae_lib.platform.warehouse.schemas import in_present_form
-from recsae_lib.platform.warehouse.tables import Table
+from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, Table
 
 if TYPE_CHECKING:
     from recsae_lib.platform.warehouse.store import Warehouse
@@ -99,6 +100,18 @@ def differences(before: DataFrame, after: DataFrame) -> DataFrame:
     both = before.withColumn("sign", F.lit(-1)).unionByName(after.withColumn("sign", F.lit(1)))
     counted = both.groupBy(*before.columns).agg(F.sum(sign).alias("change"), F.count_if(sign > 0).alias("now"))
     return counted.where(F.col("change") != 0)
+
+
+def data_digest(warehouse: Warehouse) -> str:
+    """Digest of the contents of interactions and items, whatever the order of their rows: count, sum and exclusive-or
+    of a 64-bit hash of each row.
+    """
+    parts = []
+    for table in (INTERACTIONS, ITEMS):
+        row_hash = F.xxhash64(*table.schema.names)
+        count, total = F.count(F.lit(1)).alias("rows"), F.sum(row_hash.cast("decimal(38,0)")).alias("sum")
+        parts.append(str(warehouse.read(table).agg(count, total, F.bit_xor(row_hash).alias("xor")).first()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def repeated(contents: DataFrame, number: str) -> DataFrame:

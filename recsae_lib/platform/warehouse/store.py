@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from recsae_lib.platform.warehouse.schemas import (
     refuse_discrepancies,
     refuse_outdated,
 )
-from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, Table, history
+from recsae_lib.platform.warehouse.tables import STAMPS, Table, history
 
 # Properties of a snapshot's summary: which audit wrote it; whether the upkeep did.
 AUDIT_PROPERTY, UPKEEP_PROPERTY = "recsae-audit", "recsae-upkeep"
@@ -114,10 +113,12 @@ class Warehouse:
         snapshot = self.snapshot_id(table)
         rows = None if snapshot is None else self.read_snapshot(table, snapshot)
         if rows is None:
-            raise InputError(
-                f"Table {self.full_name(table)} does not exist or was never written",
-                f"Run {table.writer_in_words} first",
+            gone = (
+                "does not exist or was never written"
+                if snapshot is None
+                else f"no longer holds what the audit of {self.dt} has read"
             )
+            raise InputError(f"Table {self.full_name(table)} {gone}", f"Run {table.writer_in_words} first")
         return rows.where(self._part(table))
 
     def read_filled(self, table: Table) -> DataFrame:
@@ -277,25 +278,6 @@ class Warehouse:
         """Whether a table that exists was written by an earlier version, and has not been migrated."""
         return bool(self.migrations(table) or later_columns(table, self.columns(table)))
 
-    def data_digest(self) -> str:
-        """Digest of the contents of interactions and items, whatever the order of their rows: count, sum and
-        exclusive-or of a 64-bit hash of each row.
-        """
-        parts = []
-        for table in (INTERACTIONS, ITEMS):
-            row_hash = F.xxhash64(*table.schema.names)
-            row = (
-                self.read(table)
-                .agg(
-                    F.count(F.lit(1)).alias("rows"),
-                    F.sum(row_hash.cast("decimal(38,0)")).alias("sum"),
-                    F.bit_xor(row_hash).alias("xor"),
-                )
-                .first()
-            )
-            parts.append(str(row))
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
     def drop_branch(self, table: Table) -> None:
         """Drop the audit's branch of a table, if there is one."""
 
@@ -345,7 +327,11 @@ class Warehouse:
     def _ensure_branch(self, table: Table) -> None:
         def create_branch() -> None:
             if self.branch not in (references := self.references(table)):
-                start = [references["main"]] if "main" in references else []
+                # A whole snapshot starts from this date's own, where it is published and kept.
+                own = None if table.partitioned_by_date else self.snapshot_id(table)
+                is_kept = own is not None and self.iceberg(table).snapshot(own) is not None
+                first = own if is_kept else references.get("main")
+                start = [] if first is None else [first]
                 self.iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
 
         self.change(table, create_branch)
