@@ -10,7 +10,8 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from recsae_lib.config import MaintenanceSettings
+from recsae_lib.config import Scope
+from recsae_lib.config.warehouse import MaintenanceSettings
 from recsae_lib.platform.spark.session import open_session
 from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
 from recsae_lib.platform.warehouse.raw_retention import drop_raw_nights
@@ -93,7 +94,7 @@ def _seconds(spark: SparkSession, name: str, count: int, users: int) -> list[Fig
     first = _warehouse(spark, namespace, 0)
     first.replace(INTERACTIONS, rows)
     publish(first)
-    actions = {what: partial(timed, _replace, frame) for what, frame in nights.items()}
+    actions: dict[str, Callable[[], object]] = {what: partial(timed, _replace, frame) for what, frame in nights.items()}
     actions["overwrite"] = partial(timed, _overwrite, rows)
     seconds = medians(interleaved_seconds(actions, REPETITIONS))
     for frame in nights.values():
@@ -116,5 +117,5 @@ def _overwrite(warehouse: Warehouse, rows: DataFrame) -> None:
 
 
 def _warehouse(spark: SparkSession, namespace: str, number: int) -> Warehouse:
-    scopes = {"data": namespace, "model": namespace, "audit": namespace}
+    scopes: dict[Scope, str] = {"data": namespace, "model": namespace, "audit": namespace}
     return Warehouse(spark, "recsae", scopes, FIRST + timedelta(days=number))
