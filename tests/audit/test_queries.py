@@ -23,6 +23,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse
 from tests.planted import FEATURES
+from tests.publishing import publish as publish_audit
 from tests.workspace import DT, REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
@@ -100,7 +101,7 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
 def test_every_table_that_an_audit_writes_is_in_the_list(audited: Workspace) -> None:
     shown = audited.spark.sql(f"SHOW TABLES IN {audited.catalog}.planted").collect()
     written = {row["tableName"] for row in shown}
-    assert written == {table.name for table in (*tables.AUDIT_TABLES, tables.AUDITS)}
+    assert written == {table.name for table in (*tables.AUDIT_TABLES, tables.AUDITS, tables.AUDIT_ATTEMPTS)}
 
 
 def test_every_saved_query_is_tested() -> None:
@@ -179,8 +180,7 @@ def test_what_changed_since_last_week(audited: Workspace, spark: SparkSession) -
         ):
             row = tuple(values.get(field.name, filler(field)) for field in table.versioned_row_schema)
             warehouse.replace(table, spark.createDataFrame([row], table.versioned_row_schema))
-            warehouse.publish(table)
-            warehouse.drop_branch(table)
+        publish_audit(warehouse)
     query = (QUERIES / "what_changed_since_last_week.sql").read_text(encoding="utf-8")
     changed = [(row["dt"], row["change"]) for row in run_query(warehouse, query).collect()]
     assert changed == [(DT + timedelta(days=8), "drifted"), (DT + timedelta(days=2), "gone")]
@@ -227,7 +227,6 @@ def test_what_lies_where_it_was_written_need_not_be_relocated(
 
 def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
     scopes: Any = dict.fromkeys(("data", "model", "audit"), "as_of")
-    now = datetime.now(timezone.utc)
 
     def publish(dt: date, value: float) -> Warehouse:
         warehouse = Warehouse(spark, "recsae", scopes, dt)
@@ -236,10 +235,7 @@ def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
             tables.AUDIT_METRICS,
             spark.createDataFrame(metric, "sae_version int, unit_kind string, metric string, value double"),
         )
-        warehouse.publish(tables.AUDIT_METRICS)
-        warehouse.drop_branch(tables.AUDIT_METRICS)
-        row = (1, 1, "published", now, now, "digest", "code")
-        warehouse.replace_published(tables.AUDITS, spark.createDataFrame([row], tables.AUDITS.versioned_row_schema))
+        publish_audit(warehouse)
         return warehouse
 
     publish(DT, 0.25)
@@ -251,10 +247,13 @@ def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
 
     assert values(None) == values(DT + timedelta(days=2)) == [(0.25, 2), (0.5, 2)]
     assert values(DT) == values(DT + timedelta(days=1)) == [(0.25, 1)]
+    before = datetime.now(timezone.utc)
     publish(DT, 0.75)  # a late re-run
-    assert values(None) == [(0.75, 2), (0.5, 2)]
-    assert values(DT + timedelta(days=2)) == [(0.25, 2), (0.5, 2)]  # as it was published then
-    assert values(DT) == [(0.75, 1)]
+    assert values(None) == [(0.75, 3), (0.5, 3)]
+    assert values(DT + timedelta(days=2)) == [(0.25, 3), (0.5, 3)]  # as it was published then
+    assert values(DT) == [(0.75, 2)]
+    assert [value for value, _ in values(before)] == [0.25, 0.5]
+    assert [value for value, _ in values(datetime.now(timezone.utc))] == [0.75, 0.5]
     with pytest.raises(InputError, match=f"No audit of as_of up to {DT - timedelta(days=1)}"):
         values(DT - timedelta(days=1))
     assert not [shown for shown in spark.catalog.listTables() if shown.isTemporary]
@@ -274,7 +273,7 @@ def test_as_of_shows_what_is_published_directly(spark: SparkSession) -> None:
     # A table that audits publish has its rows from its tags, and none before the first one.
     label = tuple(filler(field) for field in tables.CONCEPT_LABELS.versioned_row_schema)
     second.replace(tables.CONCEPT_LABELS, spark.createDataFrame([label], tables.CONCEPT_LABELS.versioned_row_schema))
-    second.publish(tables.CONCEPT_LABELS)
+    publish_audit(second)
 
     counts = ", ".join(
         f"(SELECT count(*) FROM {name})"

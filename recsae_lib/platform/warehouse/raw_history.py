@@ -62,9 +62,10 @@ def replace_changed(warehouse: Warehouse, table: Table, rows: DataFrame, propert
         if removed > MOST * branch.count:
             return False
         gone = branch.files_with(found.where("change < 0")) if removed else []
-        new = branch.written(branch.rest_of(gone, found.where("change < 0"))) if removed else []
+        stay = sum(task.file().recordCount() for task in gone) - removed
+        new = branch.written(branch.rest_of(gone, found.where("change < 0")), stay) if stay else []
         # Added rows have files of their own: what came in one night leaves, by its age, with few others.
-        new += branch.written(repeated(found.where("change > 0"), "change")) if added else []
+        new += branch.written(repeated(found.where("change > 0"), "change"), added) if added else []
         branch.commit(gone, new, properties)
     finally:
         free(found)
@@ -163,10 +164,13 @@ class _Branch:
         untouched = rows.join(fewer, _same_content(rows, fewer, self._names), "left_anti")
         return untouched.select(*self._names).unionByName(repeated(fewer, "now").select(*self._names))
 
-    def written(self, rows: DataFrame) -> list[Any]:
-        """Data files with these rows, which no snapshot knows yet, written as Iceberg's own upkeep writes files."""
-        name = str(uuid.uuid4())
-        write = rows.select(*self._names).writeTo(self.warehouse.full_name(self.table))
+    def written(self, rows: DataFrame, count: int) -> list[Any]:
+        """Data files with so many rows, which no snapshot knows yet, written as Iceberg's own upkeep writes files."""
+        name, rows = str(uuid.uuid4()), rows.select(*self._names)
+        is_one_file = count * self._bytes_of_a_row <= FILE_BYTES
+        # Of one file there are no ranges to look for, which would compute the rows twice.
+        write = (rows.coalesce(1) if is_one_file else rows).writeTo(self.warehouse.full_name(self.table))
+        write = write.option("distribution-mode", "none") if is_one_file else write
         write = of_good_size(write.option("rewritten-file-scan-task-set-id", name))
         write.option("check-nullability", "false").append()
         coordinator = self._jvm.org.apache.iceberg.spark.FileRewriteCoordinator.get()
@@ -191,6 +195,10 @@ class _Branch:
     @property
     def _head(self) -> Any:
         return self.iceberg.snapshot(self.warehouse.branch)  # of the table as it was loaded
+
+    @property
+    def _bytes_of_a_row(self) -> float:
+        return int(self._head.summary().get("total-files-size")) / self.count
 
     @property
     def _names(self) -> list[str]:
