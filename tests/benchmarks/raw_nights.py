@@ -29,9 +29,9 @@ DEFAULTS = MaintenanceSettings()
 CONDITIONS = (
     f"bytes: {NIGHTS} nights of {ROWS:,} rows of {USERS:,} users at first, with so many more each night by 10 % of the "
     f"users; published, and maintained each {EVERY}th night, keep_raw_nights={DEFAULTS.keep_raw_nights}, snapshots "
-    "that nothing holds expire at once; data folder against the files of the newest night. Seconds: Warehouse.replace on a branch "
-    f"that holds the night before, against overwriting all rows there; medians of {REPETITIONS}; rows in memory; "
-    "local[2], warm"
+    "that nothing holds expire at once; data folder against the files of the newest night. Seconds: Warehouse.replace "
+    "on a branch that holds the night before, against overwriting all rows there; medians of "
+    f"{REPETITIONS}; rows in memory; local[2], warm"
 )
 
 
