@@ -5,8 +5,9 @@
 
 Not a part of an audit: run it after one, each night or each week. Counted back from --dt, or from the newest published
 audit where that is earlier, audits older than maintenance.keep_nights leave the tables (with their tags, by which
-`recsae sql --as-of` reads), bulk representations older than maintenance.keep_bulk_nights leave paths.bulk. The newest
-audit never leaves, and nothing of a night that a run works on. Branches and tags of other names are kept, and with them
+`recsae sql --as-of` reads), interactions and items as they were then go after maintenance.keep_raw_nights, bulk
+representations older than maintenance.keep_bulk_nights leave paths.bulk. The newest audit never leaves, and nothing of
+a night that a run works on. Branches and tags of other names are kept, and with them
 what they hold. So is every row of the list of audits, of what people rate and of comparisons; their files are merged
 and their snapshots expire like those of others. Comparisons lie in the namespace of their study's name:
 --set namespace=NAME maintains them.
@@ -33,6 +34,7 @@ from recsae_lib.platform.warehouse.maintenance import (
 from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.publications import publications
 from recsae_lib.platform.warehouse.publishing import complete_publications
+from recsae_lib.platform.warehouse.raw_retention import drop_raw_nights
 from recsae_lib.platform.warehouse.tables import TABLES
 from recsae_lib.representations.layout import remove_old_sets
 
@@ -53,6 +55,8 @@ def maintain_site(context: JobContext, nights: Nights) -> None:
     retention = retention_of(context)
     left = retire(warehouse, retention, nights, compared=None if isinstance(against, str) else against)
     log.info("maintain_tables: %s publications of %s leave", f"{len(left):,}", warehouse.namespaces["audit"])
+    raw = drop_raw_nights(warehouse, context.dt, context.settings.maintenance.keep_raw_nights, nights)
+    log.info("maintain_tables: %s tags of interactions and items dropped", f"{len(raw):,}")
     for table in filter(warehouse.exists, TABLES.values()):
         before = state_of(warehouse, table)
         maintain_table(warehouse, table, retention, nights)

@@ -30,8 +30,13 @@ def publication(dt: date, sae_version: int, model_version: int = 1, number: int 
     return Publication(number, dt, model_version, sae_version, STARTED, {})
 
 
+def free_nights() -> Nights:
+    """Nights that no run holds."""
+    return Nights(lambda _: nullcontext())
+
+
 def maintain(warehouse: Warehouse, table: Table, retention: Retention) -> None:
     """Maintain one table, while no other run works on any night."""
-    with Nights(lambda _: nullcontext()) as nights:
+    with free_nights() as nights:
         retire(warehouse, retention, nights)
         maintain_table(warehouse, table, retention, nights)

@@ -11,6 +11,7 @@ from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.locks import hold_night
+from recsae_lib.platform.warehouse import raw_history
 
 Retrain = Literal["nothing", "sae", "all"]
 RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
@@ -23,7 +24,7 @@ def run_audit(context: JobContext, data_digest: str | None = None) -> dict[str, 
 
     Parameters
     ----------
-    data_digest : of the tables (`Warehouse.data_digest`) where they have just been ingested for several audits; then
+    data_digest : of the tables (`raw_history.data_digest`) where they have just been ingested for several audits; then
         this one does not ingest.
 
     Returns
@@ -48,7 +49,7 @@ def _run_jobs(context: JobContext, data_digest: str | None) -> dict[str, float]:
     if data_digest is None:
         log.info("[1/%s] %s", len(AUDIT_JOBS), ingest.name)
         seconds[ingest.name] = execute(context.for_job(ingest.name), ingest.load().run)
-        data_digest = context.shared.data_digest = context.warehouse.data_digest()
+        data_digest = context.shared.data_digest = raw_history.data_digest(context.warehouse)
     done = RunRecord.read(context.settings, context.dt).done(data_digest)
     for number, job in enumerate(others, start=2):
         if job.name in done:

@@ -20,6 +20,7 @@ from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.warehouse.migration import require_migrated
+from recsae_lib.platform.warehouse.raw_history import data_digest
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import COMPARISONS
 
@@ -144,7 +145,7 @@ def _warehouse_of(context: JobContext, study: Study) -> Warehouse:
 
 def _ingest(context: JobContext) -> str:
     execute(context, job_named(context.job).load().run)
-    return context.warehouse.data_digest()
+    return data_digest(context.warehouse)
 
 
 def _results(context: JobContext, audit: StudyAudit) -> list[AuditResult]:

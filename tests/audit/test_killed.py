@@ -13,6 +13,7 @@ from recsae_lib.platform.job.record import JobRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.publications import publications
+from recsae_lib.platform.warehouse.raw_history import data_digest
 from tests.kills import kill_within
 from tests.workspace import DT, Workspace, different_tables
 
@@ -47,7 +48,7 @@ def test_jobs_killed_half_way_and_run_again_give_the_same_tables(
         *("", "planted", DT.isoformat(), "2026-11-20T01:00:00+00:00", 1.0, "done"),
         config_digest=load_settings(shipped("base.yaml"), Path("conf/planted.yaml"), []).digest(),
         code_version=code_version(),
-        data_digest=audited.warehouse().data_digest(),
+        data_digest=data_digest(audited.warehouse()),
     )
     _, *before, last = [job.name for job in AUDIT_JOBS]
     for job in before:

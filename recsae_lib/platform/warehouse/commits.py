@@ -23,6 +23,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 LOST_RACES = (
     *("CommitFailedException", "Cannot fast-forward", "last sequence number"),
     *("Ref audit-", "Ref published-", "Ref publish-", "Branch does not exist: audit-", "does not exist: publish-"),
+    "Found conflicting files",
 )
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.publications import Publication, publications
+from recsae_lib.platform.warehouse.raw_retention import merge_small_files
 from recsae_lib.platform.warehouse.references import branch_date, earlier_tagged_date, tagged_publication
 from recsae_lib.platform.warehouse.store import UPKEEP_PROPERTY, Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_TABLES, AUDITS, Table
 
-SMALL_FILES = 5  # of one partition that are rewritten together
 ORPHAN_AGE = timedelta(days=3)  # a file that is younger may belong to a commit under way
 
 
@@ -182,7 +182,7 @@ def maintain_table(warehouse: Warehouse, table: Table, retention: Retention, nig
         if table.partitioned_by_date:
             drop_dates(warehouse, table, retention, nights)
     if "main" in warehouse.references(table):
-        call("rewrite_data_files", f"options => map('min-input-files', '{SMALL_FILES}')")
+        merge_small_files(warehouse, table)
         call("rewrite_manifests")
     call(
         "expire_snapshots",

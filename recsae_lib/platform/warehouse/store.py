@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from recsae_lib.platform.spark.traffic import count_written
 from recsae_lib.platform.warehouse.commits import Answer, change, create
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
 from recsae_lib.platform.warehouse.publications import last_of_each_date, publications
+from recsae_lib.platform.warehouse.raw_history import of_good_size, replace_changed
 from recsae_lib.platform.warehouse.read_point import ReadPoint, read_point_of
 from recsae_lib.platform.warehouse.schemas import (
     add_columns,
@@ -31,7 +31,7 @@ from recsae_lib.platform.warehouse.schemas import (
     refuse_unwritable,
     with_foreign_columns,
 )
-from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, Table, history
+from recsae_lib.platform.warehouse.tables import STAMPS, Table, history
 
 # Properties of a snapshot's summary: which audit wrote it; whether the upkeep did.
 AUDIT_PROPERTY, UPKEEP_PROPERTY = "recsae-audit", "recsae-upkeep"
@@ -115,10 +115,12 @@ class Warehouse:
         snapshot = self.snapshot_id(table)
         rows = None if snapshot is None else self.read_snapshot(table, snapshot)
         if rows is None:
-            raise InputError(
-                f"Table {self.full_name(table)} does not exist or was never written",
-                f"Run {table.writer_in_words} first",
+            gone = (
+                "does not exist or was never written"
+                if snapshot is None
+                else f"no longer holds what the audit of {self.dt} has read"
             )
+            raise InputError(f"Table {self.full_name(table)} {gone}", f"Run {table.writer_in_words} first")
         return rows.where(self._part(table))
 
     def read_filled(self, table: Table) -> DataFrame:
@@ -182,7 +184,8 @@ class Warehouse:
         """Replace this audit's part of a table on its branch and return the number of rows that it has now.
 
         `rows` come without `STAMPS`: date and versions are filled in, the versions where the rows bring none. The write
-        is one commit: readers see all of it or nothing.
+        is one commit: readers see all of it or nothing. Of a table without ``dt`` it is none where the rows are those
+        that the branch has, and else writes what differs (`raw_history`).
 
         Raises
         ------
@@ -191,9 +194,16 @@ class Warehouse:
         fitting = conform(table, self._stamped(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
-        self.change(table, lambda: self._overwrite(table, self.branch, fitting))
-        # What this commit added is the whole part, and Iceberg has counted it.
-        return int(self.iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
+
+        def write() -> None:
+            properties = {AUDIT_PROPERTY: self.branch}
+            if table.partitioned_by_date or not replace_changed(self, table, fitting, properties):
+                self._overwrite(table, self.branch, fitting)
+
+        self.change(table, write)
+        # Iceberg has counted them: of a date what this commit added is the whole part.
+        counted = "added-records" if table.partitioned_by_date else "total-records"
+        return int(self.iceberg(table).snapshot(self.branch).summary().get(counted) or 0)
 
     def replace_by_files(self, table: Table, parts: Sequence[Part], batches_of: BatchesOf[Part]) -> int:
         """Like `replace`, of rows that Python workers make and write themselves, one file for each part.
@@ -270,25 +280,6 @@ class Warehouse:
         """Whether a table that exists holds what an earlier version wrote otherwise, and has not been migrated."""
         return bool(self.migrations(table))
 
-    def data_digest(self) -> str:
-        """Digest of the contents of interactions and items, whatever the order of their rows: count, sum and
-        exclusive-or of a 64-bit hash of each row.
-        """
-        parts = []
-        for table in (INTERACTIONS, ITEMS):
-            row_hash = F.xxhash64(*table.schema.names)
-            row = (
-                self.read(table)
-                .agg(
-                    F.count(F.lit(1)).alias("rows"),
-                    F.sum(row_hash.cast("decimal(38,0)")).alias("sum"),
-                    F.bit_xor(row_hash).alias("xor"),
-                )
-                .first()
-            )
-            parts.append(str(row))
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
     def drop_branch(self, table: Table) -> None:
         """Drop the audit's branch of a table, if there is one."""
 
@@ -333,12 +324,17 @@ class Warehouse:
         # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
         write = with_foreign_columns(rows, table, self.columns(table)).writeTo(target)
         write = write.option("check-nullability", "false")
+        write = write if table.partitioned_by_date else of_good_size(write)
         write.option(f"snapshot-property.{AUDIT_PROPERTY}", self.branch).overwrite(self._part(table))
 
     def _ensure_branch(self, table: Table) -> None:
         def create_branch() -> None:
             if self.branch not in (references := self.references(table)):
-                start = [references["main"]] if "main" in references else []
+                # A whole snapshot starts from this date's own, where it is published and kept.
+                own = None if table.partitioned_by_date else self.snapshot_id(table)
+                is_kept = own is not None and self.iceberg(table).snapshot(own) is not None
+                first = own if is_kept else references.get("main")
+                start = [] if first is None else [first]
                 self.iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
 
         self.change(table, create_branch)
