@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +18,7 @@ from recsae_lib.flow.study_results import AuditResult, as_markdown, comparison_r
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.nights import hold_tables
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.reports import write_report
@@ -103,16 +106,16 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
         log.info("compare: %s: %s of %s audits are done", data_set, len(of_data) - len(waiting), len(of_data))
         if not waiting:
             continue
-        data_digest = _ingest(context.with_settings(waiting[0].settings).for_job("ingest_dataset"))
-        for audit in of_data:
-            if RunRecord.read(audit.settings, context.dt).is_published(data_digest):
-                continue
-            log.info("compare: %s on %s", audit.model, data_set)
-            try:
-                run_audit(context.with_settings(audit.settings).for_job("audit"), data_digest)
-            except (InputError, CheckError) as failure:
-                log.error("compare: %s on %s: %s", audit.model, data_set, failure)
-                refused.append(f"{audit.model} on {data_set}")
+        with _ingested(context.with_settings(waiting[0].settings).for_job("ingest_dataset")) as data_digest:
+            for audit in of_data:
+                if RunRecord.read(audit.settings, context.dt).is_published(data_digest):
+                    continue
+                log.info("compare: %s on %s", audit.model, data_set)
+                try:
+                    run_audit(context.with_settings(audit.settings).for_job("audit"), data_digest)
+                except (InputError, CheckError) as failure:
+                    log.error("compare: %s on %s: %s", audit.model, data_set, failure)
+                    refused.append(f"{audit.model} on {data_set}")
     results = [
         result
         for audit in audits
@@ -142,9 +145,15 @@ def _warehouse_of(context: JobContext, study: Study) -> Warehouse:
     return Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
 
 
-def _ingest(context: JobContext) -> str:
-    execute(context, job_named(context.job).load().run)
-    return context.warehouse.data_digest()
+@contextmanager
+def _ingested(context: JobContext) -> Iterator[str]:
+    """Ingest a data set, and keep others from ingesting it anew meanwhile; yields the digest of the tables."""
+    with ExitStack() as held:
+        with hold_tables(context, "write"):
+            execute(context, job_named(context.job).load().run)
+            data_digest = context.warehouse.data_digest()
+            held.enter_context(hold_tables(context, "read"))
+        yield data_digest
 
 
 def _results(context: JobContext, audit: StudyAudit) -> list[AuditResult]:

@@ -18,6 +18,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.traffic import count_written
 from recsae_lib.platform.warehouse.commits import Answer, change, create
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
+from recsae_lib.platform.warehouse.fencing import AUDIT_PROPERTY, Locks, fenced, snapshot_properties
 from recsae_lib.platform.warehouse.schemas import (
     column_clause,
     conform,
@@ -28,8 +29,6 @@ from recsae_lib.platform.warehouse.schemas import (
     refuse_outdated,
 )
 from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, Table, history
-
-AUDIT_PROPERTY = "recsae-audit"  # of a snapshot's summary: which audit wrote it
 
 
 class Versions(Protocol):
@@ -55,6 +54,7 @@ class Warehouse:
     namespaces : namespace of the tables of each scope (`Settings.namespaces`).
     dt : date of the audit; its writes go to the branch ``audit-<dt>`` of each table.
     versions : what the audit works with; None where all rows that are written bring their versions.
+    locks : under which it writes; None where nothing is locked.
     """
 
     spark: SparkSession
@@ -62,10 +62,11 @@ class Warehouse:
     namespaces: Mapping[Scope, str]
     dt: date
     versions: Versions | None = None
+    locks: Locks | None = None
 
     def at(self, dt: date) -> Warehouse:
         """The same tables, as the audit of another date sees them."""
-        return Warehouse(self.spark, self.catalog, self.namespaces, dt)
+        return Warehouse(self.spark, self.catalog, self.namespaces, dt, locks=self.locks)
 
     @property
     def branch(self) -> str:
@@ -167,7 +168,8 @@ class Warehouse:
         iceberg, partition = self.iceberg(table), f"dt={self.dt.isoformat()}"
         stamps = self._stamps(table, ())
         files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, stamps)
-        self.change(table, lambda: commit_data_files(self.spark, self.iceberg(table), self.branch, partition, files))
+        part = self.branch, partition, files, snapshot_properties(self, table)
+        self.change(table, lambda: commit_data_files(self.spark, self.iceberg(table), *part))
         rows = sum(file.rows for file in files)
         count_written(rows, sum(file.bytes for file in files))
         return rows
@@ -262,8 +264,13 @@ class Warehouse:
         self.change(table, drop)
 
     def change(self, table: Table, action: Callable[[], Answer]) -> Answer:
-        """Do what ends in a commit to a table, while others commit to it too (`commits.change`)."""
-        return change(self.spark, self.catalog, self._namespace(table), table.name, action)
+        """Do what ends in a commit to a table, while others commit to it too (`commits.change`).
+
+        Raises
+        ------
+        PassingError : the lock under which this audit writes is lost.
+        """
+        return change(self.spark, self.catalog, self._namespace(table), table.name, fenced(self, table, action))
 
     def _namespace(self, table: Table) -> str:
         return self.namespaces[table.scope]
@@ -303,7 +310,9 @@ class Warehouse:
         target = self.full_name(table) if reference == "main" else f"{self.full_name(table)}.`branch_{reference}`"
         # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
         write = rows.writeTo(target).option("check-nullability", "false")
-        write.option(f"snapshot-property.{AUDIT_PROPERTY}", self.branch).overwrite(self._part(table))
+        for name, value in snapshot_properties(self, table).items():
+            write = write.option(f"snapshot-property.{name}", value)
+        write.overwrite(self._part(table))
 
     def _ensure_branch(self, table: Table) -> None:
         def create_branch() -> None:
