@@ -27,7 +27,7 @@ from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.data_checks import NO_TERMS_LEFT
-from recsae_lib.platform.warehouse.published import PublishedAudit, published_audits
+from recsae_lib.platform.warehouse.publications import Publication, last_of_each_date, publications
 from recsae_lib.sae.store import load_sae
 
 NAMED_BY = (tables.CONCEPT_TERMS, tables.CONCEPT_LABELS)
@@ -38,15 +38,15 @@ def run(context: JobContext) -> None:
     """Match the latents, put terms and labels of both sides beside each other, log what became of them."""
     warehouse, settings = context.warehouse, context.settings.drift
     on_branch = warehouse.branch in warehouse.references(tables.LATENT_ACTIVATIONS)
-    namespace, published = context.namespaces["audit"], published_audits(warehouse)
+    namespace, published = context.namespaces["audit"], list(last_of_each_date(publications(warehouse)).values())
     earlier = earlier_audit(published, settings.against, context.dt, on_branch, namespace)
     if earlier is None:
         log.info("compare_versions: nothing was published before %s: there is nothing to compare with", context.dt)
         warehouse.replace(tables.CONCEPT_DRIFT, tables.CONCEPT_DRIFT.empty(context.spark))
         return
-    then, activations = warehouse.at(earlier.dt), warehouse.read_filled(tables.LATENT_ACTIVATIONS)
+    then, activations = warehouse.at(earlier.dt).published(), warehouse.read_filled(tables.LATENT_ACTIVATIONS)
     present = AuditedLatents(activations, *(warehouse.read(table) for table in NAMED_BY))
-    previous = AuditedLatents(*(then.read_published(table) for table in (tables.LATENT_ACTIVATIONS, *NAMED_BY)))
+    previous = AuditedLatents(*(then.read(warehouse, table) for table in (tables.LATENT_ACTIVATIONS, *NAMED_BY)))
     directions = directions_of_both(context, earlier)
     warehouse.replace(tables.CONCEPT_DRIFT, compare_latents(earlier, previous, present, directions, settings))
     metrics = drift_metrics(warehouse.read(tables.CONCEPT_DRIFT))
@@ -71,7 +71,7 @@ def run(context: JobContext) -> None:
         log.warning("compare_versions: %.0f latents lost all their terms: %s", vanished, NO_TERMS_LEFT)
 
 
-def directions_of_both(context: JobContext, earlier: PublishedAudit) -> tuple[np.ndarray, np.ndarray] | None:
+def directions_of_both(context: JobContext, earlier: Publication) -> tuple[np.ndarray, np.ndarray] | None:
     """W_dec of both SAEs; None where they read different versions of the recommender, or the earlier one is lost."""
     registry, name, versions = context.registry, context.sae_name, (earlier.sae_version, context.sae_version)
     try:

@@ -1,10 +1,11 @@
-"""Join labels and scores into concepts, check the audit, make it visible on main, promote its SAE to champion.
+"""Join labels and scores into concepts, check the audit, publish it, promote its SAE to champion.
 
     spark-submit --properties-file conf/spark/local.conf jobs/publish_audit.py --dt 2026-11-20
     recsae run publish_audit --dt 2026-11-20
 
-A failed check leaves everything on the branch audit-<dt>, writes a row `failed` into audits and exits with 3. All
-results are in var/reports/<namespace>/<dt>/checks.json, and in MLflow among the artifacts of the run that the SAE comes
+Adding the row to audits publishes all tables at once: readers see the whole audit, or the one before. Where a run
+ended right after that, the next one tags the snapshots, brings main after, and says nothing new. A failed check leaves
+everything on the branch audit-<dt>, writes a row `failed` into audit_attempts and exits with 3. All results are in var/reports/<namespace>/<dt>/checks.json, and in MLflow among the artifacts of the run that the SAE comes
 from (audits/<dt>/checks.json); one of severity retrain that did not pass asks for a new SAE.
 
 The SAE that was champion before gets the alias previous; `recsae promote previous` goes back to it. An audit of an
@@ -23,46 +24,70 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import for_each_site, main
-from recsae_lib.platform.spark.concurrency import side_by_side
-from recsae_lib.platform.tracking.publication import AuditStatus, keep_checks, promote_sae, sae_shape, tag_outcome
+from recsae_lib.platform.tracking.publication import keep_checks, promote_sae, sae_shape, tag_outcome
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.checks import SaeShape, run_checks
-from recsae_lib.platform.warehouse.published import published_audits, write_audit
+from recsae_lib.platform.warehouse.checks import run_checks
+from recsae_lib.platform.warehouse.publications import Publication, last_of_each_date, publications
+from recsae_lib.platform.warehouse.publishing import (
+    Origin,
+    complete_publications,
+    publish_tables,
+    record_attempt,
+    unpublished_tables,
+)
 from recsae_lib.verification.judging import require_all_judges
 
 
 @for_each_site
 def run(context: JobContext) -> None:
-    """Check first; publish all tables; the audits row comes last and commits."""
-    warehouse, record = context.warehouse, RunRecord.read(context.settings, context.dt)
+    """Complete what an earlier run began; check what is new, and publish it."""
+    warehouse = context.warehouse
+    complete_publications(warehouse)
+    published = last_of_each_date(publications(warehouse)).get(context.dt)
+    if published is None or unpublished_tables(warehouse):
+        publish(context)
+    else:
+        log.info("publish_audit: is published, as number %s; nothing is new", published.number)
+        announce(context, origin_of(context, published.model_version, published.sae_version), published)
+
+
+def publish(context: JobContext) -> None:
+    """Build the concepts, check all tables, publish them together."""
+    warehouse = context.warehouse
     activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
     labels, scores = warehouse.read(tables.CONCEPT_LABELS), warehouse.read(tables.CONCEPT_SCORES)
     require_all_judges(scores, context.settings.verification.judges, context.dt)
     warehouse.replace(tables.CONCEPTS, build_concepts(activations, labels, scores))
 
     shape = sae_shape(context)
+    origin = origin_of(context, shape.model_version, shape.sae_version)
     results = run_checks(warehouse.read, shape, context.settings.checks)
     keep_checks(context, results)
     failed = [result for result in results if result.severity == "fail" and not result.passed]
     if failed:
-        commit(context, record, shape, "failed")
+        record_attempt(warehouse, origin, None)
+        tag_outcome(context, shape.sae_version, "failed")
         raise CheckError(
             f"The audit of {context.dt} is not published: {'; '.join(result.line() for result in failed)}. "
-            f"Its tables stay on the branch {warehouse.branch}; main keeps the last good audit."
+            f"Its tables stay on the branch {warehouse.branch}; readers see the last good audit."
         )
-    side_by_side(warehouse.publish, tables.AUDIT_TABLES)
-    side_by_side(warehouse.drop_branch, tables.AUDIT_TABLES)
-    promote_sae(context, [audit.dt for audit in published_audits(warehouse)])
-    commit(context, record, shape, "published")
-    log.info("publish_audit: published with SAE version %s", context.sae_version)
+    announce(context, origin, publish_tables(warehouse, origin))
 
 
-def commit(context: JobContext, record: RunRecord, shape: SaeShape, status: AuditStatus) -> None:
-    """Write the row of audits, straight to main; then tag the SAE version, which repeats what the row says."""
+def announce(context: JobContext, origin: Origin, publication: Publication) -> None:
+    """Say in MLflow and in audit_attempts that the audit is published."""
+    found = publications(context.warehouse)
+    promote_sae(context, publication.sae_version, list(last_of_each_date(found)))
+    record_attempt(context.warehouse, origin, publication)
+    tag_outcome(context, publication.sae_version, "published")
+    log.info("publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version)
+
+
+def origin_of(context: JobContext, model_version: int, sae_version: int) -> Origin:
+    """What the rows of audits and audit_attempts say of where the audit comes from."""
+    record = RunRecord.read(context.settings, context.dt)
     started_at = datetime.fromisoformat(record.started_at)
-    origin = started_at, record.config_digest, record.code_version
-    write_audit(context.warehouse, shape.model_version, shape.sae_version, status, *origin)
-    tag_outcome(context, shape.sae_version, status)
+    return Origin(model_version, sae_version, started_at, record.config_digest, record.code_version)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.reports import reports_folder
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.published import newest_published
+from recsae_lib.platform.warehouse.publications import newest_publication, publications
+from recsae_lib.platform.warehouse.read_point import read_point_of
 
 
 def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: date | None) -> None:
@@ -23,9 +24,10 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     ------
     InputError : nothing is published, or there is no such latent.
     """
-    dt = exact_dt or newest_published(context.warehouse)
-    warehouse = context.warehouse.at(dt)
-    concepts = warehouse.read_published(tables.CONCEPTS)
+    found = publications(context.warehouse)
+    dt = exact_dt or newest_publication(context.warehouse, found).dt
+    warehouse, point = context.warehouse.at(dt), read_point_of(found, dt)
+    concepts = point.read(warehouse, tables.CONCEPTS)
     if latent is not None:
         concepts = concepts.where(F.col("latent_id") == latent)
     shown = concepts.orderBy(F.desc_nulls_last("confidence"), "q_value", "latent_id").limit(top).collect()
@@ -33,7 +35,7 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     if not shown and branch in warehouse.references(tables.CONCEPTS):
         raise InputError(
             f"The concepts of {namespace} for dt={dt} are not published: they are on the branch {branch}",
-            f"`recsae sql \"SELECT * FROM concepts VERSION AS OF '{branch}'\"` shows them; why is in "
+            f"`recsae sql \"SELECT * FROM {namespace}.concepts VERSION AS OF '{branch}'\"` shows them; why is in "
             f"{reports_folder(context.settings.paths, namespace, dt) / 'checks.json'}",
         )
     if not shown:
@@ -44,7 +46,7 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
         )
     ids = [row["latent_id"] for row in shown]
     depth = 10 if latent is None else 25
-    terms, items_of = published_evidence(warehouse, ids, depth)
+    terms, items_of = published_evidence(warehouse, point, ids, depth)
     console = Console(width=110)
     console.print(Text(f"Concepts of {namespace}, dt={dt}, SAE version {shown[0]['sae_version']}"))
     for row in shown:

@@ -14,7 +14,7 @@ from recsae_lib.cli.parsing import add_site, command
 from recsae_lib.cli.terminal import TABLE_ROWS, as_json, as_text, print_table
 from recsae_lib.config.shipped import saved_queries
 from recsae_lib.errors import InputError
-from recsae_lib.platform.job.arguments import context_of, parse_date, settings_of
+from recsae_lib.platform.job.arguments import context_of, parse_as_of, settings_of
 
 
 def add_to(commands: Any) -> None:
@@ -33,9 +33,10 @@ def add_to(commands: Any) -> None:
     )
     sql.add_argument(
         "--as-of",
-        type=parse_date,
-        metavar="YYYY-MM-DD",
-        help="the tables as the newest audit up to this date published them; of the list of audits, comparisons and "
+        type=parse_as_of,
+        metavar="YYYY-MM-DD[THH:MM]",
+        help="the tables as the newest audit up to this date left them when it was published last; with a time (UTC), as "
+        "they were published at that moment; of the list of audits, comparisons and "
         "ratings, which come without such a publication: what stands there now of dates up to this one",
     )
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="json is one object a line")

@@ -22,9 +22,10 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
     options : of this command that others need to see the same tables (`options_in_use`).
     """
     console, warehouse = Console(width=130), context.warehouse
+    published = warehouse.published()
     metrics = {
         (row["unit_kind"], row["metric"]): row["value"]
-        for row in warehouse.read_published(tables.AUDIT_METRICS).collect()  # some hundred rows
+        for row in published.read(warehouse, tables.AUDIT_METRICS).collect()  # some hundred rows
     }
 
     def shown(unit_kind: str, metric: str, form: str = ".4f") -> str:
@@ -107,7 +108,7 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
     coverage = Table(
         "coverage of the SAE at confidence", "units", "by chance", "features", "shuffled", "items", "users"
     )
-    rows = warehouse.read_published(tables.CONCEPT_COVERAGE).where("unit_kind = 'sae'").orderBy("min_confidence")
+    rows = published.read(warehouse, tables.CONCEPT_COVERAGE).where("unit_kind = 'sae'").orderBy("min_confidence")
     for row in rows.collect():  # one row a confidence
         coverage.add_row(
             f"≥ {row['min_confidence']:.1f}",

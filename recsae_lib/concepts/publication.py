@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.read_point import ReadPoint
 from recsae_lib.platform.warehouse.store import Warehouse
 
 
@@ -75,13 +76,18 @@ def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame)
 
 
 def published_evidence(
-    warehouse: Warehouse, latents: list[int], depth: int
+    warehouse: Warehouse, point: ReadPoint, latents: list[int], depth: int
 ) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
-    """Rows of significant terms, and of items with title and features, by latent: up to rank `depth`, best first."""
-    items = warehouse.read_published(tables.LATENT_ITEMS).join(
-        warehouse.read_published(tables.ITEMS).select("item_id", "title", "features"), "item_id", how="left"
+    """Rows of significant terms, and of items with title and features, by latent: up to rank `depth`, best first.
+
+    Parameters
+    ----------
+    point : the audit that is read.
+    """
+    items = point.read(warehouse, tables.LATENT_ITEMS).join(
+        point.read(warehouse, tables.ITEMS).select("item_id", "title", "features"), "item_id", how="left"
     )
-    terms = warehouse.read_published(tables.CONCEPT_TERMS).where("significant")
+    terms = point.read(warehouse, tables.CONCEPT_TERMS).where("significant")
     return _strongest(terms, latents, depth), _strongest(items, latents, depth)
 
 

@@ -10,11 +10,11 @@ from recsae_lib.config import DriftSettings
 from recsae_lib.drift.activations import similar_activations
 from recsae_lib.drift.changes import AuditedLatents, describe_changes
 from recsae_lib.drift.matching import follow_latents, similar_directions
-from recsae_lib.platform.warehouse.published import PublishedAudit
+from recsae_lib.platform.warehouse.publications import Publication
 
 
 def compare_latents(
-    earlier: PublishedAudit,
+    earlier: Publication,
     previous: AuditedLatents,
     present: AuditedLatents,
     directions: tuple[np.ndarray, np.ndarray] | None,

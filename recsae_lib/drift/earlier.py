@@ -7,16 +7,16 @@ from datetime import date
 from typing import Literal
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.warehouse.published import PublishedAudit
+from recsae_lib.platform.warehouse.publications import Publication
 
 
 def earlier_audit(
-    published: Sequence[PublishedAudit],
+    published: Sequence[Publication],
     against: date | int | Literal["previous"],
     dt: date,
     on_branch: bool,
     namespace: str,
-) -> PublishedAudit | None:
+) -> Publication | None:
     """Return the published audit that the one of `dt` is compared with; None by default where there is none yet.
 
     The date of this audit itself may be named: main shows another one until what is on the branch is published.

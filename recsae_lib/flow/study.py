@@ -124,7 +124,8 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     ]
     markdown = as_markdown(results)
     if results:
-        _warehouse_of(context, study).replace_published(COMPARISONS, comparison_rows(context.spark, results))
+        rows = comparison_rows(context.spark, results)  # of others, who compare beside this one, theirs stay
+        _warehouse_of(context, study).merge(COMPARISONS, rows, rows.select("data_set", "model").distinct())
     file = write_report(context.settings.paths, study.name, context.dt, "comparison.md", markdown.encode())
     log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), file)
     if refused:

@@ -72,11 +72,12 @@ def read_result(
     warehouse: Warehouse, data_set: str, model: str, site: str, seconds: Mapping[str, float]
 ) -> AuditResult:
     """Read the published metrics of an audit; some hundred rows."""
+    published = warehouse.published()
     metrics: dict[tuple[str, str], float | None] = {
         (row["unit_kind"], row["metric"]): row["value"]
-        for row in warehouse.read_published(tables.AUDIT_METRICS).collect()
+        for row in published.read(warehouse, tables.AUDIT_METRICS).collect()
     }
-    for row in warehouse.read_published(tables.CONCEPT_COVERAGE).collect():
+    for row in published.read(warehouse, tables.CONCEPT_COVERAGE).collect():
         for name in COVERAGES:
             metrics[row["unit_kind"], f"{name}_at_{row['min_confidence']:g}"] = row[name]
     return AuditResult(data_set, model, site, metrics, seconds)

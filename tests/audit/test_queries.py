@@ -239,7 +239,7 @@ def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
         warehouse.publish(tables.AUDIT_METRICS)
         warehouse.drop_branch(tables.AUDIT_METRICS)
         row = (1, 1, "published", now, now, "digest", "code")
-        warehouse.replace_published(tables.AUDITS, spark.createDataFrame([row], tables.AUDITS.versioned_row_schema))
+        warehouse.merge(tables.AUDITS, spark.createDataFrame([row], tables.AUDITS.versioned_row_schema))
         return warehouse
 
     publish(DT, 0.25)
@@ -266,11 +266,11 @@ def test_as_of_shows_what_is_published_directly(spark: SparkSession) -> None:
     rating = ("sample", 1, "case", "concept", 7)
     for warehouse, opinion in ((first, 2), (second, 4)):
         rows = spark.createDataFrame([(*rating, "rater", opinion)], tables.CONCEPT_RATINGS.versioned_row_schema)
-        warehouse.replace_published(tables.CONCEPT_RATINGS, rows)
+        warehouse.merge(tables.CONCEPT_RATINGS, rows)
         rows = spark.createDataFrame([("films", "sasrec", "last", "sae", "fvu", 0.5)], tables.COMPARISONS.row_schema)
-        warehouse.replace_published(tables.COMPARISONS, rows)
+        warehouse.merge(tables.COMPARISONS, rows)
     refused = spark.createDataFrame([("file", "digest", 2, "no such case", "{}")], tables.RATING_REJECTS.row_schema)
-    second.replace_published(tables.RATING_REJECTS, refused)
+    second.merge(tables.RATING_REJECTS, refused)
     # A table that audits publish has its rows from its tags, and none before the first one.
     label = tuple(filler(field) for field in tables.CONCEPT_LABELS.versioned_row_schema)
     second.replace(tables.CONCEPT_LABELS, spark.createDataFrame([label], tables.CONCEPT_LABELS.versioned_row_schema))

@@ -7,16 +7,16 @@ import pytest
 
 from recsae_lib.drift.earlier import earlier_audit
 from recsae_lib.errors import InputError
-from recsae_lib.platform.warehouse.published import PublishedAudit
+from recsae_lib.platform.warehouse.publications import Publication
 
 FRIDAY, SATURDAY, SUNDAY = (date(2026, 11, day) for day in (20, 21, 22))
 OF_SUNDAY, OF_SATURDAY, OF_FRIDAY = (
-    PublishedAudit(dt, 1, sae) for dt, sae in ((SUNDAY, 6), (SATURDAY, 5), (FRIDAY, 5))
+    Publication(dt, 1, sae) for dt, sae in ((SUNDAY, 6), (SATURDAY, 5), (FRIDAY, 5))
 )
 PUBLISHED = [OF_SUNDAY, OF_SATURDAY, OF_FRIDAY]
 
 
-def earlier(against: Any, dt: date, on_branch: bool = True) -> PublishedAudit | None:
+def earlier(against: Any, dt: date, on_branch: bool = True) -> Publication | None:
     return earlier_audit(PUBLISHED, against, dt, on_branch, "shop")
 
 

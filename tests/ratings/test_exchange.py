@@ -76,7 +76,7 @@ def publish_concepts(workspace: Workspace) -> None:
         (tables.AUDITS, [(1, 1, "published", started, started, "digest", "code")]),
     ):
         frame = workspace.spark.createDataFrame(rows, table.versioned_row_schema)
-        workspace.warehouse().replace_published(table, frame)
+        workspace.warehouse().merge(table, frame)
 
 
 def cases_of(page: Path) -> tuple[str, list[dict[str, Any]]]:

@@ -77,6 +77,19 @@ def context_of(arguments: argparse.Namespace, job: str) -> JobContext:
     return JobContext(job, settings_of(arguments), dt, step=step, ask_again=ask_again)
 
 
+def parse_as_of(text: str) -> date | datetime:
+    """Type of arguments that are dates, or moments in UTC."""
+    try:
+        if len(text) == len("YYYY-MM-DD"):
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a date, YYYY-MM-DD, nor a moment, YYYY-MM-DDTHH:MM (UTC)"
+        ) from None
+    return moment.replace(tzinfo=moment.tzinfo or timezone.utc)
+
+
 def parse_date(text: str) -> date:
     """Type of arguments that are dates."""
     try:

@@ -33,14 +33,14 @@ class Fence:
 
     nights: list[Night] = field(default_factory=list)
 
-    def verify(self, namespace: str) -> None:
-        """Look whether what is held of a namespace is held still; nothing happens where nothing is.
+    def verify(self) -> None:
+        """Look whether all nights are held still.
 
         Raises
         ------
-        PassingError : it is not, or nobody can tell.
+        PassingError : one is not, or nobody can tell.
         """
-        latest = {(night.namespace, night.dt): night.hold for night in self.nights if night.namespace == namespace}
+        latest = {(night.namespace, night.dt): night.hold for night in self.nights}
         for hold in latest.values():
             hold.verify()
 

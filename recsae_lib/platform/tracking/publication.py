@@ -38,7 +38,7 @@ def keep_checks(context: JobContext, results: Sequence[CheckResult]) -> None:
     log.info("publish_audit: %s of %s checks pass, all in %s", passed, len(results), file)
 
 
-def promote_sae(context: JobContext, published: Sequence[date]) -> None:
+def promote_sae(context: JobContext, sae_version: int, published: Sequence[date]) -> None:
     """Make the SAE of the audit champion, unless the audit is of an older date than one that is published.
 
     Parameters
@@ -48,8 +48,8 @@ def promote_sae(context: JobContext, published: Sequence[date]) -> None:
     if (newest := max(published, default=context.dt)) > context.dt:
         log.info("publish_audit: %s was published already: champion stays as it is", newest)
         return
-    before = context.registry.promote(context.sae_name, context.sae_version)
-    log.info("publish_audit: champion is version %s (before: %s)", context.sae_version, before or "none")
+    before = context.registry.promote(context.sae_name, sae_version)
+    log.info("publish_audit: champion is version %s (before: %s)", sae_version, before or "none")
 
 
 def tag_outcome(context: JobContext, sae_version: int, status: AuditStatus) -> None:

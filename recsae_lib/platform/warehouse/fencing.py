@@ -34,8 +34,8 @@ class Writer(Protocol):
 class Locks(Protocol):
     """What this process holds at the moment."""
 
-    def verify(self, namespace: str) -> None:
-        """Raise PassingError where what was held of a namespace no longer is."""
+    def verify(self) -> None:
+        """Raise PassingError where something that was held no longer is."""
 
     def writer(self, namespace: str, dt: date) -> Writer | None:
         """The lock by which this process may write the tables of a namespace and date alone."""
@@ -67,7 +67,7 @@ def verify_locks(warehouse: Warehouse, table: Table) -> None:
     """
     if warehouse.locks is None:
         return
-    warehouse.locks.verify(warehouse.namespaces[table.scope])
+    warehouse.locks.verify()
     writer, head = _writer(warehouse, table), warehouse.references(table).get(warehouse.branch)
     if writer is None or head is None:
         return

@@ -93,6 +93,9 @@ def in_present_form(table: Table, rows: DataFrame) -> DataFrame:
 def _same_type(declared: T.DataType, found: T.DataType) -> bool:
     if isinstance(declared, T.ArrayType) and isinstance(found, T.ArrayType):
         return _same_type(declared.elementType, found.elementType)
+    if isinstance(declared, T.MapType) and isinstance(found, T.MapType):
+        keys = _same_type(declared.keyType, found.keyType)
+        return keys and _same_type(declared.valueType, found.valueType)
     return declared == found
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,9 +16,11 @@ from pyspark.sql import types as T
 from recsae_lib.config import Scope
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.traffic import count_written
-from recsae_lib.platform.warehouse.commits import Answer, change, create
+from recsae_lib.platform.warehouse.commits import Answer, change, create, overwrite
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
-from recsae_lib.platform.warehouse.fencing import AUDIT_PROPERTY, Locks, fenced, snapshot_properties
+from recsae_lib.platform.warehouse.fencing import Locks, fenced, snapshot_properties
+from recsae_lib.platform.warehouse.publications import last_of_each_date, publications
+from recsae_lib.platform.warehouse.read_point import ReadPoint, read_point_of
 from recsae_lib.platform.warehouse.schemas import (
     column_clause,
     conform,
@@ -29,6 +31,8 @@ from recsae_lib.platform.warehouse.schemas import (
     refuse_outdated,
 )
 from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, STAMPS, Table, history
+
+UPKEEP_PROPERTY = "recsae-upkeep"  # of a snapshot's summary: whether the upkeep wrote it
 
 
 class Versions(Protocol):
@@ -89,25 +93,33 @@ class Warehouse:
         return {name: reference.snapshotId() for name, reference in self.iceberg(table).refs().items()}
 
     def snapshot_id(self, table: Table) -> int | None:
-        """Snapshot that `read` reads: of the audit's branch where the table has one, else of main."""
+        """Snapshot that `read` reads: of the audit's branch where the table has one, else the one by which this date was
+        published, else main's.
+        """
         references = self.references(table)
-        return references.get(self.branch, references.get("main"))
+        if self.branch in references:
+            return references[self.branch]
+        if table.published_by == "audit" and references:
+            published = last_of_each_date(publications(self)).get(self.dt)
+            if published is not None and table.name in published.snapshots:
+                return published.snapshots[table.name]
+        return references.get("main")
 
     def read(self, table: Table) -> DataFrame:
-        """Rows of this audit: the ``dt`` partition (all rows of a table without ``dt``), from the audit's branch
-        where the table has one, else from main.
+        """Rows of this audit: the ``dt`` partition (all rows of a table without ``dt``), of `snapshot_id`.
 
         Raises
         ------
         InputError : the table does not exist, or its columns differ from the declaration.
         """
-        references = self.references(table)
-        if not references:
+        snapshot = self.snapshot_id(table)
+        rows = None if snapshot is None else self.read_snapshot(table, snapshot)
+        if rows is None:
             raise InputError(
                 f"Table {self.full_name(table)} does not exist or was never written",
                 f"Run {table.writer_in_words} first",
             )
-        return self._read(table, self.branch if self.branch in references else "main")
+        return rows.where(self._part(table))
 
     def read_filled(self, table: Table) -> DataFrame:
         """Like `read`, for a table that a job cannot work without.
@@ -126,18 +138,43 @@ class Warehouse:
         return rows
 
     def read_published(self, table: Table) -> DataFrame:
-        """Rows of this audit's date on main: what people see."""
-        return self._read(table, "main")
+        """Rows of this audit's date as people see them; none where it is not published."""
+        if table.published_by == "directly":
+            return self.read_all(table).where(self._part(table))
+        return self.published().read(self, table)
+
+    def published(self) -> ReadPoint:
+        """What people see of this audit's date: all tables of one publication."""
+        return read_point_of(publications(self), self.dt)
 
     def read_all(self, table: Table) -> DataFrame:
-        """Rows of all dates on main; none of a table that does not exist yet."""
-        if not self.exists(table):
-            return self.spark.createDataFrame([], table.schema)
-        return self._rows(table, "branch", "main")
+        """Rows of all dates of a table that is published directly; none of one that does not exist yet."""
+        main = self.references(table).get("main")
+        rows = None if main is None else self.read_snapshot(table, main)
+        return self.spark.createDataFrame([], table.schema) if rows is None else rows
 
-    def read_as_published(self, table: Table, dt: date) -> DataFrame:
-        """Rows of all dates that main held when the audit of `dt` was published: what its tag holds."""
-        return self._rows(table, "tag", f"published-{dt.isoformat()}")
+    def read_snapshot(self, table: Table, snapshot: int) -> DataFrame | None:
+        """Rows of all dates that a snapshot holds; None where the table has it no longer.
+
+        Raises
+        ------
+        InputError : its columns differ from the declaration.
+        """
+        if self.iceberg(table).snapshot(snapshot) is None:
+            return None
+        rows = self.spark.read.option("snapshot-id", snapshot).table(self.full_name(table))
+        rows = in_present_form(table, rows)
+        refuse_discrepancies(table, rows.schema, "The columns in the warehouse")
+        return rows.select(*table.schema.names)
+
+    def merged_snapshot(self, table: Table, snapshot: int) -> int:
+        """The head of main, where nothing but the upkeep has changed main since a snapshot; else that snapshot."""
+        iceberg = self.iceberg(table)
+        head = found = iceberg.currentSnapshot()
+        while found is not None and found.snapshotId() != snapshot and _is_upkeep(found):
+            parent = found.parentId()
+            found = None if parent is None else iceberg.snapshot(parent)
+        return snapshot if found is None or found.snapshotId() != snapshot else int(head.snapshotId())
 
     def replace(self, table: Table, rows: DataFrame) -> int:
         """Replace this audit's part of a table on its branch and return the number of rows that it has now.
@@ -152,7 +189,7 @@ class Warehouse:
         fitting = conform(table, self._stamped(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
-        self.change(table, lambda: self._overwrite(table, self.branch, fitting))
+        self.change(table, lambda: self._overwrite(table, self.branch, fitting, self.references(table)[self.branch]))
         # What this commit added is the whole part, and Iceberg has counted it.
         return int(self.iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
 
@@ -174,13 +211,25 @@ class Warehouse:
         count_written(rows, sum(file.bytes for file in files))
         return rows
 
-    def replace_published(self, table: Table, rows: DataFrame) -> None:
-        """Replace this date's part of a table on main: for tables that are published directly, such as ``audits``,
-        whose row is the commit point, and ratings, which come when the audit has long been published.
+    def merge(self, table: Table, rows: DataFrame, replaced: DataFrame | None = None) -> None:
+        """Bring rows into this date's part of a table that is published directly, in place of others, in one commit;
+        where others brought some since it was read, all is done again on top of theirs.
+
+        Parameters
+        ----------
+        replaced : values of some columns: the rows that have them go, all of them. None: those of the same key.
         """
         self.ensure(table)
         fitting = conform(table, self._stamped(table, rows))
-        self.change(table, lambda: self._overwrite(table, "main", fitting))
+        gone = fitting.select(*table.key) if replaced is None else replaced
+
+        def put() -> None:
+            base = self.references(table).get("main")  # before the rows are read: what comes after it is a conflict
+            kept = self.read_all(table).where(self._part(table)).join(gone, gone.columns, "left_anti")
+            merged = kept.select(*fitting.columns).union(fitting).coalesce(1)  # people make it: it is small
+            self._overwrite(table, "main", merged, base)
+
+        self.change(table, put)
 
     def ensure(self, table: Table) -> None:
         """Create namespace and table where they are missing, with the declared comments.
@@ -242,18 +291,6 @@ class Warehouse:
             parts.append(str(row))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def publish(self, table: Table) -> None:
-        """Bring the audit's branch of a table to main: fast-forward, or, where main has moved on, replace the part. The
-        snapshot that brought it gets the tag ``published-<dt>``.
-
-        Doing it again changes nothing. The branch stays until `drop_branch`, for a restart after a kill.
-        """
-        if self.branch not in self.references(table):
-            return
-        if not self.change(table, lambda: self._fast_forward(table)):
-            self.change(table, lambda: self._overwrite(table, "main", self._read(table, self.branch)))
-            self.change(table, lambda: self._tag(table))
-
     def drop_branch(self, table: Table) -> None:
         """Drop the audit's branch of a table, if there is one."""
 
@@ -284,14 +321,6 @@ class Warehouse:
     def _jvm(self) -> Any:
         return self.spark.sparkContext._jvm
 
-    def _read(self, table: Table, reference: str) -> DataFrame:
-        return self._rows(table, "branch", reference).where(self._part(table))
-
-    def _rows(self, table: Table, kind: Literal["branch", "tag"], reference: str) -> DataFrame:
-        rows = in_present_form(table, self.spark.read.option(kind, reference).table(self.full_name(table)))
-        refuse_discrepancies(table, rows.schema, "The columns in the warehouse")
-        return rows.select(*table.schema.names)
-
     def _stamped(self, table: Table, rows: DataFrame) -> DataFrame:
         return rows.withColumns({name: F.lit(value) for name, value in self._stamps(table, rows.columns).items()})
 
@@ -306,13 +335,9 @@ class Warehouse:
     def _part(self, table: Table) -> Column:
         return F.col("dt") == F.lit(self.dt) if table.partitioned_by_date else F.lit(True)
 
-    def _overwrite(self, table: Table, reference: str, rows: DataFrame) -> None:
+    def _overwrite(self, table: Table, reference: str, rows: DataFrame, base: int | None) -> None:
         target = self.full_name(table) if reference == "main" else f"{self.full_name(table)}.`branch_{reference}`"
-        # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
-        write = rows.writeTo(target).option("check-nullability", "false")
-        for name, value in snapshot_properties(self, table).items():
-            write = write.option(f"snapshot-property.{name}", value)
-        write.overwrite(self._part(table))
+        overwrite(target, rows, self._part(table), base, snapshot_properties(self, table))
 
     def _ensure_branch(self, table: Table) -> None:
         def create_branch() -> None:
@@ -322,25 +347,7 @@ class Warehouse:
 
         self.change(table, create_branch)
 
-    def _fast_forward(self, table: Table) -> bool:
-        """Let main be the branch, and tag it, in one commit; False where main has what the branch has not."""
-        iceberg, references = self.iceberg(table), self.references(table)
-        head, main = references[self.branch], references.get("main")
-        ancestry = self._jvm.org.apache.iceberg.util.SnapshotUtil
-        if main is not None and not ancestry.isAncestorOf(iceberg, head, main):
-            return False
-        forward = iceberg.manageSnapshots().fastForwardBranch("main", self.branch)
-        self._with_tag(forward, references, head).commit()
-        return True
 
-    def _tag(self, table: Table) -> None:
-        """Tag the snapshot by which this audit came to main; others may have come after it."""
-        iceberg = self.iceberg(table)
-        ancestors = self._jvm.org.apache.iceberg.util.SnapshotUtil.currentAncestors(iceberg).iterator()
-        while (snapshot := ancestors.next()).summary().get(AUDIT_PROPERTY) != self.branch:
-            pass
-        self._with_tag(iceberg.manageSnapshots(), self.references(table), snapshot.snapshotId()).commit()
-
-    def _with_tag(self, changes: Any, references: Mapping[str, int], snapshot_id: int) -> Any:
-        tag = f"published-{self.dt.isoformat()}"
-        return (changes.replaceTag if tag in references else changes.createTag)(tag, snapshot_id)
+def _is_upkeep(snapshot: Any) -> bool:
+    """Whether a snapshot, a Java object, changes nothing that readers of a publication see."""
+    return snapshot.operation() == "replace" or snapshot.summary().get(UPKEEP_PROPERTY) is not None

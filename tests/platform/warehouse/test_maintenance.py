@@ -118,7 +118,7 @@ DIRECTLY: list[tuple[Table, tuple[Any, ...]]] = [
 def test_what_is_published_directly_keeps_every_date(night: NightOf, table: Table, row: tuple[Any, ...]) -> None:
     for number in range(6):
         rows = night(number).spark.createDataFrame([row], table.versioned_row_schema)
-        night(number).replace_published(table, rows)
+        night(number).merge(table, rows)
     maintain_table(night(5), table, drop_before(FIRST + timedelta(days=5)))
     assert sorted(kept["dt"] for kept in night(0).read_all(table).collect()) == [night(n).dt for n in range(6)]
     assert state_of(night(0), table).snapshots <= 2  # others have expired; of rows merged, or manifests
@@ -127,7 +127,7 @@ def test_what_is_published_directly_keeps_every_date(night: NightOf, table: Tabl
 def test_refused_ratings_stay_and_their_small_files_become_one(night: NightOf) -> None:
     rows = [("file", "digest", line, "no such case", "{}") for line in range(8)]
     frame = night(0).spark.createDataFrame(rows, RATING_REJECTS.row_schema).repartition(8)
-    night(0).replace_published(RATING_REJECTS, frame)
+    night(0).merge(RATING_REJECTS, frame)
     assert state_of(night(0), RATING_REJECTS).files >= 5
     maintain_table(night(9), RATING_REJECTS, drop_before(FIRST + timedelta(days=9)))
     assert state_of(night(0), RATING_REJECTS).files == 1
@@ -184,6 +184,6 @@ def test_the_job_maintains_the_comparisons_of_a_study(
     caplog.set_level("INFO")
     workspace = open_workspace(spark, tmp_path / "compared", "compared")
     study = Warehouse(spark, "compared", {"data": "paper"}, FIRST)
-    study.replace_published(COMPARISONS, spark.createDataFrame([DIRECTLY[1][1]], COMPARISONS.row_schema))
+    study.merge(COMPARISONS, spark.createDataFrame([DIRECTLY[1][1]], COMPARISONS.row_schema))
     maintain_tables.run(workspace.context("maintain_tables", "namespace=paper"))
     assert "compared.paper.comparisons: files 1 to 1" in caplog.text

@@ -131,7 +131,7 @@ def test_an_old_warehouse_is_read_and_not_written_to(old: Warehouse) -> None:
     assert [row["answer"] for row in old.read_all(tables.CONCEPT_REJECTS).collect()] == [None, None]
     assert as_of(old, "SELECT unit_kind FROM audit_metrics ORDER BY unit_kind") == [("sae",), ("untrained",)]
     assert as_of(old, "SELECT answer, latent_id FROM concept_rejects") == [(None, 9)]
-    for write in (old.replace, old.replace_published):
+    for write in (old.replace, old.merge):
         with pytest.raises(InputError, match=r"earlier version of recsae: \S+audit_metrics\. Run `recsae migrate`"):
             write(tables.AUDIT_METRICS, metric(old, 0.5))
     with pytest.raises(InputError, match=r"earlier version of recsae: \S+concept_rejects\. Run `recsae migrate`"):
@@ -142,7 +142,7 @@ def test_an_old_warehouse_is_read_and_not_written_to(old: Warehouse) -> None:
     assert named == set(OLD) - {"audits"}
     audit = (1, 1, "published", datetime(2026, 11, 21), datetime(2026, 11, 21), "digest", "code")
     rows = old.spark.createDataFrame([audit], tables.AUDITS.versioned_row_schema)
-    old.replace_published(tables.AUDITS, rows)  # is as it was
+    old.merge(tables.AUDITS, rows)  # is as it was
 
 
 def test_migration_says_what_it_does_and_does_it_once(old: Warehouse) -> None:

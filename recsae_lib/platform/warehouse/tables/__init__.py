@@ -4,6 +4,7 @@ What this package holds is imported from here: `tables.CONCEPTS`.
 """
 
 from recsae_lib.platform.warehouse.tables.audits import (
+    AUDIT_ATTEMPTS,
     AUDIT_METRICS,
     AUDITS,
     COMPARISONS,
@@ -31,6 +32,7 @@ from recsae_lib.platform.warehouse.tables.unit_kinds import JUDGED_UNITS, UnitKi
 
 __all__ = [
     "AUDITS",
+    "AUDIT_ATTEMPTS",
     "AUDIT_METRICS",
     "AUDIT_TABLES",
     "COMPARISONS",

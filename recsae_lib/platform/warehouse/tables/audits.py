@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pyspark.sql import types as T
 
 from recsae_lib.platform.warehouse.tables.declaration import (
+    BOOLEAN,
     DATE,
     DOUBLE,
     INT,
@@ -105,19 +106,38 @@ COMPARISONS = derived(
     "data",
     published_by="directly",
 )
+_ORIGIN = [
+    column("started_at", TIMESTAMP, "When the first job of the audit started (UTC)"),
+    column("finished_at", TIMESTAMP, "When the audit was published or refused (UTC)"),
+    column("config_digest", STRING, "Digest of the resolved settings"),
+    column("code_version", STRING, "Version of the package and commit"),
+]
 AUDITS = derived(
     "audits",
-    "One audit; the row is the commit point of its publication",
+    "One published audit; adding the row publishes all its tables at once",
     "publish_audit",
     [
+        column("publication", INT, "Number of the publication, from 1 in the order in which they came"),
         MODEL_VERSION,
         SAE_VERSION,
-        column("status", STRING, "published, or failed where a check kept the audit on its branch"),
-        column("started_at", TIMESTAMP, "When the first job of the audit started (UTC)"),
-        column("finished_at", TIMESTAMP, "When the audit was published or refused (UTC)"),
-        column("config_digest", STRING, "Digest of the resolved settings"),
-        column("code_version", STRING, "Version of the package and commit"),
+        *_ORIGIN,
+        column("snapshots", T.MapType(STRING, LONG, False), "Snapshot of each table that its readers see, by name"),
+        column("kept", BOOLEAN, "Whether the tables still hold it; false from the moment when the upkeep removes it"),
     ],
-    (),
+    ("publication",),
+    published_by="directly",
+)
+AUDIT_ATTEMPTS = derived(
+    "audit_attempts",
+    "One audit that came to its end, published or refused",
+    "publish_audit",
+    [
+        column("status", STRING, "published, or failed where a check kept the audit on its branch"),
+        column("publication", INT, "Number of its publication; null if failed", nullable=True),
+        MODEL_VERSION,
+        SAE_VERSION,
+        *_ORIGIN,
+    ],
+    ("started_at",),
     published_by="directly",
 )

@@ -30,6 +30,7 @@ TABLES: dict[str, Table] = {
         audits.CONCEPT_DRIFT,
         audits.COMPARISONS,
         audits.AUDITS,
+        audits.AUDIT_ATTEMPTS,
         ratings.RATING_SAMPLES,
         ratings.CONCEPT_RATINGS,
         ratings.RATING_REJECTS,

@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.warehouse.published import PublishedAudit, newest_published, published_audits, write_audit
+from recsae_lib.platform.warehouse.publications import Publication, newest_published, published_audits, write_audit
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDITS
 
@@ -28,8 +28,8 @@ def test_published_audits_are_listed_newest_first(spark: SparkSession) -> None:
     for day, sae_version, status in ((20, 4, "failed"), (20, 5, "published"), (22, 7, "failed"), (21, 6, "published")):
         write_audit(warehouse_of(spark, day), 3, sae_version, status, STARTED, "digest", "0.1")
     assert published_audits(warehouse_of(spark, 20)) == [
-        PublishedAudit(date(2026, 11, 21), 3, 6),
-        PublishedAudit(date(2026, 11, 20), 3, 5),
+        Publication(date(2026, 11, 21), 3, 6),
+        Publication(date(2026, 11, 20), 3, 5),
     ]
     (row,) = warehouse_of(spark, 22).read_published(AUDITS).collect()
     assert (row["model_version"], row["sae_version"], row["status"]) == (3, 7, "failed")
