@@ -6,18 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from recsae_lib.config import Scope
 from recsae_lib.errors import PassingError
 from recsae_lib.platform.storage import leases, object_store
 from recsae_lib.platform.storage.locks import Fence, hold_night
 from recsae_lib.platform.storage.object_store import ObjectStore, StoredObject
+from recsae_lib.platform.warehouse import store
 from recsae_lib.platform.warehouse.fencing import RUN_PROPERTY, TOKEN_PROPERTY
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import CONCEPT_RATINGS, ITEMS, REJECTS
+from tests.catalogs import declare
 from tests.object_storage import object_storage
+from tests.rest_catalog import rest_catalog
 
 pytestmark = pytest.mark.integration
 
@@ -31,11 +36,11 @@ def bucket() -> Iterator[str]:
 
 
 @contextmanager
-def writing(spark: SparkSession, locks: str, name: str, run: str) -> Iterator[Warehouse]:
+def writing(spark: SparkSession, locks: str, name: str, run: str, catalog: str = "recsae") -> Iterator[Warehouse]:
     """The tables, as a run sees them that holds the lock of their namespace."""
-    fence = Fence()
+    fence, namespaces = Fence(), dict[Scope, str](data=name, model=name, audit=name)
     with hold_night(locks, {name: "write"}, DT, run, fence):
-        yield Warehouse(spark, "recsae", dict.fromkeys(("data", "model", "audit"), name), DT, locks=fence)
+        yield Warehouse(spark, catalog, namespaces, DT, locks=fence)
 
 
 def items(spark: SparkSession, *names: str) -> DataFrame:
@@ -49,9 +54,7 @@ def names_in(warehouse: Warehouse) -> list[str]:
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the time of the storage pass while the holders before do not wake up, as in a paused virtual machine."""
     time_of = object_store._time_of
-    monkeypatch.setattr(
-        object_store, "_time_of", lambda response: time_of(response) + leases.SECONDS_TO_LIVE + 1
-    )
+    monkeypatch.setattr(object_store, "_time_of", lambda response: time_of(response) + leases.SECONDS_TO_LIVE + 1)
 
 
 def test_a_holder_whose_lease_was_taken_commits_nothing(
@@ -95,50 +98,62 @@ def test_nobody_commits_while_the_storage_of_locks_is_silent(
         assert names_in(warehouse) == ["before"]
 
 
+def begin_tokens(locks: str, name: str, last: int) -> None:
+    """Let the next token of a lock in a folder be greater than `last`."""
+    guard = Path(locks) / name / str(DT) / "night" / "guard"
+    guard.parent.mkdir(parents=True)
+    guard.write_text(str(last))
+
+
 def test_a_greater_token_of_another_run_on_the_branch_stops(spark: SparkSession, tmp_path: Path) -> None:
-    """The lock says nothing here, as after a folder of locks was moved: each run has one of its own."""
-    places = [str(tmp_path / place) for place in ("old", "new")]
-    with writing(spark, places[0], "fenced_tokens", "first") as first:
+    """The locks say nothing here: one of the runs was given another folder for them."""
+    name, old, new = "fenced_tokens", str(tmp_path / "old"), str(tmp_path / "new")
+    begin_tokens(new, name, 10**12)
+    with writing(spark, old, name, "first") as first:
         first.replace(ITEMS, items(spark, "first"))
-        with writing(spark, places[0], "fenced_tokens", "first") as again:  # another job of the same run
+        with writing(spark, old, name, "first") as again:  # another job of the same run
             again.replace(ITEMS, items(spark, "again"))
         first.replace(ITEMS, items(spark, "first"))
-        guard = tmp_path / "new" / "fenced_tokens" / str(DT) / "night" / "guard"
-        guard.parent.mkdir(parents=True)
-        guard.write_text(str(10**12))
-        with writing(spark, places[1], "fenced_tokens", "second") as second:
+        with writing(spark, new, name, "second") as second:
             second.replace(ITEMS, items(spark, "second"))
-            with pytest.raises(PassingError, match="second took the lock of .* after first"):
+            with pytest.raises(PassingError, match=r"second took the lock of .* after first"):
+                first.replace(ITEMS, items(spark, "first"))
+            assert names_in(first) == ["second"]
+
+
+def test_a_commit_of_another_run_meanwhile_is_not_overwritten(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is lost, and another run commits, while Spark is at work for the first one."""
+    name, old, new = "fenced_between", str(tmp_path / "old"), str(tmp_path / "new")
+    begin_tokens(new, name, 10**12)
+    with rest_catalog(spark, tmp_path / "warehouse") as uri:
+        catalog = declare(
+            spark, "fenced_rest", type="rest", uri=uri, warehouse=str(tmp_path / "warehouse"), cache_enabled="false"
+        )
+        with (
+            writing(spark, old, name, "first", catalog) as first,
+            writing(spark, new, name, "second", catalog) as second,
+        ):
+            first.replace(ITEMS, items(spark, "before"))
+            overwrite, looked = store.overwrite, []
+
+            def overwrite_late(*arguments: Any) -> None:
+                if not looked:
+                    looked.append(arguments)
+                    second.replace(ITEMS, items(spark, "second"))
+                overwrite(*arguments)
+
+            monkeypatch.setattr(store, "overwrite", overwrite_late)
+            with pytest.raises(PassingError, match="second took the lock"):
                 first.replace(ITEMS, items(spark, "first"))
             assert names_in(first) == ["second"]
 
 
 def test_a_snapshot_names_the_run_and_the_token_of_its_lock(spark: SparkSession, tmp_path: Path) -> None:
+    begin_tokens(str(tmp_path), "fenced_named", 10**12)
     with writing(spark, str(tmp_path), "fenced_named", "nightly for shop") as warehouse:
         warehouse.replace(ITEMS, items(spark, "one"))
-        (night,) = warehouse.locks.nights  # type: ignore[union-attr]
         summary = warehouse.iceberg(ITEMS).snapshot(warehouse.branch).summary()
         assert summary.get(RUN_PROPERTY) == "nightly for shop"
-        assert summary.get(TOKEN_PROPERTY) == str(night.hold.token)
-
-
-def test_a_commit_between_look_and_write_is_seen(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The lock is lost, and another run has written, while Spark is at work on the rows."""
-    with writing(spark, str(tmp_path / "a"), "fenced_between", "first") as first:
-        first.replace(ITEMS, items(spark, "before"))
-        with writing(spark, str(tmp_path / "b"), "fenced_between", "second") as second:
-            overwrite, late = Warehouse._overwrite, []
-
-            def overwrite_late(warehouse: Warehouse, *arguments: object) -> None:
-                if warehouse is first and not late:
-                    late.append(warehouse)
-                    second.replace(ITEMS, items(spark, "second"))
-                overwrite(warehouse, *arguments)  # type: ignore[arg-type]
-
-            monkeypatch.setattr(Warehouse, "_overwrite", overwrite_late)
-            monkeypatch.setattr(second.locks.nights[0].hold.__class__, "token", 10**12, raising=False)  # type: ignore[union-attr]
-            with pytest.raises(PassingError, match="second took the lock"):
-                first.replace(ITEMS, items(spark, "first"))
-            assert names_in(first) == ["second"]
+        assert summary.get(TOKEN_PROPERTY) == str(10**12 + 1)
