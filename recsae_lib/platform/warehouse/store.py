@@ -93,8 +93,8 @@ class Warehouse:
         return {name: reference.snapshotId() for name, reference in self.iceberg(table).refs().items()}
 
     def snapshot_id(self, table: Table) -> int | None:
-        """Snapshot that `read` reads: of the audit's branch where the table has one, else the one by which this date was
-        published, else main's.
+        """Snapshot that `read` reads: of the audit's branch where the table has one, else the one that was published
+        for this date, else main's.
         """
         references = self.references(table)
         if self.branch in references:
@@ -189,7 +189,9 @@ class Warehouse:
         fitting = conform(table, self._stamped(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
-        self.change(table, lambda: self._overwrite(table, self.branch, fitting, self.references(table)[self.branch]))
+        self.change(
+            table, lambda: self._overwrite(table, self.branch, fitting, self.references(table).get(self.branch))
+        )
         # What this commit added is the whole part, and Iceberg has counted it.
         return int(self.iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
 
@@ -212,12 +214,9 @@ class Warehouse:
         return rows
 
     def merge(self, table: Table, rows: DataFrame, replaced: DataFrame | None = None) -> None:
-        """Bring rows into this date's part of a table that is published directly, in place of others, in one commit;
-        where others brought some since it was read, all is done again on top of theirs.
-
-        Parameters
-        ----------
-        replaced : values of some columns: the rows that have them go, all of them. None: those of the same key.
+        """Bring rows into this date's part of a table that is published directly, in place of those of the same key, or
+        of all that have values of some columns as `replaced` has them. This is one commit; where others brought rows
+        since the table was read, all is done again on top of theirs.
         """
         self.ensure(table)
         fitting = conform(table, self._stamped(table, rows))
