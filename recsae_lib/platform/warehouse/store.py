@@ -186,12 +186,10 @@ class Warehouse:
         ------
         InputError : the rows do not fit the declaration.
         """
-        fitting = conform(table, self._stamped(table, rows))
+        new = conform(table, self._stamped(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
-        self.change(
-            table, lambda: self._overwrite(table, self.branch, fitting, self.references(table).get(self.branch))
-        )
+        self.change(table, lambda: self._overwrite(table, self.branch, new, self.references(table).get(self.branch)))
         # What this commit added is the whole part, and Iceberg has counted it.
         return int(self.iceberg(table).snapshot(self.branch).summary().get("added-records") or 0)
 
