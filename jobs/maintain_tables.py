@@ -15,14 +15,13 @@ and their snapshots expire like those of others. Comparisons lie in the namespac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.nights import hold_tables
 from recsae_lib.platform.job.run import main
-from recsae_lib.platform.storage.locks import hold_night
 from recsae_lib.platform.warehouse.maintenance import (
     Retention,
     dates_under_way,
@@ -42,7 +41,7 @@ from recsae_lib.representations.layout import remove_old_sets
 def run(context: JobContext) -> None:
     """Maintain the tables of each site one after the other, then the bulk files, which sites share."""
     sites = [context.at_site(site) for site in context.settings.representations.sites]
-    with Nights(lambda dt: hold(context, dt)) as nights:
+    with Nights(lambda dt: hold_tables(replace(context, dt=dt), "write")) as nights:
         for site in sites:
             maintain_site(site, nights)
         remove_bulk(sites, nights)
@@ -86,16 +85,6 @@ def retention_of(context: JobContext) -> Retention:
     """What is kept of a site."""
     settings, newest = context.settings.maintenance, newest_date(publications(context.warehouse))
     return Retention.until(context.dt, newest, settings.keep_nights, settings.keep_snapshot_days)
-
-
-@contextmanager
-def hold(context: JobContext, dt: date) -> Iterator[None]:
-    """Hold a night of the model, and of the data that it shares with others."""
-    locks = context.settings.paths.locks_folder
-    with ExitStack() as held:
-        for namespace in sorted({context.namespaces["model"], context.namespaces["data"]}):
-            held.enter_context(hold_night(locks, namespace, dt))
-        yield
 
 
 if __name__ == "__main__":

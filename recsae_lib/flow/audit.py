@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, Literal, get_args
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import AUDIT_JOBS
 from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.nights import hold_tables
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
-from recsae_lib.platform.storage.locks import hold_night
 from recsae_lib.platform.warehouse import raw_history
 
 Retrain = Literal["nothing", "sae", "all"]
@@ -33,23 +34,27 @@ def run_audit(context: JobContext, data_digest: str | None = None) -> dict[str, 
 
     Raises
     ------
-    PassingError : another run works on the same namespace and date.
+    PassingError : another run works on the same namespace and date, or on the data of it.
     """
-    with hold_night(context.settings.paths.locks_folder, context.namespaces["model"], context.dt):
+    with ExitStack() as held:
         try:
-            return _run_jobs(context, data_digest)
+            return _run_jobs(context, data_digest, held)
         finally:
             context.shared.data_digest = None
 
 
-def _run_jobs(context: JobContext, data_digest: str | None) -> dict[str, float]:
+def _run_jobs(context: JobContext, data_digest: str | None, held: ExitStack) -> dict[str, float]:
     seconds = {}
     ingest, *others = AUDIT_JOBS
     context.shared.data_digest = data_digest
     if data_digest is None:
-        log.info("[1/%s] %s", len(AUDIT_JOBS), ingest.name)
-        seconds[ingest.name] = execute(context.for_job(ingest.name), ingest.load().run)
-        data_digest = context.shared.data_digest = raw_history.data_digest(context.warehouse)
+        with hold_tables(context, "write"):
+            log.info("[1/%s] %s", len(AUDIT_JOBS), ingest.name)
+            seconds[ingest.name] = execute(context.for_job(ingest.name), ingest.load().run)
+            data_digest = context.shared.data_digest = raw_history.data_digest(context.warehouse)
+            held.enter_context(hold_tables(context, "read"))
+    else:
+        held.enter_context(hold_tables(context, "read"))
     done = RunRecord.read(context.settings, context.dt).done(data_digest)
     for number, job in enumerate(others, start=2):
         if job.name in done:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +18,7 @@ from recsae_lib.flow.study_results import AuditResult, as_markdown, comparison_r
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.log import log
+from recsae_lib.platform.job.nights import hold_tables
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.reports import write_report
@@ -104,16 +107,16 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
         log.info("compare: %s: %s of %s audits are done", data_set, len(of_data) - len(waiting), len(of_data))
         if not waiting:
             continue
-        data_digest = _ingest(context.with_settings(waiting[0].settings).for_job("ingest_dataset"))
-        for audit in of_data:
-            if RunRecord.read(audit.settings, context.dt).is_published(data_digest):
-                continue
-            log.info("compare: %s on %s", audit.model, data_set)
-            try:
-                run_audit(context.with_settings(audit.settings).for_job("audit"), data_digest)
-            except (InputError, CheckError) as failure:
-                log.error("compare: %s on %s: %s", audit.model, data_set, failure)
-                refused.append(f"{audit.model} on {data_set}")
+        with _ingested(context.with_settings(waiting[0].settings).for_job("ingest_dataset")) as data_digest:
+            for audit in of_data:
+                if RunRecord.read(audit.settings, context.dt).is_published(data_digest):
+                    continue
+                log.info("compare: %s on %s", audit.model, data_set)
+                try:
+                    run_audit(context.with_settings(audit.settings).for_job("audit"), data_digest)
+                except (InputError, CheckError) as failure:
+                    log.error("compare: %s on %s: %s", audit.model, data_set, failure)
+                    refused.append(f"{audit.model} on {data_set}")
     results = [
         result
         for audit in audits
@@ -122,7 +125,8 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
     ]
     markdown = as_markdown(results)
     if results:
-        _warehouse_of(context, study).replace_published(COMPARISONS, comparison_rows(context.spark, results))
+        rows = comparison_rows(context.spark, results)  # of others, who compare beside this one, theirs stay
+        _warehouse_of(context, study).merge(COMPARISONS, rows, rows.select("data_set", "model").distinct())
     file = write_report(context.settings.paths, study.name, context.dt, "comparison.md", markdown.encode())
     log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), file)
     if refused:
@@ -143,9 +147,15 @@ def _warehouse_of(context: JobContext, study: Study) -> Warehouse:
     return Warehouse(context.spark, context.settings.catalog, {"data": study.name}, context.dt)
 
 
-def _ingest(context: JobContext) -> str:
-    execute(context, job_named(context.job).load().run)
-    return data_digest(context.warehouse)
+@contextmanager
+def _ingested(context: JobContext) -> Iterator[str]:
+    """Ingest a data set, and keep others from ingesting it anew meanwhile; yields the digest of the tables."""
+    with ExitStack() as held:
+        with hold_tables(context, "write"):
+            execute(context, job_named(context.job).load().run)
+            digest = data_digest(context.warehouse)
+            held.enter_context(hold_tables(context, "read"))
+        yield digest
 
 
 def _results(context: JobContext, audit: StudyAudit) -> list[AuditResult]:

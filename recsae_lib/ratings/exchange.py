@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyspark.sql import types as T
 
 from recsae_lib.concepts.publication import published_evidence
 from recsae_lib.errors import InputError
@@ -166,6 +167,14 @@ def report_ratings(context: JobContext, exact_dt: date | None) -> dict[str, list
     ------
     InputError : there are no ratings.
     """
+    while True:
+        snapshot = context.warehouse.snapshot_id(tables.CONCEPT_RATINGS)
+        reported = _report(context, exact_dt)
+        if context.warehouse.snapshot_id(tables.CONCEPT_RATINGS) == snapshot:  # nobody has imported meanwhile
+            return reported
+
+
+def _report(context: JobContext, exact_dt: date | None) -> dict[str, list[RatingMetric]]:
     ratings = context.warehouse.read_all(tables.CONCEPT_RATINGS).collect()  # people fill it: it is small
     dt = exact_dt or max((row["dt"] for row in ratings), default=None)
     of_date = [row for row in ratings if row["dt"] == dt]
@@ -186,12 +195,26 @@ def report_ratings(context: JobContext, exact_dt: date | None) -> dict[str, list
             (sample, sae_version, figure.raters, figure.subject, figure.metric, figure.value) for figure in figures
         ]
         reported[f"{context.namespaces['audit']}, dt={dt}, SAE version {sae_version}, sample {sample}"] = figures
-    _replace(warehouse, tables.RATING_METRICS, metrics)
+    _replace(warehouse, tables.RATING_METRICS, metrics, ("sample",))
     return reported
 
 
-def _replace(warehouse: Warehouse, table: tables.Table, rows: Iterable[tuple[Any, ...]]) -> None:
-    warehouse.replace_published(table, warehouse.spark.createDataFrame(list(rows), table.versioned_row_schema))
+def _replace(
+    warehouse: Warehouse,
+    table: tables.Table,
+    rows: Iterable[tuple[Any, ...]],
+    columns: tuple[str, ...],
+    values: Iterable[tuple[Any, ...]] = (),
+) -> None:
+    """Put rows in the place of all those of the date that have the same values of some columns, or other ones that are
+    given; in one commit, beside what others put there.
+    """
+    new, schema = list(rows), table.versioned_row_schema
+    places = [schema.names.index(name) for name in columns]
+    replaced = sorted({*values, *(tuple(row[place] for place in places) for row in new)})
+    frame = warehouse.spark.createDataFrame
+    of_columns = T.StructType([schema[name] for name in columns])
+    warehouse.merge(table, frame(new, schema), frame(replaced, of_columns))
 
 
 def _kept(warehouse: Warehouse, table: tables.Table) -> list[tuple[Any, ...]]:
@@ -219,20 +242,18 @@ def _keep_key(warehouse: Warehouse, sample: RatingSample, sae_version: int) -> N
             case.concept.interpretable,
         )
 
-    kept = _kept(warehouse, tables.RATING_SAMPLES)
-    if not any(other[0] == sample.digest for other in kept):
+    if not any(other[0] == sample.digest for other in _kept(warehouse, tables.RATING_SAMPLES)):
         new = [row(place, case) for place, case in enumerate(sample.cases, start=1)]
-        _replace(warehouse, tables.RATING_SAMPLES, kept + new)
+        _replace(warehouse, tables.RATING_SAMPLES, new, ("sample",))
 
 
 def _replace_ratings(warehouse: Warehouse, new: list[tuple[Any, ...]]) -> Counter[tuple[str, str]]:
     """Put new ratings of each sample and rater in the place of those that were there; returns how many those were."""
-    kept = _kept(warehouse, tables.CONCEPT_RATINGS)
     renewed = {(row[0], row[5]) for row in new}
-    merged = sorted([row for row in kept if (row[0], row[5]) not in renewed] + new)
-    if merged != sorted(kept):
-        _replace(warehouse, tables.CONCEPT_RATINGS, merged)
-    return Counter((row[0], row[5]) for row in kept if (row[0], row[5]) in renewed)
+    before = [row for row in _kept(warehouse, tables.CONCEPT_RATINGS) if (row[0], row[5]) in renewed]
+    if sorted(before) != sorted(new):
+        _replace(warehouse, tables.CONCEPT_RATINGS, new, ("sample", "rater"))
+    return Counter((row[0], row[5]) for row in before)
 
 
 def _replace_rejects(warehouse: Warehouse, sorted_rows: SortedRows, digests: set[str]) -> None:
@@ -240,7 +261,6 @@ def _replace_rejects(warehouse: Warehouse, sorted_rows: SortedRows, digests: set
         (refused.row.file, refused.row.file_digest, refused.row.line, refused.reason, refused.row.record)
         for refused in sorted_rows.refused
     ]
-    kept = _kept(warehouse, tables.RATING_REJECTS)
-    merged = sorted([row for row in kept if row[1] not in digests] + new)
-    if merged != sorted(kept):
-        _replace(warehouse, tables.RATING_REJECTS, merged)
+    before = [row for row in _kept(warehouse, tables.RATING_REJECTS) if row[1] in digests]
+    if sorted(before) != sorted(new):
+        _replace(warehouse, tables.RATING_REJECTS, new, ("file_digest",), [(digest,) for digest in digests])

@@ -54,7 +54,7 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
         port = probe.getsockname()[1]
     # What main holds is not what is published: clients see what is.
     half = Warehouse(audited.spark, audited.catalog, dict.fromkeys(("data", "model", "audit"), "half"), DT)
-    for value, write in ((0.25, half.replace), (0.75, half.replace_published)):
+    for value, write in ((0.25, half.replace), (0.75, half.merge)):
         write(tables.AUDIT_METRICS, audited.spark.createDataFrame([(1, "sae", "fvu", value)], METRIC))
         if value == 0.25:
             publish_audit(half)
@@ -274,11 +274,11 @@ def test_as_of_shows_what_is_published_directly(spark: SparkSession) -> None:
     rating = ("sample", 1, "case", "concept", 7)
     for warehouse, opinion in ((first, 2), (second, 4)):
         rows = spark.createDataFrame([(*rating, "rater", opinion)], tables.CONCEPT_RATINGS.versioned_row_schema)
-        warehouse.replace_published(tables.CONCEPT_RATINGS, rows)
+        warehouse.merge(tables.CONCEPT_RATINGS, rows)
         rows = spark.createDataFrame([("films", "sasrec", "last", "sae", "fvu", 0.5)], tables.COMPARISONS.row_schema)
-        warehouse.replace_published(tables.COMPARISONS, rows)
+        warehouse.merge(tables.COMPARISONS, rows)
     refused = spark.createDataFrame([("file", "digest", 2, "no such case", "{}")], tables.RATING_REJECTS.row_schema)
-    second.replace_published(tables.RATING_REJECTS, refused)
+    second.merge(tables.RATING_REJECTS, refused)
     # A table that audits publish has its rows from its tags, and none before the first one.
     label = tuple(filler(field) for field in tables.CONCEPT_LABELS.versioned_row_schema)
     second.replace(tables.CONCEPT_LABELS, spark.createDataFrame([label], tables.CONCEPT_LABELS.versioned_row_schema))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from recsae_lib.config import DEFAULT_SITE, Scope, Settings
+from recsae_lib.platform.storage.locks import Fence
 from recsae_lib.platform.storage.reports import reports_folder
 
 if TYPE_CHECKING:  # a job that needs no Spark session or no MLflow does not wait for their import
@@ -32,12 +33,14 @@ class Shared:
     spark, registry : None until one of them asks.
     versions : that were resolved so far, the latest of each kind: model, sae.
     data_digest : of the tables that were ingested for the audit that is running; None before, and outside of one.
+    fence : the nights that are held at the moment.
     """
 
     spark: SparkSession | None = None
     registry: Registry | None = None
     versions: dict[str, int] = field(default_factory=dict)
     data_digest: str | None = None
+    fence: Fence = field(default_factory=Fence)
 
 
 @dataclass
@@ -82,7 +85,7 @@ class JobContext:
         from recsae_lib.platform.warehouse.store import Warehouse
 
         refuse_misplaced(self.spark, self.settings.catalog)
-        return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt, self)
+        return Warehouse(self.spark, self.settings.catalog, self.namespaces, self.dt, self, self.shared.fence)
 
     @property
     def warehouses(self) -> list[Warehouse]:

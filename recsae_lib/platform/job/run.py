@@ -26,9 +26,10 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.failures import bad_input, guarded, outcome_of, passing
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.log import JOB_RECORD, log
+from recsae_lib.platform.job.nights import hold_tables, writes_data
 from recsae_lib.platform.job.record import JobRecord, Outcome
 from recsae_lib.platform.spark.traffic import Traffic, mark_now
-from recsae_lib.platform.storage.locks import hold_job, hold_night, run_name
+from recsae_lib.platform.storage.locks import hold_job, run_name
 
 
 def execute(context: JobContext, run: Callable[[JobContext], None], in_book: bool = True) -> float:
@@ -40,10 +41,13 @@ def execute(context: JobContext, run: Callable[[JobContext], None], in_book: boo
 
     Raises
     ------
-    PassingError : another run works on the same namespace and date, or another process of this run on the same job.
+    PassingError : another run works on what this one writes or reads, or another process of this run on the same job.
     """
-    night = context.settings.paths.locks_folder, context.namespaces["model"], context.dt
-    with hold_night(*night), hold_job(*night, context.job):
+    locks, model = context.settings.paths.locks_folder, context.namespaces["model"]
+    with (
+        hold_tables(context, "write" if writes_data(context.job) else "read"),
+        hold_job(locks, model, context.dt, context.job),
+    ):
         return _execute(context, run, in_book)
 
 

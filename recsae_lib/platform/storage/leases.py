@@ -1,8 +1,10 @@
 """Locks for machines that share no disk: objects in S3, written on condition that nobody else has written them since.
 
-A lease names the run that holds it and each of its holders, with the time until which that one is known to live.
-Holders write that time anew as long as they do; one that was killed is forgotten when its time is over. Time is that of
-the storage (the Date of its responses), so that the clocks of the machines do not matter.
+A lease names each of its holders, with the time until which that one is known to live. Holders write that time anew as
+long as they do; one that was killed is forgotten when its time is over. Time is that of the storage (the Date of its
+responses), so that the clocks of the machines do not matter. A holder that cannot write stops its process before its
+own time is over, which it knows by its monotonic clock; whether it holds the lease still, `HeldLease.verify` asks the
+storage.
 """
 
 from __future__ import annotations
@@ -21,13 +23,32 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 
 from recsae_lib.errors import PassingError
+from recsae_lib.platform.storage.holding import Holder, Mode, TakenError, next_token
 from recsae_lib.platform.storage.object_store import ObjectStore, StoredObject
 
 SECONDS_TO_LIVE = 120.0  # after the last sign of life of a holder
 RENEWALS = 4  # in that time
+# Parts of that time after which a holder that was not renewed is stopped: SIGTERM, by which a training saves its state,
+# then SIGKILL. The JVM ends when its Python has ended, for which the rest of the time is left.
+STOPS = ((0.7, signal.SIGTERM), (0.85, signal.SIGKILL))
 TRIES, SECONDS_BETWEEN = 20, 0.2  # where others write at the same moment
 
 log = logging.getLogger("recsae")
+clock = time.monotonic
+
+
+@dataclass(frozen=True)
+class LeaseHolder(Holder):
+    """One that holds a lease.
+
+    Parameters
+    ----------
+    until : when it is known to live (seconds since 1970, of the storage).
+    token : see `holding.Hold`.
+    """
+
+    until: float
+    token: int
 
 
 @dataclass(frozen=True)
@@ -36,30 +57,23 @@ class Lease:
 
     Parameters
     ----------
-    run : whose it is.
-    host, since : of the holder that took it for the run.
-    holders : name of each holder, and until when it is known to live (seconds since 1970, of the storage).
+    token : the greatest that was given.
+    holders : by name.
     """
 
-    run: str
-    host: str
-    since: str
-    holders: dict[str, float]
+    token: int
+    holders: dict[str, LeaseHolder]
 
-
-class TakenError(Exception):
-    """Another run holds the lease."""
-
-    def __init__(self, lease: Lease) -> None:
-        super().__init__(lease)
-        self.lease = lease
+    def at(self, now: float) -> Lease:
+        """The lease with those of its holders that are known to live."""
+        return replace(self, holders={name: holder for name, holder in self.holders.items() if holder.until > now})
 
 
 @contextmanager
-def hold_lease(address: str, run: str) -> Iterator[None]:
+def hold_lease(address: str, run: str, mode: Mode = "write") -> Iterator[HeldLease]:
     """Hold a lease for a run; holders of the same run share it.
 
-    A holder that could not renew it in time, and sees that another run has taken it, stops its process with SIGTERM.
+    A holder that could not renew it, or sees that it no longer holds it, stops its process (`STOPS`).
 
     Parameters
     ----------
@@ -67,57 +81,139 @@ def hold_lease(address: str, run: str) -> Iterator[None]:
 
     Raises
     ------
-    TakenError : another run holds it.
+    TakenError : another run holds it, and one of the two writes.
     PassingError : the storage does not answer, or refuses.
     """
-    lock, holder = _Lock(address), uuid.uuid4().hex
-    lock.change(lambda lease, now: _with_holder(lease, run, holder, now))
+    held = HeldLease(address, run, mode)
+    held.take()
     over = threading.Event()
-    renewing = threading.Thread(target=_renew, args=(lock, run, holder, over), name="lease", daemon=True)
-    renewing.start()
+    keepers = [
+        threading.Thread(target=keep, args=(held, over), name="lease", daemon=True) for keep in (_renew, _stop_in_time)
+    ]
+    for keeper in keepers:
+        keeper.start()
     try:
-        yield
+        yield held
     finally:
         over.set()
-        renewing.join()
+        for keeper in keepers:
+            keeper.join()
         try:
-            lock.change(lambda lease, now: _without_holder(lease, run, holder))
+            held.give_back()
         except PassingError as failure:  # the work is done, and the lease ends by itself
             log.warning("%s is held for %g seconds more: %s", address, SECONDS_TO_LIVE, failure)
 
 
-def _renew(lock: _Lock, run: str, holder: str, over: threading.Event) -> None:
+class LostError(PassingError):
+    """The lease is no longer held."""
+
+
+class HeldLease:
+    """A lease that this process holds (`holding.Hold`).
+
+    Parameters
+    ----------
+    address, run, mode : see `hold_lease`.
+    """
+
+    def __init__(self, address: str, run: str, mode: Mode) -> None:
+        self.run, self.mode = run, mode
+        self.token = 0
+        self.renewed = 0.0  # by the monotonic clock, before the storage was asked
+        self._name = uuid.uuid4().hex
+        self.lock = _Lock(address)
+
+    def take(self) -> None:
+        """Become a holder of the lease.
+
+        Raises
+        ------
+        TakenError, PassingError : see `hold_lease`.
+        """
+
+        def taken(found: Lease, now: float) -> Lease:
+            lease = found.at(now)
+            for other in lease.holders.values():
+                if other.excludes(self.run, self.mode):
+                    raise TakenError(other)
+            since = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds")
+            self.token = next_token(lease.token, now)
+            own = LeaseHolder(self.run, socket.gethostname(), since, self.mode, now + SECONDS_TO_LIVE, self.token)
+            return Lease(self.token, {**lease.holders, self._name: own})
+
+        self.renewed = self.lock.change(taken)
+
+    def renew(self) -> None:
+        """Say that this holder lives.
+
+        Raises
+        ------
+        LostError : it is no longer a holder.
+        PassingError : the storage does not answer, or refuses.
+        """
+
+        def renewed(lease: Lease, now: float) -> Lease:
+            own = self._own(lease, now)
+            return replace(lease, holders={**lease.holders, self._name: replace(own, until=now + SECONDS_TO_LIVE)})
+
+        self.renewed = self.lock.change(renewed)
+
+    def verify(self) -> None:
+        """Ask the storage whether the lease is held still.
+
+        Raises
+        ------
+        LostError : it is not: its time is over, or another run has taken it.
+        PassingError : the storage does not answer.
+        """
+        if self.seconds_left(1.0) <= 0:
+            raise self._lost()
+        lease, found = self.lock.read()
+        self._own(lease, found.time)
+
+    def give_back(self) -> None:
+        """Be a holder no longer; nothing happens to one that is none."""
+
+        def without(lease: Lease, now: float) -> Lease | None:
+            others = {name: other for name, other in lease.holders.items() if name != self._name}
+            return None if others == lease.holders else replace(lease, holders=others)
+
+        self.lock.change(without)
+
+    def seconds_left(self, part: float) -> float:
+        """Seconds until a part of the time to live is over, by the monotonic clock."""
+        return self.renewed + part * SECONDS_TO_LIVE - clock()
+
+    def _own(self, lease: Lease, now: float) -> LeaseHolder:
+        own = lease.at(now).holders.get(self._name)
+        if own is None:
+            raise self._lost()
+        return own
+
+    def _lost(self) -> LostError:
+        return LostError(f"{self.run} has lost the lock {self.lock.address}: it was not renewed in time", "Start again")
+
+
+def _renew(held: HeldLease, over: threading.Event) -> None:
     while not over.wait(SECONDS_TO_LIVE / RENEWALS):
         try:
-            lock.change(lambda lease, now: _renewed(lease, run, holder, now))
-        except PassingError as failure:
-            log.warning("%s is not renewed: %s", lock.address, failure)
-        except TakenError as taken:
-            log.error("%s was not renewed in time, and %s has taken it: this run stops", lock.address, taken.lease.run)
+            held.renew()
+        except LostError as lost:
+            log.error("%s: this run stops", lost)
             os.kill(os.getpid(), signal.SIGTERM)
-            return
+            return  # what does not end by that ends when its time is over
+        except PassingError as failure:
+            log.warning("%s is not renewed: %s", held.lock.address, failure)
 
 
-def _with_holder(lease: Lease | None, run: str, holder: str, now: float) -> Lease:
-    alive = {} if lease is None else {name: until for name, until in lease.holders.items() if until > now}
-    if lease is not None and lease.run != run and alive:
-        raise TakenError(lease)
-    if lease is None or lease.run != run or not alive:
-        since = datetime.fromtimestamp(now, timezone.utc).isoformat(timespec="seconds")
-        lease = Lease(run, socket.gethostname(), since, {})
-    return replace(lease, holders={**alive, holder: now + SECONDS_TO_LIVE})
-
-
-def _renewed(lease: Lease | None, run: str, holder: str, now: float) -> Lease:
-    if lease is not None and lease.run != run:  # even where that run has ended: it did not know of this one
-        raise TakenError(lease)
-    return _with_holder(lease, run, holder, now)
-
-
-def _without_holder(lease: Lease | None, run: str, holder: str) -> Lease | None:
-    if lease is None or lease.run != run or holder not in lease.holders:
-        return None
-    return replace(lease, holders={name: until for name, until in lease.holders.items() if name != holder})
+def _stop_in_time(held: HeldLease, over: threading.Event) -> None:
+    """A thread of its own: the one that renews may wait for the storage for longer than the lease lives."""
+    for part, number in STOPS:
+        while (left := held.seconds_left(part)) > 0:
+            if over.wait(left):
+                return
+        log.error("%s was not renewed in time: this run stops", held.lock.address)
+        os.kill(os.getpid(), number)
 
 
 class _Lock:
@@ -128,16 +224,26 @@ class _Lock:
         folder, _, self._name = address.rpartition("/")
         self._store = ObjectStore(folder, f"The lock {address} cannot be read or written", "paths.locks")
 
-    def read(self) -> tuple[Lease | None, StoredObject]:
+    def read(self) -> tuple[Lease, StoredObject]:
+        """The lease as it is; one without holders where there is no object."""
         found = self._store.read(self._name)
-        return (None if found.content is None else Lease(**json.loads(found.content))), found
+        if found.content is None:
+            return Lease(0, {}), found
+        said = json.loads(found.content)
+        return Lease(said["token"], {name: LeaseHolder(**holder) for name, holder in said["holders"].items()}), found
 
-    def change(self, make: Callable[[Lease | None, float], Lease | None]) -> None:
-        """Replace the lease by what `make` makes of it and of the time; None leaves it as it is."""
+    def change(self, make: Callable[[Lease, float], Lease | None]) -> float:
+        """Replace the lease by what `make` makes of it and of the time; None leaves it as it is.
+
+        Returns
+        -------
+        The moment, by the monotonic clock, before the storage was asked for that lease and that time.
+        """
         for _ in range(TRIES):
+            asked = clock()
             lease, found = self.read()
             made = make(lease, found.time)
             if made is None or self._store.write(self._name, json.dumps(asdict(made)).encode(), found.tag):
-                return
+                return asked
             time.sleep(SECONDS_BETWEEN)
         raise PassingError(f"The lock {self.address} changes all the time", "Start again")

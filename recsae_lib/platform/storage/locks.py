@@ -1,42 +1,87 @@
-"""One run at a time for a namespace and date, one process at a time for a job: a second one is refused meanwhile."""
+"""One run at a time writes the tables of a namespace and date, one process at a time runs a job: others are refused."""
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import socket
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date, datetime, timezone
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import IO
 
 from recsae_lib.errors import PassingError
+from recsae_lib.platform.storage.file_locks import hold_folder
+from recsae_lib.platform.storage.holding import Hold, Holder, Mode, TakenError
 
 RUN_VARIABLE = "RECSAE_RUN"  # a scheduler gives the jobs of one night the same value, so that they run side by side
 OWN_RUN = f"process {os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
-@contextmanager
-def hold_night(locks: str, namespace: str, dt: date) -> Iterator[None]:
-    """Keep other runs from working on the same namespace and date; jobs of the same run share it.
+@dataclass(frozen=True)
+class Night:
+    """A namespace and date that this process holds."""
 
-    In a folder the lock is the operating system's (flock on a file): it ends with the process, however that ends.
-    Machines keep each other out if they share the folder and its file system passes locks on, as NFS does; or else by
-    leases in S3 (`storage.leases`), of which one that a killed process leaves ends after two minutes.
+    namespace: str
+    dt: date
+    hold: Hold
+
+
+@dataclass
+class Fence:
+    """The nights that this process holds, the latest last: what its commits have to stand on."""
+
+    nights: list[Night] = field(default_factory=list)
+
+    def verify(self) -> None:
+        """Look whether all nights are held still.
+
+        Raises
+        ------
+        PassingError : one is not, or nobody can tell.
+        """
+        latest = {(night.namespace, night.dt): night.hold for night in self.nights}
+        for hold in latest.values():
+            hold.verify()
+
+    def writer(self, namespace: str, dt: date) -> Hold | None:
+        """The latest hold by which this process may write the tables of a namespace and date alone."""
+        for night in reversed(self.nights):
+            if (night.namespace, night.dt, night.hold.mode) == (namespace, dt, "write"):
+                return night.hold
+        return None
+
+
+@contextmanager
+def hold_night(locks: str, modes: Mapping[str, Mode], dt: date, run: str, fence: Fence) -> Iterator[None]:
+    """Keep other runs from namespaces and a date: from all work on those that this one writes, from writing those that
+    it reads. Jobs of the same run share them.
+
+    In a folder the lock is the operating system's (`storage.file_locks`); in S3 it is a lease (`storage.leases`), of
+    which one that a killed process leaves ends after two minutes.
 
     Parameters
     ----------
     locks : a folder, or ``s3://bucket/folder``.
+    modes : of each namespace.
+    run : see `run_name`.
+    fence : knows what is held meanwhile.
 
     Raises
     ------
-    PassingError : another run holds it; or S3 does not answer.
+    PassingError : another run holds one of them; or S3 does not answer.
     """
-    with _hold(locks, f"{namespace}/{dt.isoformat()}.lock", run_name(), f"The audit {namespace} of {dt}"):
-        yield
+    with ExitStack() as held:
+        nights = []
+        for namespace, mode in sorted(modes.items()):  # nobody waits for another; one of two gets all of them
+            what = f"The audit {namespace} of {dt}"
+            hold = held.enter_context(_hold(locks, f"{namespace}/{dt.isoformat()}/night", run, mode, what))
+            nights.append(Night(namespace, dt, hold))
+        fence.nights = [*fence.nights, *nights]
+        try:
+            yield
+        finally:
+            fence.nights = [night for night in fence.nights if night not in nights]
 
 
 @contextmanager
@@ -46,34 +91,24 @@ def hold_job(locks: str, namespace: str, dt: date, job: str) -> Iterator[None]:
 
     Parameters, Raises : as of `hold_night`.
     """
-    name = f"{namespace}/{dt.isoformat()}.{job}.lock"
-    with _hold(locks, name, process_name(), f"The job {job} of the audit {namespace} of {dt}"):
+    name, what = f"{namespace}/{dt.isoformat()}/{job}", f"The job {job} of the audit {namespace} of {dt}"
+    with _hold(locks, name, process_name(), "write", what):
         yield
 
 
 @contextmanager
-def _hold(locks: str, name: str, holder: str, what: str) -> Iterator[None]:
-    if not locks.startswith("s3://"):
-        with _hold_file(Path(locks) / name, holder, what):
-            yield
-        return
-    from recsae_lib.platform.storage.leases import TakenError, hold_lease  # boto3 takes its time to be imported
+def _hold(locks: str, name: str, run: str, mode: Mode, what: str) -> Iterator[Hold]:
+    with ExitStack() as held:
+        try:
+            if locks.startswith("s3://"):
+                from recsae_lib.platform.storage.leases import hold_lease  # boto3 takes its time to be imported
 
-    try:
-        with hold_lease(f"{locks.rstrip('/')}/{name}", holder):
-            yield
-    except TakenError as taken:
-        raise _under_way(what, taken.lease.run, taken.lease.host, taken.lease.since) from None
-
-
-@contextmanager
-def _hold_file(path: Path, holder: str, what: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        with (path.parent / "guard").open("a") as guard:  # between looking and taking, nobody else looks
-            fcntl.flock(guard, fcntl.LOCK_EX)
-            _take(file, holder, what)
-        yield
+                hold: Hold = held.enter_context(hold_lease(f"{locks.rstrip('/')}/{name}", run, mode))
+            else:
+                hold = held.enter_context(hold_folder(Path(locks) / name, run, mode))
+        except TakenError as taken:
+            raise _under_way(what, taken.holder) from None
+        yield hold
 
 
 def run_name() -> str:
@@ -88,23 +123,8 @@ def process_name() -> str:
     return OWN_RUN
 
 
-def _take(file: IO[str], name: str, what: str) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = json.loads(file.read())
-        if holder["run"] != name:
-            raise _under_way(what, holder["run"], holder["host"], holder["since"]) from None
-    else:
-        file.truncate(0)
-        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        file.write(json.dumps({"run": name, "host": socket.gethostname(), "since": since}))
-        file.flush()
-    fcntl.flock(file, fcntl.LOCK_SH)
-
-
-def _under_way(what: str, run: str, host: str, since: str) -> PassingError:
+def _under_way(what: str, holder: Holder) -> PassingError:
     return PassingError(
-        f"{what} is under way: {run} on {host}, since {since}", "Start again when it has ended, or stop it"
+        f"{what} is under way: {holder.run} on {holder.host}, since {holder.since}",
+        "Start again when it has ended, or stop it",
     )

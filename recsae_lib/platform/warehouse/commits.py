@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 Answer = TypeVar("Answer")
@@ -22,8 +22,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 # What Iceberg says where the table changed between the look at it and the commit.
 LOST_RACES = (
     *("CommitFailedException", "Cannot fast-forward", "last sequence number"),
+    *("Found conflicting files", "Found new conflicting delete"),
     *("Ref audit-", "Ref published-", "Ref publish-", "Branch does not exist: audit-", "does not exist: publish-"),
-    "Found conflicting files",
 )
 
 
@@ -44,6 +44,33 @@ def change(spark: SparkSession, catalog: str, namespace: str, table: str, action
     )
     with _turn(spark, catalog, namespace, table):
         return retrying(action)
+
+
+def overwrite(
+    target: str,
+    rows: DataFrame,
+    part: Column,
+    base: int | None,
+    properties: Mapping[str, str],
+    options: Mapping[str, str],
+) -> None:
+    """Replace a part of a table in one commit, which fails where another one has touched that part.
+
+    Parameters
+    ----------
+    target : full name of the table, with that of the branch if it is not main.
+    part : which rows are replaced: partitions as a whole.
+    base : snapshot after which nobody must have touched the part; None of a branch that had none.
+    properties : of the summary of the new snapshot.
+    options : more of Iceberg's options of a write.
+    """
+    # `conform` has checked the values; Spark's own check would refuse a nullable type whose values are all there.
+    write = rows.writeTo(target).option("check-nullability", "false").option("isolation-level", "serializable")
+    if base is not None:
+        write = write.option("validate-from-snapshot-id", str(base))
+    for name, value in properties.items():
+        write = write.option(f"snapshot-property.{name}", value)
+    write.options(**options).overwrite(part)
 
 
 def _lost_race(error: BaseException) -> bool:

@@ -124,7 +124,12 @@ def arrow_schema(table: Table, schema: Any) -> pa.Schema:
 
 
 def commit_data_files(
-    spark: SparkSession, iceberg: Any, reference: str, partition: str, files: Sequence[WrittenFile]
+    spark: SparkSession,
+    iceberg: Any,
+    reference: str,
+    partition: str,
+    files: Sequence[WrittenFile],
+    summary: Mapping[str, str],
 ) -> None:
     """Replace one partition of a branch by the data files, in one commit.
 
@@ -133,6 +138,7 @@ def commit_data_files(
     iceberg : the table as Iceberg's Java object.
     reference : name of the branch.
     partition : path of the partition: ``column=value`` of an identity.
+    summary : what the snapshot's summary is to say beside Iceberg's figures.
     """
     jvm: Any = spark.sparkContext._jvm
     column, _, value = partition.partition("=")
@@ -148,6 +154,8 @@ def commit_data_files(
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         for data_file in pool.map(described, files):
             overwrite = overwrite.addFile(data_file)
+    for name, value in summary.items():
+        overwrite = overwrite.set(name, value)
     overwrite.toBranch(reference).commit()
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+from recsae_lib.platform.warehouse.fencing import UPKEEP_PROPERTY
 from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.publications import Publication, publications
 from recsae_lib.platform.warehouse.raw_retention import merge_small_files
 from recsae_lib.platform.warehouse.references import branch_date, earlier_tagged_date, tagged_publication
-from recsae_lib.platform.warehouse.store import UPKEEP_PROPERTY, Warehouse
+from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_TABLES, AUDITS, Table
 
 ORPHAN_AGE = timedelta(days=3)  # a file that is younger may belong to a commit under way

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 
 from pyspark.sql import functions as F
 
+from recsae_lib.platform.warehouse.fencing import AUDIT_PROPERTY, UPKEEP_PROPERTY
 from recsae_lib.platform.warehouse.publication_migration import separate_publications
 from recsae_lib.platform.warehouse.references import branch_date
 from recsae_lib.platform.warehouse.schemas import filled_columns, refuse_outdated
-from recsae_lib.platform.warehouse.store import AUDIT_PROPERTY, UPKEEP_PROPERTY, Warehouse
+from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import TABLES, Table, history
 from recsae_lib.platform.warehouse.tables.declaration import Value, default_of
 

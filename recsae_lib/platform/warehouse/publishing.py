@@ -20,9 +20,10 @@ from pyspark.sql import functions as F
 
 from recsae_lib.errors import PassingError
 from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.warehouse.fencing import snapshot_properties
 from recsae_lib.platform.warehouse.publications import Publication, last_of_each_date, publications
 from recsae_lib.platform.warehouse.references import tagged_date
-from recsae_lib.platform.warehouse.store import AUDIT_PROPERTY, Warehouse
+from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDIT_TABLES, AUDITS, Table
 
 TRIES = 20  # where audits of other dates are published at the same moment
@@ -130,17 +131,19 @@ def _rebase(warehouse: Warehouse, table: Table, head: int, main: int) -> int:
     iceberg = warehouse.iceberg(table)
     transaction = iceberg.newTransaction()
     transaction.manageSnapshots().replaceBranch(warehouse.branch, main).commit()
-    _part_of(warehouse, iceberg, transaction.newOverwrite(), head).toBranch(warehouse.branch).commit()
+    _part_of(warehouse, table, transaction.newOverwrite(), head).toBranch(warehouse.branch).commit()
     transaction.commitTransaction()
     return warehouse.references(table)[warehouse.branch]
 
 
-def _part_of(warehouse: Warehouse, iceberg: Any, overwrite: Any, snapshot: int) -> Any:
+def _part_of(warehouse: Warehouse, table: Table, overwrite: Any, snapshot: int) -> Any:
     """Have an overwrite replace the audit's part of a table by the data files that it has in a snapshot."""
     jvm: Any = warehouse.spark.sparkContext._jvm
     part = jvm.org.apache.iceberg.expressions.Expressions.equal("dt", warehouse.dt.isoformat())
-    overwrite = overwrite.overwriteByRowFilter(part).set(AUDIT_PROPERTY, warehouse.branch)
-    files = iceberg.newScan().useSnapshot(snapshot).filter(part).planFiles()
+    overwrite = overwrite.overwriteByRowFilter(part)
+    for name, value in snapshot_properties(warehouse, table).items():
+        overwrite = overwrite.set(name, value)
+    files = warehouse.iceberg(table).newScan().useSnapshot(snapshot).filter(part).planFiles()
     try:
         tasks = files.iterator()
         while tasks.hasNext():
@@ -212,8 +215,7 @@ def _settle(warehouse: Warehouse, table: Table, publication: Publication) -> Non
         return True
 
     def bring() -> None:
-        iceberg = warehouse.iceberg(table)
-        _part_of(warehouse, iceberg, iceberg.newOverwrite(), snapshot).commit()
+        _part_of(warehouse, table, warehouse.iceberg(table).newOverwrite(), snapshot).commit()
 
     if not warehouse.change(table, settle):
         warehouse.change(table, bring)

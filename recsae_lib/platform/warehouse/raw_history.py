@@ -18,7 +18,7 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import Column, DataFrame, DataFrameWriterV2
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.platform.spark.frames import free, keep
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recsae_lib.platform.warehouse.store import Warehouse
 
 FILE_BYTES = 128 << 20  # of a data file: where one row goes, the whole file is written anew
+FILE_SIZE = {"target-file-size-bytes": str(FILE_BYTES)}  # option of a write
 MOST = 0.5  # where more of the rows go than this, looking for their files gains nothing: all are written anew
 
 
@@ -70,11 +71,6 @@ def replace_changed(warehouse: Warehouse, table: Table, rows: DataFrame, propert
     finally:
         free(found)
     return True
-
-
-def of_good_size(write: DataFrameWriterV2) -> DataFrameWriterV2:
-    """Have a write to a table without ``dt`` make files of `FILE_BYTES`."""
-    return write.option("target-file-size-bytes", str(FILE_BYTES))
 
 
 def same_rows(one: DataFrame, other: DataFrame) -> bool:
@@ -171,7 +167,7 @@ class _Branch:
         # Of one file there are no ranges to look for, which would compute the rows twice.
         write = (rows.coalesce(1) if is_one_file else rows).writeTo(self.warehouse.full_name(self.table))
         write = write.option("distribution-mode", "none") if is_one_file else write
-        write = of_good_size(write.option("rewritten-file-scan-task-set-id", name))
+        write = write.option("rewritten-file-scan-task-set-id", name).options(**FILE_SIZE)
         write.option("check-nullability", "false").append()
         coordinator = self._jvm.org.apache.iceberg.spark.FileRewriteCoordinator.get()
         files = list(_each(coordinator.fetchNewFiles(self.iceberg, name)))

@@ -38,8 +38,9 @@ def conform(table: Table, rows: DataFrame) -> DataFrame:
 
 
 def with_foreign_columns(rows: DataFrame, table: Table, found: T.StructType) -> DataFrame:
-    """Rows as `conform` gives them, with a null in each column that the table has and its declaration has not."""
-    return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in foreign_columns(table, found)})
+    """Rows with a null in each column that the table has, its declaration has not, and they do not bring."""
+    missing = [field for field in foreign_columns(table, found) if field.name not in rows.columns]
+    return rows.withColumns({field.name: F.lit(None).cast(field.dataType) for field in missing})
 
 
 def foreign_columns(table: Table, found: T.StructType) -> list[T.StructField]:

@@ -15,10 +15,11 @@ from pyspark.sql import types as T
 from recsae_lib.config import Scope
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.traffic import count_written
-from recsae_lib.platform.warehouse.commits import Answer, change, create
+from recsae_lib.platform.warehouse.commits import Answer, change, create, overwrite
 from recsae_lib.platform.warehouse.data_files import BatchesOf, Part, commit_data_files, write_data_files
+from recsae_lib.platform.warehouse.fencing import UPKEEP_PROPERTY, Locks, fenced, snapshot_properties
 from recsae_lib.platform.warehouse.publications import last_of_each_date, publications
-from recsae_lib.platform.warehouse.raw_history import of_good_size, replace_changed
+from recsae_lib.platform.warehouse.raw_history import FILE_SIZE, replace_changed
 from recsae_lib.platform.warehouse.read_point import ReadPoint, read_point_of
 from recsae_lib.platform.warehouse.schemas import (
     add_columns,
@@ -32,9 +33,6 @@ from recsae_lib.platform.warehouse.schemas import (
     with_foreign_columns,
 )
 from recsae_lib.platform.warehouse.tables import STAMPS, Table, history
-
-# Properties of a snapshot's summary: which audit wrote it; whether the upkeep did.
-AUDIT_PROPERTY, UPKEEP_PROPERTY = "recsae-audit", "recsae-upkeep"
 
 
 class Versions(Protocol):
@@ -60,6 +58,7 @@ class Warehouse:
     namespaces : namespace of the tables of each scope (`Settings.namespaces`).
     dt : date of the audit; its writes go to the branch ``audit-<dt>`` of each table.
     versions : what the audit works with; None where all rows that are written bring their versions.
+    locks : under which it writes; None where nothing is locked.
     """
 
     spark: SparkSession
@@ -67,10 +66,11 @@ class Warehouse:
     namespaces: Mapping[Scope, str]
     dt: date
     versions: Versions | None = None
+    locks: Locks | None = None
 
     def at(self, dt: date) -> Warehouse:
         """The same tables, as the audit of another date sees them."""
-        return Warehouse(self.spark, self.catalog, self.namespaces, dt)
+        return Warehouse(self.spark, self.catalog, self.namespaces, dt, locks=self.locks)
 
     @property
     def branch(self) -> str:
@@ -191,14 +191,14 @@ class Warehouse:
         ------
         InputError : the rows do not fit the declaration.
         """
-        fitting = conform(table, self._stamped(table, rows))
+        new = conform(table, self._stamped(table, rows))
         self.ensure(table)
         self._ensure_branch(table)
 
         def write() -> None:
-            properties = {AUDIT_PROPERTY: self.branch}
-            if table.partitioned_by_date or not replace_changed(self, table, fitting, properties):
-                self._overwrite(table, self.branch, fitting)
+            base, properties = self.references(table).get(self.branch), snapshot_properties(self, table)
+            if table.partitioned_by_date or not replace_changed(self, table, new, properties):
+                self._overwrite(table, self.branch, new, base)
 
         self.change(table, write)
         # Iceberg has counted them: of a date what this commit added is the whole part.
@@ -217,30 +217,31 @@ class Warehouse:
         iceberg, partition = self.iceberg(table), f"dt={self.dt.isoformat()}"
         stamps = self._stamps(table, ())
         files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, stamps)
-        self.change(table, lambda: commit_data_files(self.spark, self.iceberg(table), self.branch, partition, files))
+        part = self.branch, partition, files, snapshot_properties(self, table)
+        self.change(table, lambda: commit_data_files(self.spark, self.iceberg(table), *part))
         rows = sum(file.rows for file in files)
         count_written(rows, sum(file.bytes for file in files))
         return rows
 
-    def replace_published(self, table: Table, rows: DataFrame) -> None:
-        """Replace this date's part of a table that is published directly, such as ratings, which come when the audit
-        has long been published.
+    def merge(self, table: Table, rows: DataFrame, replaced: DataFrame | None = None) -> None:
+        """Bring rows into this date's part of a table that is published directly, in place of those of the same key, or
+        of all that have values of some columns as `replaced` has them. This is one commit; where others brought rows
+        since the table was read, all is done again on top of theirs.
         """
         self.ensure(table)
         fitting = conform(table, self._stamped(table, rows))
-        self.change(table, lambda: self._overwrite(table, "main", fitting))
+        gone, part = fitting.select(*table.key) if replaced is None else replaced, self._part(table)
 
-    def merge(self, table: Table, rows: DataFrame) -> None:
-        """Bring rows into a table that is published directly; they replace those of the same key."""
-        self.ensure(table)
-        fitting = conform(table, self._stamped(table, rows))
-        condition = " AND ".join(f"target.{name} <=> source.{name}" for name in table.key)
-        statement = (
-            f"MERGE INTO {self.full_name(table)} AS target USING {{source}} AS source ON {condition} "
-            "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-        )
-        source = with_foreign_columns(fitting, table, self.columns(table))
-        self.change(table, lambda: self.spark.sql(statement, source=source))
+        def put() -> None:
+            base = self.references(table).get("main")  # before the rows are read: what comes after it is a conflict
+            merged = fitting
+            if base is not None:
+                found = self.spark.read.option("snapshot-id", base).table(self.full_name(table)).where(part)
+                kept = in_present_form(table, found).join(gone, gone.columns, "left_anti")
+                merged = kept.unionByName(fitting, allowMissingColumns=True)  # columns of people keep what they hold
+            self._overwrite(table, "main", merged.coalesce(1), base)  # people make it: it is small
+
+        self.change(table, put)
 
     def ensure(self, table: Table) -> None:
         """Create namespace and table where they are missing, with the declared comments; add columns that came later.
@@ -290,8 +291,13 @@ class Warehouse:
         self.change(table, drop)
 
     def change(self, table: Table, action: Callable[[], Answer]) -> Answer:
-        """Do what ends in a commit to a table, while others commit to it too (`commits.change`)."""
-        return change(self.spark, self.catalog, self._namespace(table), table.name, action)
+        """Do what ends in a commit to a table, while others commit to it too (`commits.change`).
+
+        Raises
+        ------
+        PassingError : the lock under which this audit writes is lost.
+        """
+        return change(self.spark, self.catalog, self._namespace(table), table.name, fenced(self, table, action))
 
     def _namespace(self, table: Table) -> str:
         return self.namespaces[table.scope]
@@ -319,13 +325,11 @@ class Warehouse:
     def _part(self, table: Table) -> Column:
         return F.col("dt") == F.lit(self.dt) if table.partitioned_by_date else F.lit(True)
 
-    def _overwrite(self, table: Table, reference: str, rows: DataFrame) -> None:
+    def _overwrite(self, table: Table, reference: str, rows: DataFrame, base: int | None) -> None:
         target = self.full_name(table) if reference == "main" else f"{self.full_name(table)}.`branch_{reference}`"
-        # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
-        write = with_foreign_columns(rows, table, self.columns(table)).writeTo(target)
-        write = write.option("check-nullability", "false")
-        write = write if table.partitioned_by_date else of_good_size(write)
-        write.option(f"snapshot-property.{AUDIT_PROPERTY}", self.branch).overwrite(self._part(table))
+        rows = with_foreign_columns(rows, table, self.columns(table))
+        options = {} if table.partitioned_by_date else FILE_SIZE
+        overwrite(target, rows, self._part(table), base, snapshot_properties(self, table), options)
 
     def _ensure_branch(self, table: Table) -> None:
         def create_branch() -> None:

@@ -18,18 +18,32 @@ from recsae_lib.config import Settings
 from recsae_lib.errors import PassingError
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.run import execute
-from recsae_lib.platform.storage import leases
-from recsae_lib.platform.storage.leases import TakenError, hold_lease
-from recsae_lib.platform.storage.locks import RUN_VARIABLE, hold_night
+from recsae_lib.platform.storage import leases, object_store
+from recsae_lib.platform.storage.holding import TakenError
+from recsae_lib.platform.storage.leases import LostError, hold_lease
+from recsae_lib.platform.storage.locks import RUN_VARIABLE, Fence, hold_night
 from recsae_lib.platform.storage.object_store import ObjectStore, StoredObject
 from tests.object_storage import object_storage
 
 DT = date(2026, 11, 20)
 HOLDER = """
-import sys
+import signal, sys, threading
+from recsae_lib.errors import PassingError
 from recsae_lib.platform.storage import leases
-leases.SECONDS_TO_LIVE = float(sys.argv[3])
-with leases.hold_lease(sys.argv[1], sys.argv[2]):
+from recsae_lib.platform.storage.object_store import ObjectStore
+
+def refuse(*_):
+    raise PassingError("The storage refuses", "Wait")
+
+_, address, run, seconds, *faults = sys.argv
+leases.SECONDS_TO_LIVE = float(seconds)
+if "ignore" in faults:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with leases.hold_lease(address, run):
+    if "refuses" in faults:
+        ObjectStore.write = refuse
+    if "hangs" in faults:
+        ObjectStore.read = lambda *_: threading.Event().wait()
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -46,13 +60,24 @@ def address(bucket: str, request: pytest.FixtureRequest) -> str:
     return f"{bucket}/{request.node.name}/night.lock"
 
 
-def start_holder(address: str, run: str, seconds: float = 60.0) -> subprocess.Popen[str]:
+def passes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the clock of the storage be ahead from now on."""
+    time_of = object_store._time_of
+    monkeypatch.setattr(object_store, "_time_of", lambda response: time_of(response) + seconds)
+
+
+def start_holder(address: str, run: str, seconds: float = 60.0, *faults: str) -> subprocess.Popen[str]:
     """Start a process that holds a lease until its standard input ends."""
-    command = [sys.executable, "-c", HOLDER, address, run, str(seconds)]
+    command = [sys.executable, "-c", HOLDER, address, run, str(seconds), *faults]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     return holder
+
+
+def holders(address: str) -> list[leases.LeaseHolder]:
+    lease, _ = leases._Lock(address).read()
+    return list(lease.holders.values())
 
 
 def wait_to_take(address: str, run: str) -> ExitStack:
@@ -73,8 +98,7 @@ def test_holders_of_one_run_share_a_lease_and_keep_others_out(address: str) -> N
         outer.enter_context(hold_lease(address, "first"))
         with hold_lease(address, "first"), pytest.raises(TakenError) as taken, hold_lease(address, "second"):
             pass
-        assert taken.value.lease.run == "first"
-        assert len(taken.value.lease.holders) == 2
+        assert (taken.value.holder.run, taken.value.holder.mode) == ("first", "write")
         with pytest.raises(TakenError), hold_lease(address, "second"):
             pass
     with hold_lease(address, "second"), pytest.raises(TakenError), hold_lease(address, "first"):
@@ -83,8 +107,7 @@ def test_holders_of_one_run_share_a_lease_and_keep_others_out(address: str) -> N
 
 def test_a_living_holder_keeps_the_lease_a_killed_one_loses_it(address: str) -> None:
     holder = start_holder(address, "killed", seconds=4.0)
-    (lease, _), lives_until = leases._Lock(address).read(), time.monotonic() + 6
-    assert lease is not None
+    ((before,), lives_until) = holders(address), time.monotonic() + 6
     while time.monotonic() < lives_until:  # longer than it was given at first
         with pytest.raises(TakenError), hold_lease(address, "other"):
             pass
@@ -93,19 +116,66 @@ def test_a_living_holder_keeps_the_lease_a_killed_one_loses_it(address: str) -> 
     with pytest.raises(TakenError), hold_lease(address, "other"):
         pass
     with wait_to_take(address, "other"):
-        after, _ = leases._Lock(address).read()
-        assert after is not None
-        assert (after.run, len(after.holders)) == ("other", 1)
-        assert after.since > lease.since
+        (after,) = holders(address)
+        assert (after.run, before.run) == ("other", "killed")
+        assert after.since > before.since
+        assert after.token > before.token
 
 
 def test_a_paused_holder_stops_if_another_run_took_the_lease(address: str) -> None:
-    holder = start_holder(address, "stalled", seconds=2.0)
+    holder = start_holder(address, "stalled", seconds=4.0)
     holder.send_signal(signal.SIGSTOP)
     with wait_to_take(address, "other"):
         holder.send_signal(signal.SIGCONT)
         _, err = holder.communicate(timeout=60) if holder.wait(60) else ("", "")
         assert holder.returncode == -signal.SIGTERM, err
+
+
+def test_a_holder_that_cannot_renew_stops_before_its_end(address: str) -> None:
+    """Before anybody else can take the lease; one that takes too long to save its state is killed."""
+    ends = {"refuses": signal.SIGTERM, "hangs": signal.SIGTERM, "hangs ignore": signal.SIGKILL}
+    started = {faults: start_holder(f"{address}-{faults}", faults, 8.0, *faults.split()) for faults in ends}
+    for name, holder in started.items():
+        assert holder.wait(60) == -ends[name]
+        with pytest.raises(TakenError, match=name), hold_lease(f"{address}-{name}", "other"):
+            pass
+        assert "was not renewed in time: this run stops" in holder.communicate()[1]
+
+
+def test_readers_share_a_lease_a_writer_has_it_alone(address: str) -> None:
+    with hold_lease(address, "first", "read"), hold_lease(address, "second", "read") as second:
+        with pytest.raises(TakenError, match="first"), hold_lease(address, "second"):
+            pass
+        assert [holder.mode for holder in holders(address)] == ["read", "read"]
+        second.verify()
+    with hold_lease(address, "second"), pytest.raises(TakenError), hold_lease(address, "first", "read"):
+        pass
+
+
+def test_whether_a_lease_is_held_still_says_the_storage(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The holder has slept and not noticed, so that its own clock says nothing."""
+    with hold_lease(address, "asleep") as held:
+        held.verify()
+        passes(monkeypatch, leases.SECONDS_TO_LIVE + 1)
+        with pytest.raises(LostError, match="asleep has lost the lock"):  # also where nobody has taken it yet
+            held.verify()
+        with hold_lease(address, "other") as other:
+            assert other.token > held.token
+            for ask in (held.verify, held.renew):
+                with pytest.raises(LostError, match="asleep has lost the lock"):
+                    ask()
+            other.verify()
+        with pytest.raises(LostError):
+            held.renew()
+
+
+def test_a_holder_past_its_own_end_asks_nobody(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hold_lease(address, "late") as held:
+        monkeypatch.setattr(leases, "clock", lambda: held.renewed + leases.SECONDS_TO_LIVE)
+        monkeypatch.setattr(ObjectStore, "read", lambda *_: pytest.fail("asked"))
+        with pytest.raises(LostError):
+            held.verify()
+        monkeypatch.undo()
 
 
 def test_only_one_of_two_takes_a_lease_both_find_free(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +213,10 @@ def test_a_job_of_another_run_is_refused_and_told_who_holds_it(
     paths = {"var": str(tmp_path), "locks": f"{bucket}/nights/"}
     context = JobContext("ingest_dataset", Settings.model_validate({"namespace": "shop", "paths": paths}), DT)
     monkeypatch.setenv(RUN_VARIABLE, "scheduled")
-    with hold_night(f"{bucket}/nights", "shop", DT):
+    with hold_night(f"{bucket}/nights", {"shop": "write"}, DT, "scheduled for shop", Fence()):
         execute(context, lambda _: None)
         monkeypatch.setenv(RUN_VARIABLE, "manual")
-        with pytest.raises(PassingError, match=r"shop of 2026-11-20 is under way: scheduled on .* since 20"):
+        with pytest.raises(PassingError, match=r"shop of 2026-11-20 is under way: scheduled for shop on .* since 20"):
             execute(context, lambda _: None)
     execute(context, lambda _: None)
     assert not (tmp_path / "locks").exists()

@@ -187,6 +187,6 @@ def test_the_job_maintains_the_comparisons_of_a_study(
     workspace = open_workspace(spark, tmp_path / "compared", "compared")
     study = Warehouse(spark, "compared", {"data": "paper"}, FIRST)
     row = ("films", "sasrec", "last", "sae", "fvu", 0.5)
-    study.replace_published(COMPARISONS, spark.createDataFrame([row], COMPARISONS.row_schema))
+    study.merge(COMPARISONS, spark.createDataFrame([row], COMPARISONS.row_schema))
     maintain_tables.run(workspace.context("maintain_tables", "namespace=paper"))
     assert "compared.paper.comparisons: files 1 to 1" in caplog.text

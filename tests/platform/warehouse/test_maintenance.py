@@ -291,7 +291,7 @@ DIRECTLY: list[tuple[Table, tuple[Any, ...]]] = [
 def test_what_is_published_directly_keeps_every_date(night: NightOf, table: Table, row: tuple[Any, ...]) -> None:
     for number in range(6):
         rows = night(number).spark.createDataFrame([row], table.versioned_row_schema)
-        night(number).replace_published(table, rows)
+        night(number).merge(table, rows)
     maintain_table(night(5), table, drop_before(FIRST + timedelta(days=5)), nights())
     assert sorted(kept["dt"] for kept in night(0).read_all(table).collect()) == [night(n).dt for n in range(6)]
     assert state_of(night(0), table).snapshots <= 2  # others have expired; of rows merged, or manifests
@@ -300,7 +300,7 @@ def test_what_is_published_directly_keeps_every_date(night: NightOf, table: Tabl
 def test_refused_ratings_stay_and_their_small_files_become_one(night: NightOf) -> None:
     rows = [("file", "digest", line, "no such case", "{}") for line in range(8)]
     frame = night(0).spark.createDataFrame(rows, RATING_REJECTS.row_schema).repartition(8)
-    night(0).replace_published(RATING_REJECTS, frame)
+    night(0).merge(RATING_REJECTS, frame)
     assert state_of(night(0), RATING_REJECTS).files >= 5
     maintain_table(night(9), RATING_REJECTS, drop_before(FIRST + timedelta(days=9)), nights())
     assert state_of(night(0), RATING_REJECTS).files == 1

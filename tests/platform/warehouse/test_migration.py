@@ -134,7 +134,7 @@ def reject(warehouse: Warehouse) -> Any:
 
 
 def test_an_old_warehouse_is_refused_until_it_is_migrated(old: Warehouse) -> None:
-    for write in (old.replace, old.replace_published):
+    for write in (old.replace, old.merge):
         with pytest.raises(InputError, match=r"earlier version of recsae: \S+audit_metrics\. Run `recsae migrate`"):
             write(tables.AUDIT_METRICS, metric(old, 0.5))
     with pytest.raises(InputError, match=r"earlier version of recsae: \S+audits\. Run `recsae migrate`"):

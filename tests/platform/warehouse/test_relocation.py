@@ -43,7 +43,7 @@ def write_nights(warehouse: Warehouse) -> None:
     for night, value in enumerate((0.25, 0.5)):
         publish(warehouse.at(FIRST + timedelta(days=night)), value)
     row = ("films", "sasrec", "last", "sae", "fvu", 0.5)
-    warehouse.replace_published(COMPARISONS, warehouse.spark.createDataFrame([row], COMPARISONS.row_schema))
+    warehouse.merge(COMPARISONS, warehouse.spark.createDataFrame([row], COMPARISONS.row_schema))
 
 
 def values(warehouse: Warehouse) -> list[float]:
