@@ -19,6 +19,7 @@ from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.printable import say
 from recsae_lib.verification.estimate import estimate_verification
 from recsae_lib.verification.judging import add_llm_verdicts, verdicts_line, verify_latents
 from recsae_lib.verification.llm_judge import is_refused, write_judge_requests
@@ -78,7 +79,7 @@ def estimate(context: JobContext) -> None:
     labels, prompt_file = warehouse.read(tables.CONCEPT_LABELS), settings.verification.judge_prompt_file
     prompt = load_prompt(prompt_file) if has_llm else None
     lines = estimate_verification(activations, recommendations, items, labels, settings, prompt)
-    print("\n".join(f"verify_concepts: {line}" for line in lines))
+    say("\n".join(f"verify_concepts: {line}" for line in lines))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ METHOD = (
     *("datasets", "recommenders", "representations", "sae", "concepts", "interpretation", "verification"),
     *("drift", "tuning", "explorer", "ratings"),
 )
-FOUNDATION = ("errors", "redaction", "__init__", "config")
+FOUNDATION = ("errors", "redaction", "printable", "__init__", "config")
 # What stands on the method: nothing of the library imports it but what comes after it.
 ABOVE = ("jobs", "flow", "cli")
 # Tracking writes down what was trained, so it knows recommenders and dictionaries; the rest of the platform does not.
@@ -106,7 +106,7 @@ def test_every_folder_has_its_place_in_the_order() -> None:
     folders = {path.name for path in (REPOSITORY / "recsae_lib").iterdir() if (path / "__init__.py").is_file()}
     assert folders <= {"config", "platform", "flow", "cli", *METHOD}
     loose = {path.name for path in (REPOSITORY / "recsae_lib").glob("*") if path.is_file()}
-    assert loose <= {"__init__.py", "errors.py", "redaction.py", "py.typed", "METHOD.md", "README.md"}
+    assert loose <= {"__init__.py", "errors.py", "redaction.py", "printable.py", "py.typed", "METHOD.md", "README.md"}
 
 
 def test_no_module_has_more_than_350_lines() -> None:

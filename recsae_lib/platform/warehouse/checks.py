@@ -13,7 +13,13 @@ from pyspark.sql import functions as F
 from recsae_lib.config import CheckSettings
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.data_checks import NO_TERMS_LEFT, check_catalogue, check_terms, is_vanished
+from recsae_lib.platform.warehouse.data_checks import (
+    NO_TERMS_LEFT,
+    check_catalogue,
+    check_terms,
+    check_texts,
+    is_vanished,
+)
 from recsae_lib.platform.warehouse.results import CheckResult, Severity
 from recsae_lib.platform.warehouse.tables import Table, UnitKind
 
@@ -74,6 +80,7 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
         *side_by_side(lambda table: check_rows(table, read(table), shape), tables.AUDIT_TABLES),
         check_counts(read),
         check_catalogue(read(tables.INTERACTIONS), read(tables.ITEMS), settings),
+        check_texts(read(tables.ITEMS)),
         check_terms(read(tables.CONCEPT_TERMS), settings),
         check_metrics(read(tables.AUDIT_METRICS), settings),
         check_drift(read(tables.CONCEPT_DRIFT), settings),
