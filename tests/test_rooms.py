@@ -29,6 +29,8 @@ OTHER_TABLES = {
     "recsae_lib/recommenders/foreign/tables.py",
     "recsae_lib/platform/spark/submission.py",
 }
+# The doors to a terminal: where text is made safe for it (`printable`).
+DOORS = {"recsae_lib/printable.py", "recsae_lib/cli/terminal.py", "recsae_lib/platform/job/log.py"}
 SPARKLESS = ("recsae_lib/sae/", "recsae_lib/platform/compute/", "recsae_lib/config/")
 
 
@@ -100,6 +102,17 @@ def test_only_the_warehouse_touches_our_tables() -> None:
         if any(isinstance(function, ast.Attribute) and function.attr in TABLE_CALLS for function in called):
             touching.add(path.relative_to(REPOSITORY).as_posix())
     assert {path for path in touching if not path.startswith("recsae_lib/platform/warehouse/")} == OTHER_TABLES
+
+
+def test_what_is_printed_passes_a_door() -> None:
+    printing = set()
+    for path in [*(REPOSITORY / "recsae_lib").rglob("*.py"), *(REPOSITORY / "jobs").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            prints = isinstance(node, ast.Name) and node.id == "print"
+            if prints or (isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr", "__stdout__")):
+                printing.add(path.relative_to(REPOSITORY).as_posix())
+    assert printing == DOORS
+    assert {path for path, name in modules() if name.split(".")[0] == "rich"} == {"recsae_lib/cli/terminal.py"}
 
 
 def test_every_folder_has_its_place_in_the_order() -> None:

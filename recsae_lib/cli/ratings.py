@@ -124,7 +124,7 @@ def print_report(name: str, metrics: list[RatingMetric]) -> None:
             cells += [_shown(figures.get("mean_relevance")), _interval(figures)]
         rated = figures_of(metrics, "all", subject)["concepts"]
         relevance.append(["all" if subject == "concepts" else subject, f"{rated:.0f}", *cells])
-    terminal.table(
+    terminal.tabulate(
         ("concepts", "rated", "mean relevance, 1 to 4", "95 % interval", "attentive raters only", "95 % interval"),
         relevance,
     )
@@ -139,7 +139,7 @@ def print_report(name: str, metrics: list[RatingMetric]) -> None:
         ("judge and people: ROC-AUC of interpretable, mean rating ≥ 3", "auc_interpretable", ".2f"),
     ):
         agreement.append([title, _shown(everyone.get(figure), form), _shown(attentive.get(figure), form)])
-    terminal.table(("agreement", "all raters", "attentive raters only"), agreement)
+    terminal.tabulate(("agreement", "all raters", "attentive raters only"), agreement)
 
     people: list[list[str]] = []
     for subject in sorted({metric.subject for metric in metrics if metric.subject.startswith("rater: ")}):
@@ -155,7 +155,7 @@ def print_report(name: str, metrics: list[RatingMetric]) -> None:
                 "yes" if figures["attentive"] else "NO",
             ]
         )
-    terminal.table(
+    terminal.tabulate(
         ("rater", "ratings", "mean", "bias", "wrong labels rated low", "repeats within 1", "attentive"), people
     )
     terminal.line(

@@ -47,7 +47,7 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
             (UnitKind.POPULARITY, UnitKind.POPULARITY.heading),
         )
     ]
-    terminal.table([f"full catalogue, {split}", *cutoffs, "coverage@10", "popularity@10", "Gini@10"], accuracy)
+    terminal.tabulate([f"full catalogue, {split}", *cutoffs, "coverage@10", "popularity@10", "Gini@10"], accuracy)
     terminal.line(f"{shown('recommender', 'tied_share', '.0%')} of the test items hang on a tie of time")
     terminal.line(
         f"SAE: FVU {shown('sae', 'fvu')}, within reach {shown('sae', 'fvu_within_reach')}, by user "
@@ -89,11 +89,11 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
         ]
         for kind in JUDGED_UNITS
     ]
-    terminal.table(
+    terminal.tabulate(
         ("units", "live", "interpretable", "expected by chance", "mean confidence", "coherence", "distinctiveness"),
         units,
     )
-    terminal.table(
+    terminal.tabulate(
         ("units", "confidence p10", "p50", "p90", "fully judged", "with a best feature", "expected by chance"), verdicts
     )
     if ("sae", "judge_agreement") in metrics:
@@ -120,7 +120,7 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
         ]
         for row in rows.collect()  # one row a confidence
     ]
-    terminal.table(
+    terminal.tabulate(
         ("coverage of the SAE at confidence", "units", "by chance", "features", "shuffled", "items", "users"), coverage
     )
     slowest = sorted(seconds.items(), key=lambda item: -item[1])[:3]

@@ -32,7 +32,7 @@ class Terminal:
         """Print a heading."""
         self._console.rule(Text(on_one_line(title)), align=align)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    def tabulate(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table; a cell may have several lines."""
         table = Table(*[Column(Text(printable(column))) for column in columns])
         for row in rows:
@@ -44,7 +44,7 @@ def print_table(columns: Sequence[str], rows: Iterator[list[Any]]) -> None:
     """Print rows as a table of at most `TABLE_ROWS`; a further one shows that there are more."""
     shown = [[as_text(value) for value in row] for _, row in zip(range(TABLE_ROWS), rows, strict=False)]
     terminal = Terminal(None if sys.stdout.isatty() else 200)
-    terminal.table(columns, shown)
+    terminal.tabulate(columns, shown)
     if next(rows, None) is not None:
         terminal.line(f"The first {TABLE_ROWS:,} rows; --format csv or json gives all.")
 

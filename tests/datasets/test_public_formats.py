@@ -211,7 +211,7 @@ def test_amazon_2018_reads_all_but_catalogue_files_as_reviews(read: Read, tmp_pa
     dataset = read("amazon_2018")
     assert [row[:2] for row in interactions_of(dataset)] == [("A1", "B1"), ("A2", "B1")]
     assert items_of(dataset) == [
-        ("B1", "One", "One\nFirst's.   Second.", ["Clothing, Shoes & Jewelry", "Men"]),
+        ("B1", "One", "One First's.   Second.", ["Clothing, Shoes & Jewelry", "Men"]),
         ("B2", "Deep", "Deep [Imported] text", ["Music"]),
     ]
     assert rejects_of(dataset) == [
