@@ -4,13 +4,15 @@ spark-submit --properties-file conf/spark/local.conf jobs/verify_concepts.py --d
 recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--ask-again refused] [--estimate]
 
 With verification.judges [terms, llm] a language model judges the same cases beside the term scorer. What it answered
-once, on whatever date, is in the ledger and not asked again; an answer that does not name every case once lands in
-verification_rejects, and `--ask-again refused` asks for it anew. `--step submit` writes what the term scorer says and
-sends the requests, `--step collect` adds the answers (exit code 5 while some are missing); give both the same settings.
---estimate prints what it would ask and cost.
+once, on whatever date, is in the ledger and not asked again. An answer that does not name every case once, or is wrong
+of a case whose verdict is known, lands in verification_rejects, and `--ask-again refused` asks for it anew. `--step
+submit` writes what the term scorer says and sends the requests, `--step collect` adds the answers (exit code 5 while
+some are missing); give both the same settings. --estimate prints what it would ask and cost.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from recsae_lib.concepts.linking import linked_items, strongest_first
 from recsae_lib.platform.job.context import JobContext
@@ -52,7 +54,7 @@ def judge_by_terms(context: JobContext) -> None:
         write_judge_requests(requests_path(context), *shown, settings.verification, settings.llm, prompt, settings.seed)
     verdicts.release()
     if has_llm:
-        submit_requests(context, tables.VERIFICATION_REQUESTS, is_refused)
+        submit_requests(context, tables.VERIFICATION_REQUESTS, partial(is_refused, seed=settings.seed))
     else:
         write_records(context, tables.VERIFICATION_REQUESTS, None)
 

@@ -101,10 +101,12 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
             f"judge llm: {shown('sae', 'llm_interpretable_units', '.0f')} of "
             f"{shown('sae', 'llm_judged_units', '.0f')} judged latents interpretable "
             f"({shown('sae', 'llm_interpretable_units_expected_by_chance', '.2f')} by chance), "
-            f"{shown('sae', 'interpretable_by_both_judges', '.0f')} by both judges, mean confidence "
+            f"{shown('sae', 'interpretable_by_both_judges', '.0f')} by both judges (interpretable in the table "
+            f"concepts), mean confidence "
             f"{shown('sae', 'llm_mean_confidence', '.3f')}; the judges agree in "
             f"{shown('sae', 'judge_agreement', '.1%')} of the cases (kappa {shown('sae', 'judge_kappa', '.2f')}), "
-            f"{shown('sae', 'llm_refused_answers', '.0f')} answers refused"
+            f"{shown('sae', 'llm_refused_answers', '.0f')} answers refused, "
+            f"{shown('sae', 'llm_known_cases_misjudged', '.0f')} of them wrong of a known case"
         )
 
     rows = warehouse.read_published(tables.CONCEPT_COVERAGE).where("unit_kind = 'sae'").orderBy("min_confidence")

@@ -62,6 +62,11 @@ ASKED = (
     (tables.VERIFICATION_REQUESTS, tables.VERIFICATION_REJECTS),
 )
 NDCG = "ndcg_at_10"
+MISJUDGED = "llm_known_cases_misjudged"
+STEERED = (
+    " answers are refused: a text among the cases steers the language model, or it cannot judge; they are in "
+    "verification_rejects, and verification.cases_per_request: 1 keeps cases apart"
+)
 COSINE_METRICS = ("coherence", "distinctiveness")
 ROUNDING = 1e-6
 UNLIKELY = 0.001  # chance that a draw ranks as badly
@@ -196,6 +201,8 @@ def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResu
         limit("dead_fraction", "warn", settings.maximum_dead_fraction, at_most=True),
         # Not measured where no held-out user is scored from the site.
         limit("ndcg_at_10_kept", "warn", settings.minimum_ndcg_kept, at_most=False),
+        # Measured where a language model judges.
+        *([limit(MISJUDGED, "warn", 0, True, remedy=STEERED)] if (UnitKind.SAE, MISJUDGED) in values else []),
         limit("reject_share", "fail", settings.maximum_reject_share, at_most=True),
         limit(
             "left_out_share",
