@@ -4,9 +4,10 @@
     recsae run ingest_dataset --dt 2026-11-20
 
 Rows that cannot be read land in rejects with file, line where known, and reason, also where the data is refused; too
-many of them end the job once all is written. What dataset.filters leave out is counted in the log, which also shows
-what was understood: ids, times, items, features. A catalogue that does not join is refused
-(checks.fail_described_share). A second run replaces the first.
+many of them end the job once all is written. So do rows whose id holds control characters or invisible ones, which
+are taken out of titles, texts and features. What dataset.filters leave out is counted in the log, which also shows what
+was understood: ids, times, items, features, and how many items hid such characters. A catalogue that does not join is
+refused (checks.fail_described_share). A second run replaces the first.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def run(context: JobContext) -> None:
     warehouse = context.warehouse
     rejected = warehouse.replace(tables.REJECTS, dataset.rejects)  # first: where all is refused, they say why
     require_interactions(dataset.interactions, dataset.rejects)
-    for line in understood(dataset.interactions, dataset.items):
+    for line in understood(dataset.interactions, dataset.items, dataset.hiding):
         log.info("ingest_dataset: %s", line)
     require_joined(dataset.interactions, dataset.listed, dataset.rejects, context.settings.checks)
     written = [(tables.INTERACTIONS, dataset.interactions), (tables.ITEMS, dataset.items)]

@@ -27,6 +27,7 @@ from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.llm.request_files import read_requests
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.printable import say
 
 
 def run(context: JobContext) -> None:
@@ -78,7 +79,7 @@ def estimate(context: JobContext) -> None:
             write_requests_of(context, path)
             asked = estimate_labels(read_requests(path))
         lines = [*asked.lines(context.settings.llm), "what has been answered before is not asked again"]
-    print("\n".join(f"interpret_concepts: {line}" for line in lines))
+    say("\n".join(f"interpret_concepts: {line}" for line in lines))
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ def measured_before(context: JobContext) -> Metrics:
     metrics |= {(UnitKind.RECOMMENDER, name): value for name, value in left_out.items()}
     metrics |= user_metrics(read(tables.LATENT_ACTIVATIONS))
     if "llm" in context.settings.verification.judges:
-        refused = read(tables.VERIFICATION_REJECTS).count()
         scores, cases = read(tables.CONCEPT_SCORES), read(tables.VERIFICATION_CASES)
+        refused = read(tables.VERIFICATION_REJECTS)
         metrics |= llm_metrics(scores, cases, refused, context.settings.verification)
     return metrics
 

@@ -4,13 +4,15 @@ spark-submit --properties-file conf/spark/local.conf jobs/verify_concepts.py --d
 recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--ask-again refused] [--estimate]
 
 With verification.judges [terms, llm] a language model judges the same cases beside the term scorer. What it answered
-once, on whatever date, is in the ledger and not asked again; an answer that does not name every case once lands in
-verification_rejects, and `--ask-again refused` asks for it anew. `--step submit` writes what the term scorer says and
-sends the requests, `--step collect` adds the answers (exit code 5 while some are missing); give both the same settings.
---estimate prints what it would ask and cost.
+once, on whatever date, is in the ledger and not asked again. An answer that does not name every case once, or is wrong
+of a case whose verdict is known, lands in verification_rejects, and `--ask-again refused` asks for it anew. `--step
+submit` writes what the term scorer says and sends the requests, `--step collect` adds the answers (exit code 5 while
+some are missing); give both the same settings. --estimate prints what it would ask and cost.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from recsae_lib.concepts.linking import linked_items, strongest_first
 from recsae_lib.platform.job.context import JobContext
@@ -19,6 +21,7 @@ from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.printable import say
 from recsae_lib.verification.estimate import estimate_verification
 from recsae_lib.verification.judging import add_llm_verdicts, verdicts_line, verify_latents
 from recsae_lib.verification.llm_judge import is_refused, write_judge_requests
@@ -51,7 +54,7 @@ def judge_by_terms(context: JobContext) -> None:
         write_judge_requests(requests_path(context), *shown, settings.verification, settings.llm, prompt, settings.seed)
     verdicts.release()
     if has_llm:
-        submit_requests(context, tables.VERIFICATION_REQUESTS, is_refused)
+        submit_requests(context, tables.VERIFICATION_REQUESTS, partial(is_refused, seed=settings.seed))
     else:
         write_records(context, tables.VERIFICATION_REQUESTS, None)
 
@@ -78,7 +81,7 @@ def estimate(context: JobContext) -> None:
     labels, prompt_file = warehouse.read(tables.CONCEPT_LABELS), settings.verification.judge_prompt_file
     prompt = load_prompt(prompt_file) if has_llm else None
     lines = estimate_verification(activations, recommendations, items, labels, settings, prompt)
-    print("\n".join(f"verify_concepts: {line}" for line in lines))
+    say("\n".join(f"verify_concepts: {line}" for line in lines))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ METHOD = (
     *("datasets", "recommenders", "representations", "sae", "concepts", "interpretation", "verification"),
     *("drift", "tuning", "explorer", "ratings"),
 )
-FOUNDATION = ("errors", "redaction", "__init__", "config")
+FOUNDATION = ("errors", "redaction", "printable", "__init__", "config")
 # What stands on the method: nothing of the library imports it but what comes after it.
 ABOVE = ("jobs", "flow", "cli")
 # Tracking writes down what was trained, so it knows recommenders and dictionaries; the rest of the platform does not.
@@ -29,6 +29,8 @@ OTHER_TABLES = {
     "recsae_lib/recommenders/foreign/tables.py",
     "recsae_lib/platform/spark/submission.py",
 }
+# The doors to a terminal: where text is made safe for it (`printable`).
+DOORS = {"recsae_lib/printable.py", "recsae_lib/cli/terminal.py", "recsae_lib/platform/job/log.py"}
 SPARKLESS = ("recsae_lib/sae/", "recsae_lib/platform/compute/", "recsae_lib/config/")
 
 
@@ -102,11 +104,21 @@ def test_only_the_warehouse_touches_our_tables() -> None:
     assert {path for path in touching if not path.startswith("recsae_lib/platform/warehouse/")} == OTHER_TABLES
 
 
+def test_what_is_printed_passes_a_door() -> None:
+    printing = set()
+    for path in [*(REPOSITORY / "recsae_lib").rglob("*.py"), *(REPOSITORY / "jobs").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if ast.unparse(node) in ("print", "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"):
+                printing.add(path.relative_to(REPOSITORY).as_posix())
+    assert printing == DOORS
+    assert {path for path, name in modules() if name.split(".")[0] == "rich"} == {"recsae_lib/cli/terminal.py"}
+
+
 def test_every_folder_has_its_place_in_the_order() -> None:
     folders = {path.name for path in (REPOSITORY / "recsae_lib").iterdir() if (path / "__init__.py").is_file()}
     assert folders <= {"config", "platform", "flow", "cli", *METHOD}
     loose = {path.name for path in (REPOSITORY / "recsae_lib").glob("*") if path.is_file()}
-    assert loose <= {"__init__.py", "errors.py", "redaction.py", "py.typed", "METHOD.md", "README.md"}
+    assert loose <= {"__init__.py", "errors.py", "redaction.py", "printable.py", "py.typed", "METHOD.md", "README.md"}
 
 
 def test_no_module_has_more_than_350_lines() -> None:

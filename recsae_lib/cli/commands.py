@@ -26,6 +26,7 @@ from recsae_lib.platform.job.arguments import (
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import JOBS, job_named
 from recsae_lib.platform.job.run import execute
+from recsae_lib.printable import say
 from recsae_lib.redaction import redacted
 
 
@@ -105,7 +106,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         raise InputError("recsae compare needs a study", "Give it with --conf; conf/study.yaml is an example")
     study, audits = load_study(arguments.conf, shipped("base.yaml"), arguments.overrides)
     dt = arguments.dt or datetime.now(timezone.utc).date()
-    print(run_study(JobContext("compare", audits[0].settings, dt), study, audits))
+    say(run_study(JobContext("compare", audits[0].settings, dt), study, audits))
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -121,7 +122,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    print(json.dumps(plan_audit(context_of(arguments, "plan"), arguments.retrain)))
+    say(json.dumps(plan_audit(context_of(arguments, "plan"), arguments.retrain)))
 
 
 def _migrate(arguments: argparse.Namespace) -> None:
@@ -144,10 +145,10 @@ def _migrate(arguments: argparse.Namespace) -> None:
 def _print_steps(steps: Iterable[Iterable[str]], nothing: str) -> None:
     changed = False
     for line in chain.from_iterable(steps):
-        print(line, flush=True)
+        say(line)
         changed = True
     if not changed:
-        print(nothing)
+        say(nothing)
 
 
 def _relocate(arguments: argparse.Namespace) -> None:
@@ -166,7 +167,7 @@ def _relocate(arguments: argparse.Namespace) -> None:
 
 def _init(arguments: argparse.Namespace) -> None:
     file = write_start(arguments.folder)
-    print(f"{file}\nNext: recsae audit --conf {file}")
+    say(f"{file}\nNext: recsae audit --conf {file}")
 
 
 def _sites(arguments: argparse.Namespace) -> None:
@@ -188,7 +189,7 @@ def _sites(arguments: argparse.Namespace) -> None:
 
 def _config(arguments: argparse.Namespace) -> None:
     settings = Settings() if arguments.defaults else settings_of(arguments)
-    print(settings.digest() if arguments.digest else redacted(as_commented_yaml(settings)).rstrip("\n"))
+    say(settings.digest() if arguments.digest else redacted(as_commented_yaml(settings)).rstrip("\n"))
 
 
 def _datasets(arguments: argparse.Namespace) -> None:
@@ -196,13 +197,13 @@ def _datasets(arguments: argparse.Namespace) -> None:
     from recsae_lib.datasets.public.download import fetch_dataset
 
     if arguments.fetch is None:
-        print("\n".join(description_of(dataset) for dataset in CATALOGUE))
+        say("\n".join(description_of(dataset) for dataset in CATALOGUE))
         return
     dataset = find_dataset(arguments.fetch)
     if arguments.to is None:
         raise InputError("--fetch needs the folder to put the data set into", "Add --to FOLDER")
     folder = fetch_dataset(dataset, arguments.to)
-    print(f"{folder}\nUse it with --set dataset.format={dataset.format} --set dataset.path={folder}")
+    say(f"{folder}\nUse it with --set dataset.format={dataset.format} --set dataset.path={folder}")
 
 
 def _jars(arguments: argparse.Namespace) -> None:
@@ -212,11 +213,11 @@ def _jars(arguments: argparse.Namespace) -> None:
         raise InputError(
             "The embedded Iceberg jar is not installed", "pip install snowpark-connect-deps-iceberg==1.0.2"
         )
-    print(",".join(jars))
+    say(",".join(jars))
 
 
 def _spark(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.submission import submit_options
 
     properties = settings_of(arguments).spark.properties_file
-    print(json.dumps(submit_options(properties, arguments.class_archives)))
+    say(json.dumps(submit_options(properties, arguments.class_archives)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 from pyspark.sql import functions as F
-from rich.console import Console
-from rich.text import Text
 
+from recsae_lib.cli.terminal import Terminal
 from recsae_lib.concepts.publication import published_evidence
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
@@ -47,8 +46,8 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     ids = [row["latent_id"] for row in shown]
     depth = 10 if latent is None else 25
     terms, items_of = published_evidence(warehouse, point, ids, depth)
-    console = Console(width=110)
-    console.print(Text(f"Concepts of {namespace}, dt={dt}, SAE version {shown[0]['sae_version']}"))
+    terminal = Terminal(width=110)
+    terminal.line(f"Concepts of {namespace}, dt={dt}, SAE version {shown[0]['sae_version']}")
     for row in shown:
         verdict = "interpretable" if row["interpretable"] else "not interpretable"
         confidence = (
@@ -57,12 +56,12 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
             else f"confidence {row['confidence']:.2f} ({row['confidence_low']:.2f} to {row['confidence_high']:.2f}), "
             f"q {row['q_value']:.3g}, judge {row['judge']}"
         )
-        console.rule(Text(f"latent {row['latent_id']}: {row['label']}"), align="left")
-        console.print(Text(f"{row['description']}"))
-        console.print(Text(f"{verdict}, {confidence}; fires for {row['active_users']:,} users ({row['density']:.1%})"))
+        terminal.rule(f"latent {row['latent_id']}: {row['label']}", align="left")
+        terminal.line(f"{row['description']}")
+        terminal.line(f"{verdict}, {confidence}; fires for {row['active_users']:,} users ({row['density']:.1%})")
         if row["best_feature"] is not None:
-            console.print(Text(f"tells apart best: {row['best_feature']} (ROC-AUC {row['best_feature_auc']:.2f})"))
+            terminal.line(f"tells apart best: {row['best_feature']} (ROC-AUC {row['best_feature_auc']:.2f})")
         named = (f"{t['term']} ({t['kind']}, z {t['z_score']:.1f})" for t in terms.get(row["latent_id"], []))
-        console.print(Text("terms: " + (", ".join(named) or "none is significant")))
+        terminal.line("terms: " + (", ".join(named) or "none is significant"))
         titles = (i["title"] or i["item_id"] for i in items_of.get(row["latent_id"], []))
-        console.print(Text("items: " + ("; ".join(titles) or "none from the construct half")))
+        terminal.line("items: " + ("; ".join(titles) or "none from the construct half"))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from recsae_lib.cli.parsing import add_site, command
-from recsae_lib.cli.terminal import TABLE_ROWS, as_json, as_text, print_table
+from recsae_lib.cli.terminal import TABLE_ROWS, print_csv, print_json, print_table
 from recsae_lib.config.shipped import saved_queries
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.arguments import context_of, parse_as_of, settings_of
+from recsae_lib.printable import say
 
 
 def add_to(commands: Any) -> None:
@@ -39,7 +37,12 @@ def add_to(commands: Any) -> None:
         "as they were published at that moment; of the list of audits, comparisons and ratings, which come without "
         "such a publication: what stands there now of dates up to this one",
     )
-    sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="json is one object a line")
+    sql.add_argument(
+        "--format",
+        choices=("table", "csv", "json"),
+        default="table",
+        help="csv in a file or pipe has the values as they are; json is one object a line",
+    )
 
     server = command(commands, "sql-server", "serve the tables to SQL clients (JDBC, ODBC) until stopped", _sql_server)
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -71,20 +74,18 @@ def _sql(arguments: argparse.Namespace) -> None:
     rows = run_query(warehouse, query, _parameters(arguments.parameter), arguments.as_of)
     with explained_refusals():
         if arguments.format == "csv":
-            writer = csv.writer(sys.stdout)
-            writer.writerow(rows.columns)
-            writer.writerows([as_text(value) for value in row] for row in rows.toLocalIterator())
+            print_csv(rows.columns, rows.toLocalIterator())
         elif arguments.format == "json":
             for row in rows.toLocalIterator():
-                print(json.dumps(row.asDict(recursive=True), ensure_ascii=False, default=as_json))
+                print_json(row.asDict(recursive=True))
         else:
             print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
     if arguments.as_of is None:  # else it is asked for what was published
         for table, branches in unpublished_branches(rows).items():
-            print(
+            say(
                 f"recsae: not shown, since it is not published: {', '.join(branches)} of {table} "
                 f"(SELECT … FROM {table} VERSION AS OF '{branches[-1]}')",
-                file=sys.stderr,
+                to_stderr=True,
             )
 
 

@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from recsae_lib.cli.parsing import add_site, command
+from recsae_lib.cli.terminal import Terminal
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.arguments import context_of
 
@@ -85,52 +82,54 @@ def _report_ratings(arguments: argparse.Namespace) -> None:
 def print_export(exported: Exported) -> None:
     """Print how the sample was drawn, and where page and sheet lie."""
     kinds = Counter(case.kind for case in exported.sample.cases)
-    console = Console(width=110)
-    console.print(
+    terminal = Terminal(width=110)
+    terminal.line(
         f"{len(exported.sample.cases)} cases: {kinds['concept']} of {exported.labelled:,} concepts with a label "
         f"({exported.concepts - exported.labelled:,} without one are left out), {kinds['repeat']} shown again, "
         f"{kinds['wrong_label']} with a wrong label"
     )
     for stratum, size in sorted(exported.draw.sizes.items()):
         drawn = sum(concept.stratum == stratum for concept in exported.draw.rated)
-        console.print(f"  {stratum}: {drawn} of {size:,}")
-    print(*exported.files, sep="\n")
+        terminal.line(f"  {stratum}: {drawn} of {size:,}")
+    for file in exported.files:
+        terminal.line(str(file), soft_wrap=True)
 
 
 def print_import(imported: Imported) -> None:
     """Print what was taken of each rater, and what was refused and why."""
-    console = Console(width=110)
+    terminal = Terminal(width=110)
     accepted = Counter((row.sample, row.rater) for row in imported.rows.accepted)
     for (sample, rater), ratings in sorted(accepted.items()):
         replaced = f", in the place of {imported.replaced[sample, rater]}" if imported.replaced[sample, rater] else ""
-        console.print(Text(f"{rater}: {ratings} ratings of sample {sample}{replaced}"))
+        terminal.line(f"{rater}: {ratings} ratings of sample {sample}{replaced}")
     if imported.rows.unrated:
-        console.print(f"{len(imported.rows.unrated)} rows have no rating yet")
+        terminal.line(f"{len(imported.rows.unrated)} rows have no rating yet")
     reasons = Counter((refused.row.file, refused.reason) for refused in imported.rows.refused)
     for (file, reason), count in sorted(reasons.items()):
-        console.print(Text(f"refused {count} of {file}: {reason}"))
+        terminal.line(f"refused {count} of {file}: {reason}")
 
 
 def print_report(name: str, metrics: list[RatingMetric]) -> None:
     """Print what people say of a sample."""
     from recsae_lib.ratings.scores import figures_of
 
-    console = Console(width=130)
-    console.rule(f"Ratings of {name}")
+    terminal = Terminal(width=130)
+    terminal.rule(f"Ratings of {name}")
     subjects = list(dict.fromkeys(metric.subject for metric in metrics if not metric.subject.startswith("rater: ")))
-    relevance = Table(
-        "concepts", "rated", "mean relevance, 1 to 4", "95 % interval", "attentive raters only", "95 % interval"
-    )
+    relevance: list[list[str]] = []
     for subject in subjects:
         cells: list[str] = []
         for raters in ("all", "attentive"):
             figures = figures_of(metrics, raters, subject)
             cells += [_shown(figures.get("mean_relevance")), _interval(figures)]
         rated = figures_of(metrics, "all", subject)["concepts"]
-        relevance.add_row("all" if subject == "concepts" else subject, f"{rated:.0f}", *cells)
-    console.print(relevance)
+        relevance.append(["all" if subject == "concepts" else subject, f"{rated:.0f}", *cells])
+    terminal.tabulate(
+        ("concepts", "rated", "mean relevance, 1 to 4", "95 % interval", "attentive raters only", "95 % interval"),
+        relevance,
+    )
 
-    agreement = Table("agreement", "all raters", "attentive raters only")
+    agreement: list[list[str]] = []
     everyone, attentive = (figures_of(metrics, raters, "concepts") for raters in ("all", "attentive"))
     for title, figure, form in (
         ("raters", "raters", ".0f"),
@@ -139,23 +138,27 @@ def print_report(name: str, metrics: list[RatingMetric]) -> None:
         ("judge and people: ROC-AUC of confidence, mean rating ≥ 3", "auc_confidence", ".2f"),
         ("judge and people: ROC-AUC of interpretable, mean rating ≥ 3", "auc_interpretable", ".2f"),
     ):
-        agreement.add_row(title, _shown(everyone.get(figure), form), _shown(attentive.get(figure), form))
-    console.print(agreement)
+        agreement.append([title, _shown(everyone.get(figure), form), _shown(attentive.get(figure), form)])
+    terminal.tabulate(("agreement", "all raters", "attentive raters only"), agreement)
 
-    people = Table("rater", "ratings", "mean", "bias", "wrong labels rated low", "repeats within 1", "attentive")
+    people: list[list[str]] = []
     for subject in sorted({metric.subject for metric in metrics if metric.subject.startswith("rater: ")}):
         figures = figures_of(metrics, "all", subject)
-        people.add_row(
-            Text(subject.removeprefix("rater: ")),
-            _shown(figures["ratings"], ".0f"),
-            _shown(figures["mean"]),
-            _shown(figures["bias"], "+.2f"),
-            _shown(figures["wrong_labels_low"], ".0%"),
-            _shown(figures["repeats_close"], ".0%"),
-            "yes" if figures["attentive"] else "NO",
+        people.append(
+            [
+                subject.removeprefix("rater: "),
+                _shown(figures["ratings"], ".0f"),
+                _shown(figures["mean"]),
+                _shown(figures["bias"], "+.2f"),
+                _shown(figures["wrong_labels_low"], ".0%"),
+                _shown(figures["repeats_close"], ".0%"),
+                "yes" if figures["attentive"] else "NO",
+            ]
         )
-    console.print(people)
-    console.print(
+    terminal.tabulate(
+        ("rater", "ratings", "mean", "bias", "wrong labels rated low", "repeats within 1", "attentive"), people
+    )
+    terminal.line(
         "Means weigh each stratum by its published concepts; intervals resample concepts within strata (bootstrap). "
         "Bias: own rating minus the others' mean on the same concepts. Attentive: 70 % of the checks of each sort."
     )

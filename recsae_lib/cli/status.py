@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from recsae_lib.cli.parsing import command
-from recsae_lib.cli.terminal import print_table
+from recsae_lib.cli.terminal import print_json, print_table
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.arguments import settings_of
 from recsae_lib.platform.job.record import book_path, latest_nights, read_book
+from recsae_lib.printable import on_one_line, say
 
 
 def add_to(commands: Any) -> None:
@@ -31,7 +31,7 @@ def _status(arguments: argparse.Namespace) -> None:
     if arguments.format == "json":
         for night in nights:
             for record in night.jobs.values():
-                print(json.dumps(vars(record), ensure_ascii=False))
+                print_json(vars(record))
         return
     rows = []
     for night in nights:
@@ -42,4 +42,4 @@ def _status(arguments: argparse.Namespace) -> None:
     print_table(["night", "state", "SAE", "work", "longest"], iter(rows))
     for night in nights:
         if cause := night.cause():
-            print(f"{night.dt}: {cause}")
+            say(f"{night.dt}: {on_one_line(cause)}")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.console import Console
-from rich.table import Table
-
+from recsae_lib.cli.terminal import Terminal
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse import tables
@@ -21,7 +19,7 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
     seconds : that each job took.
     options : of this command that others need to see the same tables (`options_in_use`).
     """
-    console, warehouse = Console(width=130), context.warehouse
+    terminal, warehouse = Terminal(width=130), context.warehouse
     published = warehouse.published()
     metrics = {
         (row["unit_kind"], row["metric"]): row["value"]
@@ -32,51 +30,46 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
         value = metrics.get((unit_kind, metric))
         return "–" if value is None else format(value, form)
 
-    console.rule(f"Audit {context.namespaces['audit']}, dt={context.dt}, SAE version {context.sae_version}")
+    terminal.rule(f"Audit {context.namespaces['audit']}, dt={context.dt}, SAE version {context.sae_version}")
     split = "by time" if context.settings.recommender.split.by == "time" else "leave-one-out"
     cutoffs = [f"{metric}@{cutoff}" for metric in ("HR", "NDCG") for cutoff in (5, 10, 20, 50)]
-    accuracy = Table(f"full catalogue, {split}", *cutoffs, "coverage@10", "popularity@10", "Gini@10")
-    for kind, name in (
-        (UnitKind.RECOMMENDER, context.settings.recommender.kind),
-        (UnitKind.RECONSTRUCTED, "  with x̂ in place of x"),
-        (UnitKind.ITEM_KNN, UnitKind.ITEM_KNN.heading),
-        (UnitKind.POPULARITY, UnitKind.POPULARITY.heading),
-    ):
-        accuracy.add_row(
+    accuracy = [
+        [
             name,
             *[shown(kind, f"{metric}_at_{cutoff}", ".3f") for metric in ("hr", "ndcg") for cutoff in (5, 10, 20, 50)],
             shown(kind, "catalogue_coverage_at_10", ".3f"),
             shown(kind, "average_popularity_at_10", ".0f"),
             shown(kind, "gini_at_10", ".3f"),
+        ]
+        for kind, name in (
+            (UnitKind.RECOMMENDER, context.settings.recommender.kind),
+            (UnitKind.RECONSTRUCTED, "  with x̂ in place of x"),
+            (UnitKind.ITEM_KNN, UnitKind.ITEM_KNN.heading),
+            (UnitKind.POPULARITY, UnitKind.POPULARITY.heading),
         )
-    console.print(accuracy)
-    console.print(f"{shown('recommender', 'tied_share', '.0%')} of the test items hang on a tie of time")
-    console.print(
+    ]
+    terminal.tabulate([f"full catalogue, {split}", *cutoffs, "coverage@10", "popularity@10", "Gini@10"], accuracy)
+    terminal.line(f"{shown('recommender', 'tied_share', '.0%')} of the test items hang on a tie of time")
+    terminal.line(
         f"SAE: FVU {shown('sae', 'fvu')}, within reach {shown('sae', 'fvu_within_reach')}, by user "
         f"{shown('sae', 'fvu_by_user_median')} (p90 {shown('sae', 'fvu_by_user_p90')}, "
         f"{shown('sae', 'worse_than_mean_share', '.1%')} worse than the mean), by dimension "
         f"{shown('sae', 'fvu_by_dimension')}, {shown('sae', 'users_beyond_reach', '.0f')} users beyond reach"
     )
-    console.print(
+    terminal.line(
         f"SAE: L0 {shown('sae', 'l0', '.2f')}, "
         f"dead latents {shown('sae', 'dead_fraction', '.1%')}, "
         f"NDCG@10 kept {shown('sae', 'ndcg_at_10_kept', '.1%')}"
     )
 
-    console.print(
+    terminal.line(
         f"left out: {shown('recommender', 'new_items', '.0f')} items and "
         f"{shown('recommender', 'left_out_users', '.0f')} users that the recommender does not know, with "
         f"{shown('recommender', 'left_out_share', '.1%')} of the interactions"
     )
 
-    units = Table(
-        "units", "live", "interpretable", "expected by chance", "mean confidence", "coherence", "distinctiveness"
-    )
-    verdicts = Table(
-        "units", "confidence p10", "p50", "p90", "fully judged", "with a best feature", "expected by chance"
-    )
-    for kind in JUDGED_UNITS:
-        units.add_row(
+    units = [
+        [
             kind.heading,
             shown(kind, "live_units", ".0f"),
             shown(kind, "interpretable_units", ".0f"),
@@ -84,33 +77,42 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
             shown(kind, "mean_confidence", ".3f"),
             shown(kind, "coherence_representation", ".3f"),
             shown(kind, "distinctiveness_representation", ".3f"),
-        )
-        verdicts.add_row(
+        ]
+        for kind in JUDGED_UNITS
+    ]
+    verdicts = [
+        [
             kind.heading,
             *[shown(kind, f"confidence_p{share}", ".2f") for share in (10, 50, 90)],
             shown(kind, "fully_judged_units", ".0f"),
             shown(kind, "best_feature_units", ".0f"),
             shown(kind, "best_feature_units_expected_by_chance", ".2f"),
-        )
-    console.print(units)
-    console.print(verdicts)
+        ]
+        for kind in JUDGED_UNITS
+    ]
+    terminal.tabulate(
+        ("units", "live", "interpretable", "expected by chance", "mean confidence", "coherence", "distinctiveness"),
+        units,
+    )
+    terminal.tabulate(
+        ("units", "confidence p10", "p50", "p90", "fully judged", "with a best feature", "expected by chance"), verdicts
+    )
     if ("sae", "judge_agreement") in metrics:
-        console.print(
+        terminal.line(
             f"judge llm: {shown('sae', 'llm_interpretable_units', '.0f')} of "
             f"{shown('sae', 'llm_judged_units', '.0f')} judged latents interpretable "
             f"({shown('sae', 'llm_interpretable_units_expected_by_chance', '.2f')} by chance), "
-            f"{shown('sae', 'interpretable_by_both_judges', '.0f')} by both judges, mean confidence "
+            f"{shown('sae', 'interpretable_by_both_judges', '.0f')} by both judges (interpretable in the table "
+            f"concepts), mean confidence "
             f"{shown('sae', 'llm_mean_confidence', '.3f')}; the judges agree in "
             f"{shown('sae', 'judge_agreement', '.1%')} of the cases (kappa {shown('sae', 'judge_kappa', '.2f')}), "
-            f"{shown('sae', 'llm_refused_answers', '.0f')} answers refused"
+            f"{shown('sae', 'llm_refused_answers', '.0f')} answers refused, "
+            f"{shown('sae', 'llm_known_cases_misjudged', '.0f')} of them wrong of a known case"
         )
 
-    coverage = Table(
-        "coverage of the SAE at confidence", "units", "by chance", "features", "shuffled", "items", "users"
-    )
     rows = published.read(warehouse, tables.CONCEPT_COVERAGE).where("unit_kind = 'sae'").orderBy("min_confidence")
-    for row in rows.collect():  # one row a confidence
-        coverage.add_row(
+    coverage = [
+        [
             f"≥ {row['min_confidence']:.1f}",
             str(row["units"]),
             f"{row['units_expected_by_chance']:.1f}",
@@ -118,18 +120,21 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
                 f"{row[name]:.1%}"
                 for name in ("feature_coverage", "shuffled_feature_coverage", "item_coverage", "user_coverage")
             ],
-        )
-    console.print(coverage)
+        ]
+        for row in rows.collect()  # one row a confidence
+    ]
+    terminal.tabulate(
+        ("coverage of the SAE at confidence", "units", "by chance", "features", "shuffled", "items", "users"), coverage
+    )
     slowest = sorted(seconds.items(), key=lambda item: -item[1])[:3]
-    console.print(
+    terminal.line(
         f"{sum(seconds.values()):.0f} s in {len(seconds)} jobs (longest: "
         + ", ".join(f"{job} {time:.0f} s" for job, time in slowest)
         + ")"
     )
     of_site = options if context.site == DEFAULT_SITE else f"{options} --site {context.site}"
-    console.print(
+    terminal.line(
         f"Look next: `recsae concepts{of_site} --top 10` · `recsae concepts{of_site} --latent ID` · "
         f'`recsae sql{of_site} "SELECT * FROM concepts"` · `recsae versions{options}`',
-        markup=False,
         soft_wrap=True,
     )

@@ -9,6 +9,7 @@ from recsae_lib.cli.parsing import add_site, command
 from recsae_lib.cli.terminal import print_table
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.arguments import context_of
+from recsae_lib.printable import say
 
 
 def add_to(commands: Any) -> None:
@@ -57,6 +58,6 @@ def _promote(arguments: argparse.Namespace) -> None:
             "Audit and publish it (sae.version), or promote it unseen with --force",
         )
     before = registry.promote(name, version)
-    print(f"{name}: champion is version {version} (before: {before or 'none'})")
+    say(f"{name}: champion is version {version} (before: {before or 'none'})")
     if context.settings.sae.version == "candidate" and registry.version_with(name, "candidate") != version:
-        print("sae.version is candidate: nights go on with what train_sae made last; set sae.version: champion")
+        say("sae.version is candidate: nights go on with what train_sae made last; set sae.version: champion")

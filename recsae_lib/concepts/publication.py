@@ -43,12 +43,17 @@ def latent_reach(activations: DataFrame) -> DataFrame:
 def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame) -> DataFrame:
     """Join what is known of each live latent; all three inputs are of M rows once `activations` is aggregated.
 
-    Where a language model judged as well, its verdict goes before the term scorer's. Every judge has a row for every
+    Where a language model judged as well, its score goes before the term scorer's. Every judge has a row for every
     live latent, so that all concepts carry the score of the same judge: one without a valid answer of the language
-    model has no confidence, rather than one of another kind.
+    model has no confidence, rather than one of another kind. Interpretable is what every judge calls so: a text that
+    steers the language model does not steer the term scorer.
     """
-    first_judge = Window.partitionBy("latent_id").orderBy(F.when(F.col("judge") == "llm", 0).otherwise(1), "judge")
-    verdicts = scores.withColumn("order", F.row_number().over(first_judge)).where("order = 1")
+    of_latent = Window.partitionBy("latent_id")
+    first_judge = of_latent.orderBy(F.when(F.col("judge") == "llm", 0).otherwise(1), "judge")
+    by_all = F.every("interpretable").over(of_latent)
+    verdicts = scores.withColumns({"order": F.row_number().over(first_judge), "interpretable": by_all}).where(
+        "order = 1"
+    )
     return (
         latent_reach(activations)
         .join(labels, "latent_id", how="left")

@@ -43,7 +43,10 @@ class VerificationSettings(Section):
     )
     judge_items: Annotated[int, Field(ge=1, le=100)] = Field(10, description="Linked items of a case shown to llm.")
     cases_per_request: Annotated[int, Field(ge=1, le=500)] | None = Field(
-        None, description="Cases of a latent that one request to llm holds at most; all of a latent where unset."
+        None,
+        description="Cases of a latent that one request to llm holds at most; all of a latent where unset. With 1 no "
+        "text of an item can steer the verdict on another case, at the cost of a request a case. Requests of several "
+        "cases hold two more whose verdicts are known; an answer that is wrong of these is refused.",
     )
     association_users: PositiveInt = Field(
         20_000, description="Verify-half users, drawn by hash, behind the ROC-AUC of each latent."

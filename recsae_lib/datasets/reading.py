@@ -28,6 +28,7 @@ from recsae_lib.datasets.public.embedded import fetch_movielens_100k
 from recsae_lib.datasets.times import read_dates
 from recsae_lib.datasets.validation import Validated
 from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.spark.unseen import clean_items, hides_something
 from recsae_lib.platform.warehouse.data_checks import is_described
 
 log = logging.getLogger("recsae")
@@ -43,6 +44,8 @@ class Dataset:
     items : (item_id, title, text, features ARRAY<STRING>); every item of `interactions` is there.
     rejects : (source, file, line LONG, reason, record).
     listed : the catalogue as it was given: `items` without what was added to it.
+    hiding : number of items whose title, text or features held control characters or invisible ones; `items` is
+        without these characters.
     persisted : what the three are computed from.
     """
 
@@ -50,6 +53,7 @@ class Dataset:
     items: DataFrame
     rejects: DataFrame
     listed: DataFrame
+    hiding: int
     persisted: tuple[DataFrame, ...]
 
     def release(self) -> None:
@@ -62,9 +66,9 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
     """Read the raw data once and validate every row: it is accepted, or rejected with file, line and reason.
 
     Of the accepted interactions those are kept that pass the filters. An item of one of them that is not in the
-    catalogue is added to it without title, text and features. HTML entities in items are unescaped. Logged are the
-    counts of each, of interactions of a user with an item again (they are kept), and of items without text and
-    features.
+    catalogue is added to it without title, text and features. HTML entities in items are unescaped; then control
+    characters and invisible ones are taken out of them (`unseen`). Logged are the counts of each, of interactions of a
+    user with an item again (they are kept), and of items without text and features.
 
     Parameters
     ----------
@@ -82,12 +86,14 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
     if count:
         kept, _ = filter_interactions(kept, settings.filters, count)
     catalogue, unlisted = _catalogue(items.accepted, kept, only_used=settings.filters.core > 1)
-    _log_items(catalogue)
+    unescaped = unescape_items(catalogue.withColumn("html", has_entities()))
+    hiding = _log_items(unescaped)
     return Dataset(
         kept,
-        unescape_items(catalogue),
+        clean_items(unescaped.drop("html")),
         interactions.rejected.unionByName(items.rejected),
         items.accepted,
+        hiding,
         (*interactions.persisted, *items.persisted, unlisted, kept),
     )
 
@@ -110,13 +116,20 @@ def _catalogue(listed: DataFrame, interactions: DataFrame, only_used: bool) -> t
     return listed.unionByName(bare), unlisted
 
 
-def _log_items(catalogue: DataFrame) -> None:
-    bare, html = F.count_if(~is_described()).alias("bare"), F.count_if(has_entities()).alias("html")
-    counts = catalogue.agg(F.count(F.lit(1)).alias("items"), bare, html).first()
+def _log_items(unescaped: DataFrame) -> int:
+    """Log what is known of items (item_id, title, text, features, html); returns how many hide a character."""
+    counts = unescaped.agg(
+        F.count(F.lit(1)).alias("items"),
+        F.count_if(~is_described()).alias("bare"),
+        F.count_if("html").alias("html"),
+        F.count_if(hides_something()).alias("hiding"),
+    ).first()
+    assert counts is not None  # an aggregate without groups has one row
     log.info(
         "%s items, %s without text and features, %s with HTML entities, which are unescaped",
-        *[f"{value:,}" for value in counts or ()],
+        *[f"{counts[name]:,}" for name in ("items", "bare", "html")],
     )
+    return int(counts["hiding"])
 
 
 def _read(spark: SparkSession, settings: DatasetSettings, cache: Path) -> tuple[Validated, Validated]:

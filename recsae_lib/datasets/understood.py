@@ -13,21 +13,22 @@ SHOWN_ITEMS, SHOWN_FEATURES, SHOWN_SHAPES = 3, 5, 3
 LONGEST = 60  # characters of a value
 
 
-def understood(interactions: DataFrame, items: DataFrame) -> list[str]:
+def understood(interactions: DataFrame, items: DataFrame, hiding: int) -> list[str]:
     """Say the ids' shapes, the first and last time, three items (with text or features, if any have) and the most
-    frequent features.
+    frequent features; and how many items hid characters that were taken out.
 
     Texts stand as Python writes them: they may hold anything.
 
     Parameters
     ----------
     interactions, items : as they are written.
+    hiding : see `Dataset`.
     """
     ids_and_times, *of_items = side_by_side(
         lambda ask: ask(),
         [lambda: _ids_and_times(interactions, items), lambda: [_items(items)], lambda: [_features(items)]],
     )
-    return [*ids_and_times, *(line for lines in of_items for line in lines)]
+    return [*ids_and_times, *(line for lines in of_items for line in lines), _hidden(hiding)]
 
 
 def _ids_and_times(interactions: DataFrame, items: DataFrame) -> list[str]:
@@ -85,6 +86,12 @@ def _features(items: DataFrame) -> str:
     most = counted.orderBy(F.desc("count"), "feature").limit(SHOWN_FEATURES).collect()
     shown = ", ".join(f"{_quoted(row['feature'])} ({row['count']:,} items)" for row in most)
     return f"{whole.get['total']:,} features{f', most often {shown}' if shown else ''}"
+
+
+def _hidden(items: int) -> str:
+    if not items:
+        return "no item held control characters or invisible ones"
+    return f"{items:,} items held control characters or invisible ones in title, text or features: these are taken out"
 
 
 def _quoted(text: str | None) -> str:

@@ -17,9 +17,11 @@ from recsae_lib.datasets.parsing.raw_tables import RawTable
 from recsae_lib.datasets.parsing.values import EARLIEST, LATEST, as_id, as_time, as_weight, no_time, no_weight
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.read_errors import reading
+from recsae_lib.platform.spark.unseen import holds_unseen
 
 LINES_OF_A_FILE = 2**40  # more than any file has
 LARGEST = 2**63 - 1
+UNSEEN_IN_ID = "holds control characters or invisible ones"
 REPEATED = "repeated"  # skipped: the last of the repeated rows stands for all
 
 
@@ -240,6 +242,9 @@ def validate(
 
 def _rules(kind: Kind) -> list[Column]:
     rules = [F.when(F.col(name).isNull(), reason) for name, reason in kind.missing.items()]
+    # An id is not mended: without such characters it may be the id of another.
+    ids = [name for name in kind.missing if name.endswith("_id")]
+    rules += [F.when(holds_unseen(F.col(name)), f"the {name.replace('_', ' ')} {UNSEEN_IN_ID}") for name in ids]
     if "ts" in kind.missing:
         rules.append(F.when(~F.unix_micros("ts").between(EARLIEST, LATEST), "the time is before 1970 or after 2100"))
     return rules

@@ -11,6 +11,7 @@ import json
 import re
 from importlib.resources import files
 
+from recsae_lib.printable import plain
 from recsae_lib.ratings.sample import RatingCase, RatingSample
 
 SHEET_COLUMNS = ("case", "label", "description", "terms", "items", "rating", "rater", "sample")
@@ -53,7 +54,7 @@ def render_sheet(sample: RatingSample) -> str:
 
 def as_text_cell(text: str) -> str:
     """Text as one line that no spreadsheet takes for a formula, at the start or after what may separate cells."""
-    line = " ".join(text.split())
+    line = " ".join(plain(text).split())
     return re.sub(r"(^|[,;|]\s*)(?=[=+\-@\uFF1D\uFF0B\uFF0D\uFF20])", r"\1'", line)
 
 

@@ -34,9 +34,18 @@ def judge_agreement(cases: DataFrame, scores: DataFrame) -> dict[str, float | No
 
     of_both = cases.groupBy("latent_id", "user_id").agg(said_by("terms"), said_by("llm"))
     rows = of_both.dropna(subset=["terms", "llm"]).groupBy("terms", "llm").count().collect()  # four at most
-    by_both = scores.where("interpretable").groupBy("latent_id").count().where("count = 2").count()
     counts = {(row["terms"], row["llm"]): row["count"] for row in rows}
-    return {**case_agreement(counts), "interpretable_by_both_judges": float(by_both)}
+    return {**case_agreement(counts), "interpretable_by_both_judges": float(interpretable_by_both(scores))}
+
+
+def interpretable_by_both(scores: DataFrame) -> int:
+    """How many latents both judges find interpretable: as many as are interpretable in `concepts`.
+
+    Parameters
+    ----------
+    scores : (latent_id, judge, interpretable) of both.
+    """
+    return scores.where("interpretable").groupBy("latent_id").count().where("count = 2").count()
 
 
 def case_agreement(counts: dict[tuple[bool, bool], int]) -> dict[str, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
@@ -13,8 +14,10 @@ from recsae_lib.concepts.linking import linked_items, strongest_first
 from recsae_lib.config import Settings, VerificationSettings
 from recsae_lib.platform.llm.estimate import RequestEstimate
 from recsae_lib.platform.llm.prompts import Prompt
+from recsae_lib.platform.llm.request_files import JsonObject
 from recsae_lib.platform.llm.requests import encode_untrusted
-from recsae_lib.verification.llm_judge import describe_case, gather_cases
+from recsae_lib.verification.known_cases import KNOWN_CASES, LONGEST_TEXT, fitting_items, unfitting_items
+from recsae_lib.verification.llm_judge import describe_items, gather_cases
 from recsae_lib.verification.sample_size import Z, cases_of_each_kind
 
 SAMPLE_USERS = 1_000  # users, drawn by hash, whose linked items say how long a case is
@@ -35,6 +38,8 @@ class CaseEstimate:
     cases : of all latents together.
     labelled_cases, labelled_requests : of the latents that have a label.
     concept_characters : of the labels and descriptions in those requests.
+    watched_requests : of those requests the ones with known cases, as they hold several cases.
+    fitting_characters : of an item that is what the concept says, in these requests.
     """
 
     latents: int
@@ -45,6 +50,8 @@ class CaseEstimate:
     labelled_cases: int
     labelled_requests: int
     concept_characters: int
+    watched_requests: int
+    fitting_characters: int
 
     def lines(self) -> list[str]:
         """Say it for people."""
@@ -76,18 +83,23 @@ def estimate_cases(
     counted = levels.groupBy("latent_id").agg(
         F.count(F.lit(1)).alias("firing"), F.count_if(F.col("level") >= settings.minimum_level).alias("eligible")
     )
+    label, description = F.length("label"), F.length("description")
     described = labels.where("status = 'labelled'").select(
-        "latent_id", (F.length("label") + F.length("description")).alias("characters")
+        "latent_id",
+        (label + description).alias("characters"),
+        (2 * label + F.least(description, F.lit(LONGEST_TEXT))).alias("fitting"),  # title and features, text
     )
     # A latent that nobody of the half fires has no row among the counted, and `least` would pass over the null.
     eligible, firing = (F.coalesce(name, F.lit(0)) for name in ("eligible", "firing"))
     found = 2 * F.least(F.lit(per_kind), eligible, F.lit(users) - firing)
     labelled = F.col("characters").isNotNull() & (F.col("cases") > 0)
-    parts = F.lit(1) if settings.cases_per_request is None else F.ceil(F.col("cases") / settings.cases_per_request)
+    most = 2 * per_kind if settings.cases_per_request is None else settings.cases_per_request
+    parts, last = F.ceil(F.col("cases") / most), (F.col("cases") - 1) % most + 1
+    watched = F.lit(0) if most == 1 else parts - F.when(last == 1, 1).otherwise(0)
     row = (
         live_latents.join(counted, "latent_id", "left")
         .join(described, "latent_id", "left")
-        .select(found.alias("cases"), "characters")
+        .select(found.alias("cases"), "characters", "fitting")
         .agg(
             F.count(F.lit(1)).alias("latents"),
             F.count_if(F.col("cases") == 2 * per_kind).alias("full"),
@@ -99,6 +111,8 @@ def estimate_cases(
                     ("labelled_cases", F.when(labelled, F.col("cases"))),
                     ("labelled_requests", F.when(labelled, parts)),
                     ("concept_characters", F.when(labelled, parts * F.col("characters"))),
+                    ("watched_requests", F.when(labelled, watched)),
+                    ("fitting_characters", F.when(labelled, watched * F.col("fitting"))),
                 )
             ),
         )
@@ -129,14 +143,24 @@ def estimate_judging(
     numbered = some.select(F.lit(0).alias("latent_id"), F.lit(0).alias("part"), number.alias("case"), "user_id")
     no_label = users.sparkSession.range(1).selectExpr("0 as latent_id", "'' as label", "'' as description")
     row = gather_cases(numbered, no_label, linked, items, settings).first()
-    shown = [len(encode_untrusted(describe_case(0, case["items"]))) for case in row["cases"]] if row else []
-    a_case = sum(shown) / max(len(shown), 1) + len(", ")
+    shown = [describe_items(case["items"]) for case in row["cases"]] if row else []
+    a_case = sum(map(_characters, shown)) / max(len(shown), 1)
+    size = max([1, *map(len, shown)])
+    one_letter_each = _characters(fitting_items({"label": "a", "description": "b"}, size)) - 3 * size
+    known = cases.watched_requests * (one_letter_each + _characters(unfitting_items("estimate", size)))
+    known += cases.fitting_characters * size
     around = len(prompt.text) + AROUND_CASES
     return RequestEstimate(
         cases.labelled_requests,
-        cases.labelled_requests * around + cases.concept_characters + cases.labelled_cases * a_case,
-        cases.labelled_requests * AROUND_VERDICTS + cases.labelled_cases * VERDICT_CHARACTERS,
+        cases.labelled_requests * around + cases.concept_characters + cases.labelled_cases * a_case + known,
+        cases.labelled_requests * AROUND_VERDICTS
+        + (cases.labelled_cases + KNOWN_CASES * cases.watched_requests) * VERDICT_CHARACTERS,
     )
+
+
+def _characters(items: Sequence[JsonObject]) -> int:
+    """Of a case in a request, with the comma after it."""
+    return len(encode_untrusted({"case": 0, "items": items})) + len(", ")
 
 
 def estimate_verification(

@@ -18,6 +18,7 @@ from recsae_lib.config import Judge, Settings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.spark.frames import free, keep
+from recsae_lib.verification.agreement import interpretable_by_both
 from recsae_lib.verification.cases import select_cases
 from recsae_lib.verification.llm_judge import read_judged_cases
 from recsae_lib.verification.sample_size import cases_of_each_kind
@@ -170,6 +171,8 @@ def verdicts_line(cases: DataFrame, rejects: DataFrame, scores: DataFrame, shuff
     """
     found = scores.where("interpretable").groupBy("judge").count().orderBy("judge").collect()  # one row for each judge
     by_judge = ", ".join(f"{row['count']:,} by judge {row['judge']}" for row in found) or "none"
+    if scores.select("judge").distinct().count() > 1:
+        by_judge += f", {interpretable_by_both(scores):,} by both"
     return (
         f"{cases.count():,} cases, {rejects.count():,} refused answers; of {shuffled.count():,} latents interpretable: "
         f"{by_judge}; with shuffled labels: {shuffled.where('interpretable').count():,}"

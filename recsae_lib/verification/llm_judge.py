@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -20,8 +20,14 @@ from recsae_lib.platform.llm.prompts import Prompt, version_of
 from recsae_lib.platform.llm.request_files import JsonObject, read_requests, write_requests
 from recsae_lib.platform.llm.requests import build_request, shown_in, subject_of
 from recsae_lib.platform.spark.frames import local_frame
+from recsae_lib.verification.known_cases import (
+    KNOWN_CASES,
+    LONGEST_TEXT,
+    MISJUDGED,
+    add_known_cases,
+    known_verdicts,
+)
 
-LONGEST_TEXT = 200  # characters of an item's text: a request shows some two hundred items
 LONGEST_LABEL, LONGEST_DESCRIPTION = 200, 1_000
 TOKENS_A_VERDICT = 16  # that an answer may take beyond `max_answer_tokens`; {"case": 100, "fires": false} has 11 or so
 CHARACTERS_A_VERDICT = 200  # longest that is read of an answer for each case, however widely it is spaced
@@ -79,8 +85,9 @@ def write_judge_requests(
 
     The judge sees label, description and the linked items of users, under numbers in an order drawn by hash. It sees
     neither the activation, the kind of a case, which and how many cases are positive, who the users are, nor which
-    latent it is. A latent without a label is not asked about. Cases and items are joined by Spark and reach the driver
-    one request after the other.
+    latent it is. Where a request shows several cases, two more of known verdict are among them (`known_cases`). A
+    latent without a label is not asked about. Cases and items are joined by Spark and reach the driver one request
+    after the other.
 
     Parameters
     ----------
@@ -92,13 +99,13 @@ def write_judge_requests(
     settings : `judge_items`, `judge_temperature` and `cases_per_request` are read.
     server : model, and how long an answer may be.
     prompt : system message.
-    seed : of the order of cases.
+    seed : of the order of cases, and of the places of known ones.
     """
     labelled = labels.where("status = 'labelled'")
     numbered = number_cases(cases.join(labelled.select("latent_id"), "latent_id", "left_semi"), settings, seed)
     shown = gather_cases(numbered, labelled, linked, items, settings)
     rows = shown.orderBy("latent_id", "part").toLocalIterator()
-    write_requests(requests_path, build_judge_requests(rows, settings, server, prompt))
+    write_requests(requests_path, build_judge_requests(rows, settings, server, prompt, seed))
 
 
 def read_judged_cases(ledger: Ledger, cases: DataFrame, settings: VerificationSettings, seed: int) -> LlmVerdicts:
@@ -113,7 +120,7 @@ def read_judged_cases(ledger: Ledger, cases: DataFrame, settings: VerificationSe
     cases, settings, seed : as for `write_judge_requests`; the cases of further latents do no harm.
     """
     spark = cases.sparkSession
-    verdicts, rejects = _read_answers(ledger)
+    verdicts, rejects = _read_answers(ledger, seed)
     judged = (
         number_cases(cases, settings, seed)
         .join(F.broadcast(local_frame(spark, verdicts, "latent_id int, verdicts array<boolean>")), "latent_id", "inner")
@@ -183,17 +190,22 @@ def gather_cases(
 
 
 def build_judge_requests(
-    rows: Iterator[Row], settings: VerificationSettings, server: LlmSettings, prompt: Prompt
+    rows: Iterator[Row], settings: VerificationSettings, server: LlmSettings, prompt: Prompt, seed: int
 ) -> Iterator[JsonObject]:
-    """Build a request of each row of `gather_cases`, which shows the concept and its cases."""
+    """Build a request of each row of `gather_cases`, which shows the concept, its cases, and known ones among them.
+
+    The numbers run on from one request of a latent to the next, so that no two requests are the same.
+    """
     for row in rows:
-        shown = {"concept": {"label": row["label"], "description": row["description"]}}
-        cases = [describe_case(case["case"], case["items"]) for case in row["cases"]]
+        concept = {"label": row["label"], "description": row["description"]}
+        known_before = 0 if settings.cases_per_request == 1 else KNOWN_CASES * row["part"]
+        others = [describe_items(case["items"]) for case in row["cases"]]
+        cases = add_known_cases(others, concept, row["latent_id"], row["cases"][0]["case"] + known_before, seed)
         yield build_request(
             "judge",
             row["latent_id"],
             prompt,
-            {**shown, "cases": cases},
+            {"concept": concept, "cases": cases},
             VERDICTS,
             server,
             temperature=settings.judge_temperature,
@@ -201,24 +213,29 @@ def build_judge_requests(
         )
 
 
-def describe_case(number: int, items: Sequence[Row]) -> JsonObject:
-    """What the judge sees of a case."""
-    return {"case": number, "items": [describe_item(item.asDict()) for item in items]}
+def describe_items(items: Sequence[Row]) -> list[JsonObject]:
+    """What the judge sees of the items of a case."""
+    return [describe_item(item.asDict()) for item in items]
 
 
-def read_verdicts(answer: JsonObject | None, cases: Sequence[int]) -> tuple[bool, ...] | RefusedAnswer:
+def read_verdicts(
+    answer: JsonObject | None, cases: Sequence[int], known: Mapping[int, bool]
+) -> tuple[bool, ...] | RefusedAnswer:
     """Turn one line of an answers file into the verdicts of a request, or a refusal. Answers are untrusted.
 
-    Refused is what `read_json` refuses, and an answer that does not name every case of the request exactly once.
+    Refused is what `read_json` refuses, an answer that does not name every case of the request exactly once, and one
+    that is wrong of a known case: a text among the cases has steered it, or the model cannot judge.
 
     Parameters
     ----------
     answer : the line, None where the request has none.
     cases : numbers of the cases in the request.
+    known : of them those whose verdict is known, with the verdict.
 
     Returns
     -------
-    tuple[bool, ...] | RefusedAnswer : whether the judge says that the latent fires, in the order of `cases`.
+    tuple[bool, ...] | RefusedAnswer : whether the judge says that the latent fires, in the order of `cases`, without
+        the known ones.
     """
     content = read_json(answer, VERDICTS, longest=CHARACTERS_A_VERDICT * (1 + len(cases)))
     if isinstance(content, RefusedAnswer):
@@ -231,19 +248,22 @@ def read_verdicts(answer: JsonObject | None, cases: Sequence[int]) -> tuple[bool
         return RefusedAnswer(f"{unknown} verdicts are about no case of the request", content.text)
     if missing := len(set(cases) - fires.keys()):
         return RefusedAnswer(f"{missing} of {len(cases)} cases are not judged", content.text)
-    return tuple(fires[case] for case in cases)
+    if any(fires[case] != right for case, right in known.items()):
+        return RefusedAnswer(MISJUDGED, content.text)
+    return tuple(fires[case] for case in cases if case not in known)
 
 
-def is_refused(request: JsonObject, answer: JsonObject | None) -> bool:
-    """Whether an answer to a request of `write_judge_requests` gives no verdicts."""
-    return isinstance(_read_answer(request, answer), RefusedAnswer)
+def is_refused(request: JsonObject, answer: JsonObject | None, seed: int) -> bool:
+    """Whether an answer to a request of `write_judge_requests` with this seed gives no verdicts."""
+    return isinstance(_read_answer(request, answer, seed), RefusedAnswer)
 
 
-def _read_answer(request: JsonObject, answer: JsonObject | None) -> tuple[bool, ...] | RefusedAnswer:
-    return read_verdicts(answer, [case["case"] for case in shown_in(request)["cases"]])
+def _read_answer(request: JsonObject, answer: JsonObject | None, seed: int) -> tuple[bool, ...] | RefusedAnswer:
+    cases = [case["case"] for case in shown_in(request)["cases"]]
+    return read_verdicts(answer, cases, known_verdicts(cases, subject_of(request), seed))
 
 
-def _read_answers(ledger: Ledger) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def _read_answers(ledger: Ledger, seed: int) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Read the answers, latent by latent: (latent, verdicts by case number) where all are valid, and rejects."""
     judged: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
@@ -251,7 +271,7 @@ def _read_answers(ledger: Ledger) -> tuple[list[tuple[Any, ...]], list[tuple[Any
         verdicts: list[bool] = []
         refused: list[tuple[Any, ...]] = []
         for request, answer in of_latent:
-            read = _read_answer(request, answer)
+            read = _read_answer(request, answer, seed)
             if isinstance(read, RefusedAnswer):
                 refused.append((latent_id, request["custom_id"], read.reason, read.answer))
             else:

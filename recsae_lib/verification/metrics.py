@@ -14,6 +14,7 @@ from recsae_lib.concepts.coherence import coherence_metrics
 from recsae_lib.config import Settings, VerificationSettings
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.verification.agreement import judge_agreement
+from recsae_lib.verification.known_cases import MISJUDGED
 from recsae_lib.verification.sample_size import cases_of_each_kind
 from recsae_lib.verification.scores import expected_by_chance
 from recsae_lib.verification.units import Units
@@ -108,20 +109,21 @@ def user_metrics(activations: DataFrame) -> Metrics:
     return {(UnitKind.SAE, name): value for name, value in named.items()}
 
 
-def llm_metrics(scores: DataFrame, cases: DataFrame, refused: int, settings: VerificationSettings) -> Metrics:
+def llm_metrics(scores: DataFrame, cases: DataFrame, rejects: DataFrame, settings: VerificationSettings) -> Metrics:
     """Measure the SAE's latents by judge llm, and how far it agrees with the term scorer.
 
     Parameters
     ----------
     scores : concept_scores of both judges.
     cases : verification_cases of both judges.
-    refused : answers of the language model that could not be used.
+    rejects : (reason), answers of the language model that could not be used.
     """
     by_llm: pd.DataFrame = scores.where("judge = 'llm'").select(VERDICT).toPandas()  # M rows
     metrics = {
         **{f"llm_{name}": value for name, value in verdict_metrics(by_llm, settings).items()},
         **judge_agreement(cases, scores),
-        "llm_refused_answers": float(refused),
+        "llm_refused_answers": float(rejects.count()),
+        "llm_known_cases_misjudged": float(rejects.where(F.col("reason") == MISJUDGED).count()),
     }
     return {(UnitKind.SAE, name): value for name, value in metrics.items()}
 

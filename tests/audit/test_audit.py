@@ -147,7 +147,7 @@ def test_a_language_model_judges_beside_the_term_scorer(
     warehouse = measured.warehouse
     rejects = warehouse.read(tables.VERIFICATION_REJECTS).collect()
     assert len(rejects) == len(asked) // 8 > 0
-    assert {row["reason"].partition(" ")[2] for row in rejects} <= {f"of {n} cases are not judged" for n in range(21)}
+    assert {row["reason"].partition(" ")[2] for row in rejects} <= {f"of {n} cases are not judged" for n in range(23)}
     scores = {(row["judge"], row["latent_id"]): row for row in warehouse.read(tables.CONCEPT_SCORES).collect()}
     by_terms = [
         row

@@ -45,3 +45,19 @@ def test_status_shows_what_failed_and_why(
     assert out.endswith("2026-11-20: No [ratings] are there. Bring some.\n")
     code, out, _ = status("--nights", "1", "--format", "json")
     assert [json.loads(text)["job"] for text in out.splitlines()] == [FIRST, SECOND]
+
+
+def test_causes_and_names_steer_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = book_path(tmp_path, "shop")
+    path.parent.mkdir()
+    cause = "no title '\x1b[2J\u202e'\n2026-11-21: published"
+    path.write_text(line(FIRST, outcome="bad input", cause=cause, seconds=1.0, code_version="\x9b31m"), "utf-8")
+    shown = []
+    for format_ in ("table", "json"):
+        with pytest.raises(SystemExit):
+            cli.main(["status", "--set", f"paths.var={tmp_path}", "--set", "namespace=shop", "--format", format_])
+        shown.append(capsys.readouterr().out)
+    assert all(character not in text for text in shown for character in "\x1b\x9b\u202e")
+    assert shown[0].endswith("\n2026-11-20: no title '\\u001b[2J\\u202e'\\n2026-11-21: published\n")
+    record = json.loads(shown[1])
+    assert (record["cause"], record["code_version"]) == (cause, "\x9b31m")

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from recsae_lib.concepts.publication import build_concepts, latent_reach
 from recsae_lib.platform.warehouse.schemas import discrepancies
 from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_SCORES, CONCEPTS, Table
+from recsae_lib.verification.agreement import interpretable_by_both
 
 ACTIVATIONS = "user_id string, latent_ids array<int>, activations array<float>"
 LABEL = {
@@ -111,3 +112,18 @@ def test_verdict_of_the_language_model_goes_first(spark: SparkSession) -> None:
     concepts = concepts_of(spark, [{"latent_id": latent} for latent in (2, 5, 7)], scores)
     assert (concepts[2]["judge"], concepts[2]["confidence"], concepts[2]["interpretable"]) == ("llm", 0.55, False)
     assert (concepts[5]["judge"], concepts[5]["interpretable"]) == ("terms", True)
+
+
+def test_interpretable_is_what_both_judges_find_so(spark: SparkSession) -> None:
+    said = {2: (True, True), 5: (False, True), 7: (True, False)}
+    scores = [
+        {"latent_id": latent, "judge": judge, "interpretable": verdict}
+        for latent, verdicts in said.items()
+        for judge, verdict in zip(("terms", "llm"), verdicts, strict=True)
+    ]
+    concepts = concepts_of(spark, [{"latent_id": latent} for latent in said], scores)
+    assert {latent: row["interpretable"] for latent, row in concepts.items()} == {2: True, 5: False, 7: False}
+    assert {row["judge"] for row in concepts.values()} == {"llm"}
+    assert sum(row["interpretable"] for row in concepts.values()) == interpretable_by_both(
+        rows_in(spark, CONCEPT_SCORES, SCORE, scores)
+    )

@@ -57,8 +57,8 @@ def test_a_quoted_text_of_several_lines_is_one_item(spark: SparkSession, read: R
         "i3,hat,Hats,more\n"
     )
     assert items == [
-        ("i0", 'A warm "coat".\nRed, blue, green\n\nMade of wool', ["Coats"]),
-        ("i2", "Shoe\n\nitem_id,title,features\nEnd", ["Shoes"]),
+        ("i0", 'A warm "coat". Red, blue, green  Made of wool', ["Coats"]),
+        ("i2", "Shoe  item_id,title,features End", ["Shoes"]),
     ]
     assert rejects == [
         (6, "the item id is missing", ",nameless,X"),
@@ -97,7 +97,7 @@ def test_escaped_quotes_are_read_by_a_setting_else_refused(spark: SparkSession, 
 @pytest.mark.parametrize(("separator", "written"), [(";", ";"), ("\t", r"\t"), ("|", "|")])
 def test_another_separator_is_a_setting_and_is_recognised(read: Read, separator: str, written: str) -> None:
     text = (ITEMS + "i0,red;shoe,A\n").replace(",", separator).replace("red;shoe", f'"red{separator}shoe"')
-    assert read(text, separator=written) == ([("i0", f"red{separator}shoe", ["A"])], [])
+    assert read(text, separator=written) == ([("i0", f"red{separator}shoe".replace("\t", " "), ["A"])], [])
     with pytest.raises(InputError, match=re.escape(f"Set dataset.csv.separator to {separator!r}")):
         read(text)
 
@@ -120,7 +120,7 @@ def test_encodings(spark: SparkSession, tmp_path: Path, encoding: str, setting: 
     (tmp_path / "items.csv").write_bytes((ITEMS + f'i0,"{word}",A\r\ni1,b,B').encode(encoding))
     sources = {"interactions": f"{tmp_path}/i.csv", "items": f"{tmp_path}/items.csv"}
     dataset = read_dataset(spark, DatasetSettings(format="csv", csv={"encoding": setting}, **sources), tmp_path)
-    assert told(dataset) == ([("i0", word, ["A"]), ("i1", "b", ["B"])], [])
+    assert told(dataset) == ([("i0", word.replace("\n", " "), ["A"]), ("i1", "b", ["B"])], [])
     assert dataset.interactions.count() == 1
 
 

@@ -79,7 +79,7 @@ def test_movielens_csv_gives_a_row_or_a_reason_for_every_line(read: Read, tmp_pa
     assert items_of(dataset) == [
         ("10", "American President, The (1995)", "American President, The", ["Comedy", "Drama"]),
         ("20", 'Say "Cheese" (2006–2007) ', 'Say "Cheese"', []),
-        ("30", "Two\nlines (1999)", "Two\nlines", ["Drama"]),
+        ("30", "Two lines (1999)", "Two lines", ["Drama"]),
         ("40", "Babylon 5", "Babylon 5", []),
     ]
     assert [(file, line, reason) for _, file, line, reason, _ in rejects_of(dataset)] == [

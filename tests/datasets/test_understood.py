@@ -16,7 +16,7 @@ def test_a_person_sees_ids_times_items_and_features(spark: SparkSession) -> None
         [("1.0", "Red shoe", "Red shoe", ["Shoes", "Red"]), ("2.0", "", "", []), ("A-7", "Hat", "x" * 90, ["Red"])],
         "item_id string, title string, text string, features array<string>",
     )
-    assert understood(interactions, items) == [
+    assert understood(interactions, items, 1200) == [
         "3 users: 2 of the shape 'a9', such as 'u1'; 1 of the shape '\\x1b[9a', such as '\\x1b[31m'",
         "3 items: 2 of the shape '9.9', such as '1.0'; 1 of the shape 'a-9', such as 'A-7'",
         "times from 2020-09-13 00:00:00 to 2020-09-15 06:00:00",
@@ -24,6 +24,7 @@ def test_a_person_sees_ids_times_items_and_features(spark: SparkSession) -> None
         f"'A-7' has the title 'Hat', the text '{'x' * 60}' and the features 'Red'; "
         "'2.0' has the title '', the text '' and the features none",
         "2 features, most often 'Red' (2 items), 'Shoes' (1 items)",
+        "1,200 items held control characters or invisible ones in title, text or features: these are taken out",
     ]
 
 
@@ -32,7 +33,9 @@ def test_times_of_1970_are_doubted_unless_there_are_none(spark: SparkSession) ->
     said = []
     for last in (0, 44087):
         rows = [("u", "i", datetime.fromtimestamp(last, timezone.utc))]
-        said.append(understood(spark.createDataFrame(rows, "user_id string, item_id string, ts timestamp"), items)[2])
+        said.append(
+            understood(spark.createDataFrame(rows, "user_id string, item_id string, ts timestamp"), items, 0)[2]
+        )
     assert said == [
         "times from 1970-01-01 00:00:00 to 1970-01-01 00:00:00",
         "times from 1970-01-01 12:14:47 to 1970-01-01 12:14:47: were they of another unit, or are they none?",

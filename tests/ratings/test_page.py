@@ -78,6 +78,9 @@ def test_the_sheet_has_a_row_a_case_in_the_order_of_the_page() -> None:
         ("two\r\nlines", "two lines"),
         ("Spider-Man: 1+1 = 2", "Spider-Man: 1+1 = 2"),
         ("\uff1dcmd", "'\uff1dcmd"),
+        ("\x00=cmd|'/c calc'!A1", "'=cmd|'/c calc'!A1"),
+        ("\ufeff=1+1", "'=1+1"),
+        ("x\x1b[2J,\u200b@SUM(1)", "x [2J, '@SUM(1)"),
     ],
 )
 def test_no_cell_is_a_formula(text: str, cell: str) -> None:

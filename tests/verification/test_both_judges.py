@@ -117,12 +117,15 @@ def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server:
 
 def test_verdicts_are_counted_in_one_line(spark: SparkSession) -> None:
     scores = spark.createDataFrame(
-        [("terms", True), ("terms", True), ("llm", True), ("llm", False)], "judge string, interpretable boolean"
+        [(1, "terms", True), (2, "terms", True), (1, "llm", True), (2, "llm", False)],
+        "latent_id int, judge string, interpretable boolean",
     )
     shuffled = spark.createDataFrame([(False,), (True,)], "interpretable boolean")
-    cases, rejects, nobody = spark.range(1200), spark.range(3), scores.where("not interpretable")
+    cases, rejects, nobody = spark.range(1200), spark.range(3), scores.withColumn("interpretable", F.lit(False))
     assert verdicts_line(cases, rejects, scores, shuffled) == (
-        "1,200 cases, 3 refused answers; of 2 latents interpretable: 1 by judge llm, 2 by judge terms; "
+        "1,200 cases, 3 refused answers; of 2 latents interpretable: 1 by judge llm, 2 by judge terms, 1 by both; "
         "with shuffled labels: 1"
     )
-    assert "interpretable: none;" in verdicts_line(cases, rejects, nobody, shuffled)
+    by_terms = scores.where("judge = 'terms'")
+    assert "interpretable: 2 by judge terms; with" in verdicts_line(cases, rejects, by_terms, shuffled)
+    assert "interpretable: none, 0 by both;" in verdicts_line(cases, rejects, nobody, shuffled)

@@ -46,6 +46,9 @@ def test_the_cases_are_those_that_are_then_drawn(spark: SparkSession) -> None:
     assert estimate.labelled_cases == sum(labelled.values())
     parts = {latent: -(-number // 5) for latent, number in labelled.items()}
     assert estimate.labelled_requests == sum(parts.values())
+    watched = {latent: parts[latent] - (number % 5 == 1) for latent, number in labelled.items()}
+    assert estimate.watched_requests == sum(watched.values()) > 0
+    assert estimate.fitting_characters == sum(watched[latent] * (2 * latent + 1) for latent in watched)
     assert estimate.concept_characters == sum(parts[latent] * (latent + 1) for latent in parts)
     assert (
         "12 cases wanted of each: the 95 % interval of a confidence is then at most 0.492 wide" in estimate.lines()[0]

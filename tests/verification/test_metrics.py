@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.config import VerificationSettings
 from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.verification.known_cases import MISJUDGED
 from recsae_lib.verification.metrics import (
     association_metrics,
     counts_line,
@@ -110,12 +111,14 @@ def test_metrics_of_the_language_model_have_a_prefix(spark: SparkSession) -> Non
     ]
     cases = [(1, "u1", "terms", True), (1, "u1", "llm", True), (2, "u1", "terms", True)]
     cases_of_both = spark.createDataFrame(cases, "latent_id int, user_id string, judge string, judged boolean")
-    metrics = llm_metrics(spark.createDataFrame(rows, columns), cases_of_both, 1, SETTINGS)
+    reasons = [(MISJUDGED,), ("no answer",)]
+    rejects = spark.createDataFrame(reasons, "reason string")
+    metrics = llm_metrics(spark.createDataFrame(rows, columns), cases_of_both, rejects, SETTINGS)
     assert {kind for kind, _ in metrics} == {UnitKind.SAE}
     named = {name: value for (_, name), value in metrics.items()}
     assert (named["llm_live_units"], named["llm_judged_units"], named["llm_mean_confidence"]) == (2.0, 1.0, 0.8)
     assert (named["judge_agreement"], named["interpretable_by_both_judges"]) == (1.0, 1.0)
-    assert named["llm_refused_answers"] == 1.0
+    assert (named["llm_refused_answers"], named["llm_known_cases_misjudged"]) == (2.0, 1.0)
 
 
 def test_counts_are_shown_in_one_line() -> None:

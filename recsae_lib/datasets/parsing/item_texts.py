@@ -16,7 +16,7 @@ _ENTITY = re.compile(ENTITY)
 
 
 def described(title: Column, *parts: Column) -> Column:
-    """Text of an item: its title, then each other part on a line of its own and without markup.
+    """Text of an item: its title, then each other part without markup.
 
     At most 1,000 characters: cut between two words, where there is a blank at all.
 
@@ -27,7 +27,7 @@ def described(title: Column, *parts: Column) -> Column:
     """
     plain = [F.regexp_replace(F.array_join(part, " "), _MARKUP, " ") for part in parts]
     lines = [F.when(F.trim(part) != "", F.trim(part)) for part in plain]
-    whole = F.concat_ws("\n", F.when(F.trim(title) != "", title), *lines)
+    whole = F.concat_ws(" ", F.when(F.trim(title) != "", title), *lines)
     start = F.substring(whole, 1, LONGEST_TEXT + 1)
     cut = F.substring(F.regexp_replace(start, r"\s+\S*\z", ""), 1, LONGEST_TEXT)
     return F.when(F.length(whole) > LONGEST_TEXT, cut).otherwise(whole)

@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import shutil
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from recsae_lib.errors import (
 from recsae_lib.platform.job.log import log_to_stderr
 from recsae_lib.platform.job.record import Outcome
 from recsae_lib.platform.spark.read_errors import explained
+from recsae_lib.printable import indented, say
 from recsae_lib.redaction import redacted
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_CHECK_FAILED, EXIT_STOPPED, EXIT_UNFINISHED = 1, 2, 3, 4, 5
@@ -85,7 +85,7 @@ def guarded(action: Callable[[], object], show_traceback: bool = False, log_form
         _say(f"recsae: not finished yet: {unfinished}; collect again later")
         return EXIT_UNFINISHED
     except KeyboardInterrupt:
-        print("recsae: interrupted; what was finished stays, start again to go on", file=sys.stderr)
+        _say("recsae: interrupted; what was finished stays, start again to go on")
         return EXIT_FAILED
     except Exception as failure:
         if show_traceback:
@@ -99,7 +99,7 @@ def guarded(action: Callable[[], object], show_traceback: bool = False, log_form
 
 
 def _say(text: str) -> None:
-    print(redacted(text), file=sys.stderr)
+    say(indented(redacted(text)), to_stderr=True)
 
 
 def outcome_of(ending: BaseException) -> Outcome:

@@ -7,6 +7,7 @@ import logging
 import sys
 from datetime import datetime, timezone
 
+from recsae_lib.printable import indented, printable
 from recsae_lib.redaction import redacted
 
 JOB_RECORD = "job_record"  # attribute of the log record that tells of a job's end
@@ -23,7 +24,7 @@ class JsonLines(logging.Formatter):
         content = {"time": time, "level": record.levelname, "message": record.getMessage()}
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
-        return redacted(json.dumps({**content, **getattr(record, JOB_RECORD, {})}, ensure_ascii=False))
+        return printable(redacted(json.dumps({**content, **getattr(record, JOB_RECORD, {})}, ensure_ascii=False)))
 
 
 class TextLines(logging.Formatter):
@@ -31,7 +32,7 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text, and the traceback where there is one."""
-        return redacted(super().format(record))
+        return indented(redacted(super().format(record)))
 
 
 def log_to_stderr(log_format: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import jsonschema
 
 from recsae_lib.platform.llm.request_files import JsonObject
+from recsae_lib.printable import plain
 from recsae_lib.redaction import redacted, without_secrets
 
 LONGEST_ANSWER = 10_000  # characters
@@ -22,7 +22,6 @@ UNREAD = "unread"  # in a line of an answers file: what the server sent in a for
 # What a model thinks aloud before it answers; chat templates often write the opening tag themselves.
 _THOUGHTS = re.compile(r"\A.*</(?:think|thinking|thought|reasoning)>|\A.*<\|channel\|>final<\|message\|>", re.DOTALL)
 _UNENDED_THOUGHTS = re.compile(r"\A\s*(?:<(?:think|thinking|thought|reasoning)>|<\|channel\|>(?!final))")
-_KEPT_FORMAT_CHARACTERS = "\u200c\u200d"  # joiners that Persian and Indic scripts spell with
 
 
 @dataclass(frozen=True)
@@ -155,12 +154,8 @@ def usage_of(answer: JsonObject) -> tuple[int | None, int | None]:
 
 
 def clean(text: str) -> str:
-    """Text from outside on one line, without control characters."""
-    characters = (
-        character if character in _KEPT_FORMAT_CHARACTERS else _without_control(character)
-        for character in _encodable(text)
-    )
-    return " ".join("".join(characters).split())
+    """Text from outside on one line, without control characters and invisible ones."""
+    return " ".join(plain(_encodable(text)).split())
 
 
 def one_line(text: str) -> str:
@@ -211,11 +206,6 @@ def _values_in(text: str) -> Iterator[Any]:
             end = at + 1
         at = text.find("{", end)
     yield from reversed(objects)
-
-
-def _without_control(character: str) -> str:
-    # Cc: control characters, line breaks included. Cf: invisible ones, such as those that turn the writing direction.
-    return {"Cc": " ", "Cf": ""}.get(unicodedata.category(character), character)
 
 
 def _encodable(text: str) -> str:

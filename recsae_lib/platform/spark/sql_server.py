@@ -18,6 +18,7 @@ from recsae_lib.platform.spark.session import JAVA_OPTIONS, iceberg_jars, java_o
 from recsae_lib.platform.warehouse.queries import NO_SUBSTITUTION
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced
 from recsae_lib.platform.warehouse.sql_clients import ParserOfPublished
+from recsae_lib.printable import say
 
 CLASS_PATH = "spark.driver.extraClassPath"
 
@@ -76,7 +77,7 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
     except Py4JJavaError as error:
         reason = str(error.java_exception.getMessage())
         raise InputError(f"The SQL server cannot listen on {host}:{port}: {reason}", "Give another --port") from None
-    print(f"jdbc:hive2://{host}:{port}", flush=True)
+    say(f"jdbc:hive2://{host}:{port}")
     gateway.proc.wait()
 
 

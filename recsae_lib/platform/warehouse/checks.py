@@ -13,7 +13,13 @@ from pyspark.sql import functions as F
 from recsae_lib.config import CheckSettings
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.data_checks import NO_TERMS_LEFT, check_catalogue, check_terms, is_vanished
+from recsae_lib.platform.warehouse.data_checks import (
+    NO_TERMS_LEFT,
+    check_catalogue,
+    check_terms,
+    check_texts,
+    is_vanished,
+)
 from recsae_lib.platform.warehouse.results import CheckResult, Severity
 from recsae_lib.platform.warehouse.tables import Table, UnitKind
 
@@ -56,6 +62,11 @@ ASKED = (
     (tables.VERIFICATION_REQUESTS, tables.VERIFICATION_REJECTS),
 )
 NDCG = "ndcg_at_10"
+MISJUDGED = "llm_known_cases_misjudged"
+STEERED = (
+    " answers are refused: a text among the cases steers the language model, or it cannot judge; they are in "
+    "verification_rejects, and verification.cases_per_request: 1 keeps cases apart"
+)
 COSINE_METRICS = ("coherence", "distinctiveness")
 ROUNDING = 1e-6
 UNLIKELY = 0.001  # chance that a draw ranks as badly
@@ -74,6 +85,7 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
         *side_by_side(lambda table: check_rows(table, read(table), shape), tables.AUDIT_TABLES),
         check_counts(read),
         check_catalogue(read(tables.INTERACTIONS), read(tables.ITEMS), settings),
+        check_texts(read(tables.ITEMS)),
         check_terms(read(tables.CONCEPT_TERMS), settings),
         check_metrics(read(tables.AUDIT_METRICS), settings),
         check_drift(read(tables.CONCEPT_DRIFT), settings),
@@ -189,6 +201,8 @@ def check_metrics(metrics: DataFrame, settings: CheckSettings) -> list[CheckResu
         limit("dead_fraction", "warn", settings.maximum_dead_fraction, at_most=True),
         # Not measured where no held-out user is scored from the site.
         limit("ndcg_at_10_kept", "warn", settings.minimum_ndcg_kept, at_most=False),
+        # Measured where a language model judges.
+        *([limit(MISJUDGED, "warn", 0, True, remedy=STEERED)] if (UnitKind.SAE, MISJUDGED) in values else []),
         limit("reject_share", "fail", settings.maximum_reject_share, at_most=True),
         limit(
             "left_out_share",

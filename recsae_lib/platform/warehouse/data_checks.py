@@ -6,6 +6,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.config import CheckSettings
+from recsae_lib.platform.spark.unseen import hides_something, holds_unseen
 from recsae_lib.platform.warehouse.results import CheckResult, Severity
 
 NO_TERMS_LEFT = "look for items that have neither text nor features any more; another SAE brings no terms back"
@@ -38,6 +39,13 @@ def check_catalogue(interactions: DataFrame, items: DataFrame, settings: CheckSe
         return CheckResult("items", name, severity, int(found < bound * rows), f"{found:,} of {rows:,}")
 
     return [limit("fail", settings.fail_described_share), limit("warn", settings.warn_described_share)]
+
+
+def check_texts(items: DataFrame) -> list[CheckResult]:
+    """No id, title, text or feature of an item hides a character: ingestion has refused the ids, cleaned the others."""
+    hiding = items.where(hides_something() | holds_unseen(F.col("item_id"))).count()
+    name = "no id, title, text or feature holds control characters or invisible ones"
+    return [CheckResult("items", name, "warn", hiding, f"{hiding:,} items")]
 
 
 def check_terms(terms: DataFrame, settings: CheckSettings) -> list[CheckResult]:

@@ -14,6 +14,10 @@ READING = {
     "csv_12h": Outcome(2, "of 6 rows the time is missing or not a time, such as line 2 of inter.csv: 'u1,i0,9/13/2020"),
     "csv_bigquery": Outcome(0, "", 2, 2, 0),
     "csv_braces": Outcome(2, "holds 2020-09-13T00:00:00.csv, and Hadoop reads no file with a colon in its name"),
+    "csv_escape_ids": Outcome(
+        2, "the user id holds control characters or invisible ones, such as line 2 of inter.csv: "
+    ),
+    "csv_escapes": Outcome(0, "", 6, 6, 0),
     "csv_inch": Outcome(0, "", 6, 6, 0),
     "csv_jp_path": Outcome(0, "", 6, 6, 0),
     "csv_phantom": Outcome(0, "", 6, 5, 0),
@@ -23,6 +27,7 @@ READING = {
     "csv_zst": Outcome(0, "", 6, 6, 0),
     "decimal9": Outcome(0, "", 6, 6, 0),
     "feat_map": Outcome(2, "Column 'features' is map<string,string>, but features are an array of text, or text"),
+    "pq_bidi_ids": Outcome(2, "4 of them because the item id holds control characters or invisible ones"),
     "pq_delta": Outcome(2, "pq_delta/in is a table of Delta Lake"),
     "pq_mixed_int": Outcome(0, "", 12, 6, 0),
     "pq_mixed_str": Outcome(0, "", 12, 6, 0),

@@ -199,6 +199,13 @@ def test_a_recommender_that_nobody_measured_passes(spark: SparkSession) -> None:
     assert broken(check_metrics(metric_rows(spark, unmeasured), CheckSettings())) == {}
 
 
+def test_an_answer_wrong_of_a_known_case_warns(spark: SparkSession) -> None:
+    for misjudged, warned in ((0.0, []), (2.0, ["llm_known_cases_misjudged is at most 0"])):
+        results = check_metrics(metric_rows(spark, METRICS | {"llm_known_cases_misjudged": misjudged}), CheckSettings())
+        assert [result.name for result in results if not result.passed] == warned
+        assert {result.severity for result in results if "known_cases" in result.name} == {"warn"}
+
+
 def test_a_figure_that_is_not_measured_gives_no_warning(spark: SparkSession) -> None:
     results = check_metrics(metric_rows(spark, METRICS | {"ndcg_at_10_kept": None}), CheckSettings())
     (found,) = (result for result in results if result.name.startswith("ndcg_at_10_kept"))

@@ -87,7 +87,7 @@ _VERDICT_COLUMNS = [
     column("cases", INT, "Cases judged"),
     column("p_value", DOUBLE, "Chance that a coin does as well: P(Binomial(cases, 1/2) >= TP+TN)"),
     column("q_value", DOUBLE, "p_value after Benjamini-Hochberg over the latents of the judge"),
-    column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
+    column("interpretable", BOOLEAN, "confidence and q_value of this judge pass the limits of the settings"),
 ]
 
 
@@ -206,7 +206,7 @@ CONCEPTS = derived(
         column("confidence_low", DOUBLE, "Lower end of the 95 % Wilson interval of confidence", nullable=True),
         column("confidence_high", DOUBLE, "Upper end of the 95 % Wilson interval of confidence", nullable=True),
         column("q_value", DOUBLE, "Chance level of confidence after Benjamini-Hochberg", nullable=True),
-        column("interpretable", BOOLEAN, "confidence and q_value pass the limits of the settings"),
+        column("interpretable", BOOLEAN, "Every judge finds it interpretable: terms, and llm where it judges"),
         column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),
         column("best_feature_auc", DOUBLE, "ROC-AUC of the activation against best_feature", nullable=True),
         column("active_users", LONG, "Users that the latent fires for"),
