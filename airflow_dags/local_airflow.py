@@ -100,6 +100,8 @@ def night(arguments: argparse.Namespace) -> int:
     """Run one audit through the scheduler; returns the exit code."""
     settings = {"dt": arguments.dt.isoformat(), "conf": arguments.conf}
     if (found := running()) is not None:
+        if (conf := json.loads(RUNNING.read_text(encoding="utf-8"))["conf"]) != arguments.conf:
+            raise LocalAirflowError(f"Airflow runs with CONF={conf}; give that, or stop it and start it with yours")
         return run_night(found, settings, ends_with_it=False)
     with started(arguments.python, arguments.conf, free_port(), serves=False) as airflow:
         give_up_unfinished_runs(airflow)
@@ -133,8 +135,9 @@ def started(python: str, settings_file: str, port: int, serves: bool) -> Iterato
     environment = {**inherited, **airflow_environment(port), **wiring(python, settings_file)}
     prepare(environment)
     airflow = Airflow(port)
+    state = {"pid": os.getpid(), "port": port, "serves": serves, "conf": settings_file}
     try:
-        RUNNING.write_text(json.dumps({"pid": os.getpid(), "port": port, "serves": serves}), encoding="utf-8")
+        RUNNING.write_text(json.dumps(state), encoding="utf-8")
         for name in COMMANDS:
             with (FOLDER / f"{name}.log").open("ab") as log:
                 airflow.processes.append(

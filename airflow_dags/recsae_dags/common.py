@@ -23,6 +23,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from recsae_dags.dates import resolve_dt
 from recsae_dags.failures import RUN_TIMEOUT, failed_checks, report_failure
+from recsae_dags.rights import allowed_file, allowed_settings
 from recsae_dags.suite import TURN, AnswersSensor, SparkJob, Suite, SuiteCommand
 
 SPARK_POOL, TRAINING_POOL, TURN_POOL = "recsae_spark", "recsae_training", "recsae_turn"
@@ -65,14 +66,15 @@ PARAMS = {
         None,
         type=["null", "string"],
         title="Settings file",
-        description="Over conf/base.yaml, relative to the suite's folder. Without it, the Variable recsae_conf.",
+        description="One of those that the Variable recsae_conf lists. Without it, the first of them.",
     ),
     "set": Param(
         [],
         type="array",
         items={"type": "string", "pattern": "^[a-z_.0-9]+=.*$"},
         title="Single settings",
-        description="Each as a.b=value, over the settings file. No secrets: parameters can be read by everybody.",
+        description="Each as a.b=value, over the settings file. Only numbers and choices of the method: what names "
+        "code, files, addresses or variables stands in the settings file alone.",
     ),
 }
 
@@ -100,8 +102,12 @@ def dt_of(context: Context) -> str:
 def night_of(context: Context) -> dict[str, Any]:
     """Return the date of this run and the arguments that every job takes."""
     params, dt = context["params"], dt_of(context)
-    settings_file = params["conf"] or Variable.get("recsae_conf")
-    overrides = [word for setting in params["set"] for word in ("--set", setting)]
+    try:
+        settings_file = allowed_file(params["conf"], Variable.get("recsae_conf"))
+        settings = allowed_settings(params["set"])
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from error
+    overrides = [word for setting in settings for word in ("--set-by-trigger", setting)]
     return {"dt": dt, "arguments": ["--conf", settings_file, "--dt", dt, *overrides]}
 
 

@@ -15,6 +15,7 @@ from recsae_lib.cli.parsing import command, options_in_use
 from recsae_lib.cli.terminal import print_table
 from recsae_lib.config import Settings, as_commented_yaml
 from recsae_lib.config.shipped import shipped
+from recsae_lib.config.triggers import open_settings
 from recsae_lib.errors import InputError
 from recsae_lib.flow.audit import RETRAIN, plan_audit
 from recsae_lib.platform.job.arguments import (
@@ -77,6 +78,9 @@ def add_tools_to(commands: Any) -> None:
     config = command(commands, "config", "print the resolved settings, each with its description", _config)
     config.add_argument("--digest", action="store_true", help="print only the digest that audits are marked with")
     config.add_argument("--defaults", action="store_true", help="print what every setting is where nobody sets it")
+    config.add_argument(
+        "--triggerable", action="store_true", help="print the names of the settings that --set-by-trigger takes"
+    )
     datasets = command(commands, "datasets", "list the public data sets that are read, or download one", _datasets)
     datasets.add_argument("--fetch", metavar="NAME", help="download this one from its official address")
     datasets.add_argument("--to", type=Path, metavar="FOLDER", help="where to put its folder")
@@ -188,6 +192,9 @@ def _sites(arguments: argparse.Namespace) -> None:
 
 
 def _config(arguments: argparse.Namespace) -> None:
+    if arguments.triggerable:
+        print("\n".join(open_settings()))
+        return
     settings = Settings() if arguments.defaults else settings_of(arguments)
     say(settings.digest() if arguments.digest else redacted(as_commented_yaml(settings)).rstrip("\n"))
 

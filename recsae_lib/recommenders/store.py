@@ -158,6 +158,16 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256(json.dumps(_description(folder), sort_keys=True).encode()).hexdigest()
 
 
+def file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the weights and vocabularies by file name, as recommender.json states them.
+
+    Raises
+    ------
+    InputError : recommender.json is missing or damaged.
+    """
+    return dict(_description(folder)["sha256"])
+
+
 def read_description(folder: Path) -> StoredDescription:
     """Read recommender.json, without the weights.
 

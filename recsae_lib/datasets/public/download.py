@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from recsae_lib.datasets.public.catalogue import PublicDataset
 from recsae_lib.errors import InputError
+from recsae_lib.platform.remote_names import relative_path
 
 TIMEOUT = 60.0  # seconds without a byte
 BLOCK = 2**20
@@ -90,12 +91,9 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _inner_path(member: zipfile.ZipInfo) -> PurePosixPath:
-    path = PurePosixPath(member.filename)
-    link = stat.S_ISLNK(member.external_attr >> 16)
-    if path.is_absolute() or ".." in path.parts or re.search(r"[\\:\0]", member.filename) or link or not path.parts:
-        raise InputError(
-            f"The archive holds {member.filename!r}, which would lie outside of its folder", "Nothing was unpacked"
-        )
+    path = relative_path(member.orig_filename, "A file in the archive")  # filename ends before a NUL
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise InputError(f"{path} in the archive is a link", "Nothing was unpacked")
     return path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recsae_lib.config import Settings, load_settings
 from recsae_lib.config.shipped import shipped
+from recsae_lib.config.triggers import open_setting
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import ASK_AGAIN, STEPS, JobContext
 
@@ -19,6 +20,14 @@ def add_common_arguments(parser: argparse.ArgumentParser, dt_required: bool = Tr
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="overrides", help="one setting; may be repeated"
+    )
+    parser.add_argument(
+        "--set-by-trigger",
+        action="append",
+        type=open_setting,
+        metavar="A.B=VALUE",
+        dest="overrides",
+        help="one setting, of a person who may only start runs of a scheduler: numbers and choices of the method",
     )
     parser.add_argument(
         "--dt",

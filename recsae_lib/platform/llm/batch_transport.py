@@ -37,6 +37,7 @@ from recsae_lib.platform.llm.failures import growing_pause, may_pass
 from recsae_lib.platform.llm.ledger import ROWS_AT_ONCE, Ledger
 from recsae_lib.platform.llm.request_files import JsonObject, encode_line, estimate_prompt_tokens
 from recsae_lib.platform.llm.shards import Shard
+from recsae_lib.platform.remote_names import server_id
 from recsae_lib.redaction import without_secrets
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 200_000_000  # that the Batch API takes in one file
@@ -203,6 +204,7 @@ class BatchTransport:
         self._unread(shard).unlink(missing_ok=True)
         for file_id in (batch.output_file_id, batch.error_file_id):
             if file_id:  # servers also write "" for none
+                server_id(file_id, "What the server calls a file of answers")
                 if (path := self._download(shard, file_id)) is None:
                     answers_are_gone = True
                 else:
@@ -294,7 +296,7 @@ def _id_of(made: FileObject | Batch) -> str:
     # The client builds what it is told to of whatever comes, without the fields that are not there.
     if not isinstance(made_id := getattr(made, "id", None), str) or not made_id:
         raise ValueError("no file or batch")
-    return made_id
+    return server_id(made_id, "What the server calls a file or a batch")
 
 
 def _require_requests(path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from recsae_lib.platform.llm.request_files import JsonObject, digest_of
+from recsae_lib.platform.remote_names import hexadecimal_name, server_id
 from recsae_lib.redaction import without_secrets
 
 
@@ -27,6 +28,12 @@ class Shard:
     prompt_estimate: int
     file_id: str | None
     batch_id: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse a name that is none of ours: a ledger may come out of S3."""
+        hexadecimal_name(self.name, "A batch in the ledger")
+        for given in filter(None, (self.file_id, self.batch_id)):
+            server_id(given, f"In the ledger, a file or batch of {self.name}")
 
 
 class Shards:

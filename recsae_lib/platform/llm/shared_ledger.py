@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from recsae_lib.errors import InputError, PassingError
+from recsae_lib.platform.remote_names import file_name
 from recsae_lib.platform.storage.files import write_whole
 from recsae_lib.platform.storage.object_store import ObjectStore
 
@@ -138,7 +139,7 @@ class _Place:
         if names and folder.exists():
             shutil.rmtree(folder)
         for name in names:
-            self._store.download(name, folder / name.rpartition("/")[2])
+            self._store.download(name, folder / file_name(name.removeprefix(f"{self._name(folder)}/"), "A key in S3"))
 
     def store(self, path: Path) -> None:
         """Bring a file there."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
+from recsae_lib.platform.remote_names import positive_number
 from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.tracking.registry import MOST_ACTIVE_TAG, PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
@@ -21,8 +22,13 @@ AuditStatus = Literal["published", "failed"]
 def sae_shape(context: JobContext) -> SaeShape:
     """Return what the rows of the audit must agree with, as the training of its SAE wrote it down."""
     tags = context.registry.tags(context.sae_name, context.sae_version)
-    most_active = int(tags.get(MOST_ACTIVE_TAG, tags["k"]))  # an earlier release called it k
-    return SaeShape(int(tags["model_version"]), context.sae_version, int(tags["num_latents"]), most_active)
+
+    def number(tag: str) -> int:
+        what = f"The tag {tag} of {context.sae_name} version {context.sae_version}"
+        return positive_number(tags.get(tag, ""), what)
+
+    most_active = number(MOST_ACTIVE_TAG if MOST_ACTIVE_TAG in tags else "k")  # an earlier release called it k
+    return SaeShape(number("model_version"), context.sae_version, number("num_latents"), most_active)
 
 
 def keep_checks(context: JobContext, results: Sequence[CheckResult]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from mlflow.exceptions import MlflowException
 
 from recsae_lib.errors import InputError, PassingError, lost_connection
 from recsae_lib.platform.job.log import log
+from recsae_lib.platform.remote_names import file_name, sha256_digest
 from recsae_lib.platform.tracking.model_files import difference, digests_of, download
 from recsae_lib.platform.tracking.relocation import refuse_misplaced_artifacts
 from recsae_lib.platform.tracking.runs import TrainingRun, artifacts_address, close_abandoned, experiment_of, open_run
@@ -37,7 +37,6 @@ DIGEST_TAG = "recsae.weights_sha256"
 FILES_TAG, METRICS_TAG = "recsae.files_sha256", "recsae.metrics"  # JSON: of each file by name; of the run, by name
 MOST_ACTIVE_TAG = "most_active_latents"  # of an SAE version: latents that a row may have, k or, of BatchTopK, 4k
 PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
-DIGEST = re.compile("[A-Za-z0-9_ -]+")  # a tag is not trusted: this one becomes the name of a folder
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter of an alias that nobody has set
 # The signature is stated, so MLflow need not guess it; and the steps in which it makes a new data base are no news.
 for known in ("An input example was not provided", "Add type hints to the `predict` method"):
@@ -203,17 +202,17 @@ class Registry:
 
         Raises
         ------
-        InputError : there is no such version, or its files cannot be had.
+        InputError : there is no such version, its files cannot be had, or they are not those that its tags state.
         """
         wanted = self._get(name, version)
         target, digest = self._folder_of(name, wanted), _digest(wanted)
-        if target.is_dir() and difference(target, _kept(wanted, FILES_TAG)) is None:
+        if target.is_dir() and difference(target, _kept(wanted, FILES_TAG), digest) is None:
             return target
         same = [found for found in self._search(name, digest) if found.version != wanted.version] if digest else []
         faults = []
         for one in (wanted, *same):
             try:
-                download(self.client, name, int(one.version), _kept(one, FILES_TAG), target)
+                self._download(one, target)
                 return target
             except InputError as fault:
                 faults.append(fault)
@@ -294,7 +293,10 @@ class Registry:
         return {number: tuple(sorted(alias for of, alias in pairs if of == number)) for number, _ in pairs}
 
     def _folder_of(self, name: str, version: RegisteredVersion) -> Path:
-        return self.cache / (_digest(version) or f"{name}-{version.version}")
+        return self.cache / (_digest(version) or file_name(f"{name}-{version.version}", "A model of MLflow"))
+
+    def _download(self, version: RegisteredVersion, target: Path) -> None:
+        download(self.client, version.name, int(version.version), _kept(version, FILES_TAG), _digest(version), target)
 
     def _create(
         self,
@@ -316,20 +318,23 @@ class Registry:
         """The first version with these weights that MLflow can still give, fetched anew; None where there is none."""
         for version in sorted(self._search(name, digest), key=lambda version: int(version.version)):
             try:
-                download(
-                    self.client, name, int(version.version), _kept(version, FILES_TAG), self._folder_of(name, version)
-                )
+                self._download(version, self._folder_of(name, version))
+                return int(version.version)
             except InputError as fault:
                 log.warning("%s version %s is registered anew: %s", name, version.version, fault.cause)
-            else:
-                return int(version.version)
         return None
 
 
 def _digest(version: RegisteredVersion) -> str | None:
-    """Digest of the weights of a version; None where it states none."""
-    digest = str(version.tags.get(DIGEST_TAG, ""))
-    return digest if DIGEST.fullmatch(digest) else None
+    """Digest of the weights of a version, which becomes the name of a folder; None where it states none.
+
+    Raises
+    ------
+    InputError : the tag is no SHA-256.
+    """
+    if DIGEST_TAG not in version.tags:
+        return None
+    return sha256_digest(version.tags[DIGEST_TAG], f"The tag {DIGEST_TAG} of {version.name} version {version.version}")
 
 
 def _kept(version: RegisteredVersion, tag: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.remote_names import is_file_name
 
 SCHEME = "sqlite:///"
 PLACES = ("artifact_location", "artifact_uri", "source", "storage_location")  # columns that hold paths of artifacts
@@ -72,6 +73,8 @@ def _misplaced(tracking_uri: str, artifacts: str) -> dict[str, tuple[str, str]]:
         rows = database.execute("SELECT name, artifact_location FROM experiments").fetchall()
     found = {}
     for name, old in rows:
+        if not is_file_name(name):  # ours are: it is an experiment of others
+            continue
         new = f"{artifacts}/{name}"
         if not str(old).endswith(f"/{name}") or _path(old).resolve() == _path(new).resolve():
             continue

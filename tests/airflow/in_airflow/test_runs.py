@@ -211,7 +211,7 @@ def test_the_published_asset_starts_the_reader_for_its_date(local: Local, night:
         )
     }
     assert [last for job, last in jobs if job == "jobs/interpret_concepts.py"] == ["submit", "collect"]
-    common = ["--conf", "conf/local.yaml", "--dt", GOOD_DATE, "--set", "seed=7"]
+    common = ["--conf", "conf/local.yaml", "--dt", GOOD_DATE, "--set-by-trigger", "seed=7"]
     assert all(" ".join(common) in " ".join(line) for line in words if GOOD_DATE in line)
 
     readers = local.ended("concepts_reader", "asset_triggered")

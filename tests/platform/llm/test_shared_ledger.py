@@ -206,3 +206,14 @@ def test_storage_that_fails_at_the_end_leaves_the_ledger_here(
         assert first.ledger.read_text() == "landed"
     with second.lent():
         assert second.ledger.read_text() == "landed"
+
+
+@pytest.mark.parametrize("key", ["../../../.bashrc", "..", "a/b", "a\\b", "a\nb"])
+def test_a_key_in_s3_is_no_way_out_of_the_folder(address: str, tmp_path: Path, key: str) -> None:
+    bucket, _, folder = address.removeprefix("s3://").partition("/")
+    machine = Machine(tmp_path / "one" / "var", address)
+    boto3.client("s3").put_object(Bucket=bucket, Key=f"{folder}/llm/shop.sqlite", Body=b"")
+    boto3.client("s3").put_object(Bucket=bucket, Key=f"{folder}/llm/shop/{key}", Body=b"alias ls=")
+    with pytest.raises(InputError, match="A key in S3 is "), machine.lent():
+        pass
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == b"alias ls="]

@@ -14,6 +14,7 @@ import requests
 from recsae_lib.errors import InputError
 from recsae_lib.platform.tracking.registry import Registry
 from recsae_lib.platform.tracking.runs import artifacts_address
+from tests.stored_models import write_stored
 from tests.workspace import write_mlflow_database
 
 SECONDS = 120
@@ -91,11 +92,10 @@ def server(kept: Path) -> Iterator[str]:
 def test_a_server_keeps_what_is_registered(server: str, kept: Path, tmp_path: Path, artifacts: str) -> None:
     registry = Registry(server, artifacts, tmp_path / "models")
     name = "recommender-root" if artifacts.endswith("/") else "recommender-shop"
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights.safetensors").write_text("weights", encoding="utf-8")
+    digest = write_stored(tmp_path / "model", "weights")
     for _ in range(2):
         with registry.training_run(name, {"job": "train_recommender"}, {}) as run:
-            version = registry.register_recommender(run, name, tmp_path / "model", "digest", {})
+            version = registry.register_recommender(run, name, tmp_path / "model", digest, {})
         registry.set_alias(name, "candidate", version)
     assert registry.resolve(name, "candidate") == 1
     folder = registry.fetch(name, 1)

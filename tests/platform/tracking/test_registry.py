@@ -8,7 +8,9 @@ import pytest
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.tracking.registry import Registry
+from recsae_lib.platform.tracking.runs import TrainingRun
 from tests.object_storage import object_storage
+from tests.stored_models import write_stored
 from tests.workspace import write_mlflow_database
 
 TAGS = {"job": "train_recommender", "namespace": "shop", "dt": "2026-11-20"}
@@ -23,28 +25,25 @@ def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield Registry(f"sqlite:///{folder}/mlflow.db", f"{root}/artifacts", folder / "models")
 
 
-def weights(folder: Path, content: str) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "weights.safetensors").write_text(content, encoding="utf-8")
-    return folder
+def register(registry: Registry, run: TrainingRun, name: str, folder: Path, tags: dict[str, str] | None = None) -> int:
+    digest = write_stored(folder, f"{name} {folder.name}")
+    return registry.register_recommender(run, name, folder, digest, tags or {})
 
 
 def test_the_same_weights_are_the_same_version(registry: Registry, tmp_path: Path) -> None:
-    first, second = weights(tmp_path / "a", "one"), weights(tmp_path / "b", "two")
     versions = []
-    for folder, digest in ((first, "digest-1"), (second, "digest-2"), (first, "digest-1")):
+    for folder in ("one", "two", "one"):
         with registry.training_run("shop", TAGS, {"k": 8}) as run:
             run.log_metrics({"test_ndcg@10": 0.125})
-            versions.append(registry.register_recommender(run, "recommender-shop", folder, digest, {}))
+            versions.append(register(registry, run, "recommender-shop", tmp_path / folder))
     assert versions == [1, 2, 1]
     assert registry.metrics("recommender-shop", 1) == {"test_ndcg_at_10": 0.125}
 
 
 def test_selectors_become_numbers(registry: Registry, tmp_path: Path) -> None:
     with registry.training_run("shop", TAGS, {}) as run:
-        for number in (1, 2):
-            folder = weights(tmp_path / str(number), f"selector {number}")
-            registry.register_recommender(run, "selectors", folder, f"selector-{number}", {})
+        for number in ("1", "2"):
+            register(registry, run, "selectors", tmp_path / number)
     registry.set_alias("selectors", "candidate", 1)
     assert [registry.resolve("selectors", s) for s in ("latest", "candidate", 2)] == [2, 1, 2]
     with pytest.raises(InputError, match=r"no version 'champion' of selectors \(there are: 2, 1 candidate\)"):
@@ -55,10 +54,10 @@ def test_selectors_become_numbers(registry: Registry, tmp_path: Path) -> None:
 
 def test_fetched_files_are_those_registered(registry: Registry, tmp_path: Path) -> None:
     with registry.training_run("shop", TAGS, {}) as run:
-        registry.register_recommender(run, "fetched", weights(tmp_path / "m", "the weights"), "fetched-1", {})
+        register(registry, run, "fetched", tmp_path / "m")
     for _ in range(2):
         folder = registry.fetch("fetched", 1)
-        assert (folder / "weights.safetensors").read_text(encoding="utf-8") == "the weights"
+        assert (folder / "weights.safetensors").read_text(encoding="utf-8") == "fetched m"
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".fetching")] == []
 
 
@@ -91,9 +90,8 @@ def test_an_address_that_does_not_answer_is_bad_input(tmp_path: Path) -> None:
 
 def test_promotion_keeps_the_previous_champion_and_can_be_undone(registry: Registry, tmp_path: Path) -> None:
     with registry.training_run("shop", TAGS, {}) as run:
-        for number in (1, 2, 3):
-            folder = weights(tmp_path / str(number), f"promoted {number}")
-            registry.register_recommender(run, "promoted", folder, f"promoted-{number}", {"dt": "2026-11-20"})
+        for number in ("1", "2", "3"):
+            register(registry, run, "promoted", tmp_path / number, {"dt": "2026-11-20"})
 
     def aliases() -> dict[str, int]:
         return {alias: version.number for version in registry.versions("promoted") for alias in version.aliases}
@@ -109,8 +107,7 @@ def test_promotion_keeps_the_previous_champion_and_can_be_undone(registry: Regis
 
 def test_tags_of_a_version_are_added(registry: Registry, tmp_path: Path) -> None:
     with registry.training_run("shop", TAGS, {}) as run:
-        folder = weights(tmp_path / "tagged", "tagged")
-        registry.register_recommender(run, "tagged", folder, "tagged-1", {"dt": "2026-11-20"})
+        register(registry, run, "tagged", tmp_path / "tagged", {"dt": "2026-11-20"})
     registry.set_tags("tagged", 1, {"audit_status": "failed"})
     registry.set_tags("tagged", 1, {"audit_status": "published"})
     assert {"dt": "2026-11-20", "audit_status": "published"}.items() <= registry.tags("tagged", 1).items()
@@ -118,7 +115,7 @@ def test_tags_of_a_version_are_added(registry: Registry, tmp_path: Path) -> None
 
 def test_a_report_is_beside_its_version_and_a_later_replaces_it(registry: Registry, tmp_path: Path) -> None:
     with registry.training_run("shop", TAGS, {}) as run:
-        registry.register_recommender(run, "reported", weights(tmp_path / "reported", "reported"), "reported-1", {})
+        register(registry, run, "reported", tmp_path / "reported")
     file, folder = tmp_path / "checks.json", "audits/2026-11-20"
     for content in ("[1]", "[2]"):
         file.write_text(content, encoding="utf-8")

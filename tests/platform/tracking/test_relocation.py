@@ -9,6 +9,7 @@ import pytest
 from recsae_lib.errors import InputError
 from recsae_lib.platform.tracking.registry import Registry
 from recsae_lib.platform.tracking.relocation import relocate_artifacts
+from tests.stored_models import write_stored
 from tests.workspace import write_mlflow_database
 
 EXAMPLE = np.zeros((2, 4), dtype=np.float32)
@@ -19,12 +20,10 @@ def open_registry(folder: Path) -> Registry:
 
 
 def register(registry: Registry, folder: Path, content: str) -> tuple[int, int]:
-    weights = folder / "weights"
-    weights.mkdir(exist_ok=True)
-    (weights / "file").write_text(content, encoding="utf-8")
+    digests = [write_stored(folder / name, f"{name} {content}") for name in ("recommender", "sae")]
     with registry.training_run("shop", {"job": "train"}, {}) as run:
-        plain = registry.register_recommender(run, "recommender-shop", weights, content, {})
-        sae = registry.register_sae(run, "recsae-shop", weights, f"sae {content}", EXAMPLE, {})
+        plain = registry.register_recommender(run, "recommender-shop", folder / "recommender", digests[0], {})
+        sae = registry.register_sae(run, "recsae-shop", folder / "sae", digests[1], EXAMPLE, {})
     return plain, sae
 
 
@@ -45,12 +44,12 @@ def test_a_copied_database_is_refused_then_its_own(tmp_path: Path) -> None:
     shutil.rmtree(original)
     registry = open_registry(copy)
     for name, version, content in (
-        ("recommender-shop", 1, "first"),
-        ("recommender-shop", 2, "second"),
-        ("recsae-shop", 1, "first"),
-        ("recsae-shop", 2, "second"),
+        ("recommender-shop", 1, "recommender first"),
+        ("recommender-shop", 2, "recommender second"),
+        ("recsae-shop", 1, "sae first"),
+        ("recsae-shop", 2, "sae second"),
     ):
-        assert (registry.fetch(name, version) / "file").read_text(encoding="utf-8") == content
+        assert (registry.fetch(name, version) / "weights.safetensors").read_text(encoding="utf-8") == content
 
 
 def test_artifacts_that_stay_elsewhere_are_no_copy(tmp_path: Path) -> None:
