@@ -15,8 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.workspace import REPOSITORY
-
+REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIREMENTS = REPOSITORY / "conf" / "requirements"
 LOCKED, TORCH, AIRFLOW = (REQUIREMENTS / f"locked{name}.txt" for name in ("", "-torch", "-airflow"))
 SUITE = ("conf/requirements/base.txt", "conf/requirements/dev.txt", "setup.py", "--extra", "object-storage")
