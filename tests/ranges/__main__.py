@@ -40,7 +40,7 @@ TESTS = (
     "tests/platform/llm/test_client.py",  # openai, httpx2
     "tests/platform/llm/test_inline_transport.py",  # openai through aiohttp
     "tests/platform/llm/test_answers.py",  # jsonschema
-    "tests/recommenders/foreign/test_network.py",  # torch.load of weights, safetensors
+    "tests/recommenders/foreign",  # torch.load of weights, safetensors
     "tests/sae/kernels",  # torch, numba
     "tests/sae/test_store.py",  # safetensors
     "tests/sae/test_plots.py",  # matplotlib
