@@ -81,7 +81,7 @@ def try_end(end: str) -> str | None:
         package = ("setup.py", "--extra", "object-storage", "--resolution", RESOLUTIONS[end])
         here = str(REPOSITORY)
         steps: Sequence[tuple[str, str, Sequence[str]]] = (
-            ("an environment", here, uv("venv", "--python", sys.executable, environment)),
+            ("an environment", here, uv("venv", "--seed", "--python", sys.executable, environment)),
             ("versions", here, uv(*resolve, *package, "--output-file", versions)),
             ("versions of what tests need", here, uv(*resolve, versions, asked, "--output-file", tested)),
             ("installation", here, uv("pip", "install", *into, "--requirements", tested)),
