@@ -10,7 +10,7 @@ from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.publications import Publication
 from recsae_lib.platform.warehouse.publishing import Origin, publish_tables
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import Table
+from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, Table
 
 STARTED = datetime(2026, 11, 20, 1, 30, tzinfo=timezone.utc)
 
@@ -28,6 +28,12 @@ def publish(warehouse: Warehouse, sae_version: int = 1) -> Publication:
 def publication(dt: date, sae_version: int, model_version: int = 1, number: int = 1) -> Publication:
     """A row of ``audits`` that is in no warehouse."""
     return Publication(number, dt, model_version, sae_version, STARTED, {})
+
+
+def last_attempt(warehouse: Warehouse) -> tuple[str, int | None]:
+    """Status and publication of the attempt that ended last."""
+    rows = warehouse.read_all(AUDIT_ATTEMPTS).orderBy("finished_at").collect()
+    return rows[-1]["status"], rows[-1]["publication"]
 
 
 def free_nights() -> Nights:

@@ -11,10 +11,10 @@ from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.job.jobs import AUDIT_JOBS, job_named
 from recsae_lib.platform.job.record import JobRecord
 from recsae_lib.platform.job.run import execute
-from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.publications import publications
 from recsae_lib.platform.warehouse.raw_history import data_digest
 from tests.kills import kill_within
+from tests.publishing import last_attempt
 from tests.workspace import DT, Workspace, different_tables
 
 pytestmark = pytest.mark.integration
@@ -64,4 +64,4 @@ def test_jobs_killed_half_way_and_run_again_give_the_same_tables(
         assert part in again.stdout, part
     assert main_of(audited) != main
     assert different_tables(undisturbed, audited.published()) == []
-    assert [row[1] for row in audited.rows(tables.AUDIT_ATTEMPTS)][-1] == "published"
+    assert last_attempt(audited.warehouse())[0] == "published"

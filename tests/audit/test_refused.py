@@ -18,6 +18,7 @@ from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
 from tests.object_storage import object_storage
+from tests.publishing import last_attempt
 from tests.workspace import DT, REPOSITORY, Workspace, alike
 
 pytestmark = pytest.mark.integration
@@ -138,14 +139,14 @@ def test_a_server_that_refuses_the_call_leaves_labels_unchanged(
 
 
 def test_main_shows_only_audits_whose_checks_passed(audited: Workspace, bucket: str) -> None:
-    before = audited.published()
+    before, publications = audited.published(), audited.rows(tables.AUDITS)
     failing = audited.context("publish_audit", "checks.maximum_fvu=0.0001", f"paths.reports={bucket}/nights")
     labels = failing.warehouse.read(tables.CONCEPT_LABELS).drop("dt")
     failing.warehouse.replace(tables.CONCEPT_LABELS, labels.withColumn("label", F.lit("never to be seen")))
     assert guarded(lambda: execute(failing, job_named("publish_audit").load().run)) == 3
     assert audited.published() == before
-    assert audited.rows(tables.AUDIT_ATTEMPTS)[-1][1] == "failed"
-    assert len(audited.rows(tables.AUDITS)) == 1
+    assert last_attempt(audited.warehouse()) == ("failed", None)
+    assert audited.rows(tables.AUDITS) == publications
     report = failing.reports_folder() / "checks.json"
     assert [check["name"] for check in json.loads(report.read_text()) if not check["passed"]] != []
     assert fsspec.filesystem("s3").cat_file(f"{bucket}/nights/planted/{DT}/checks.json") == report.read_bytes()
@@ -157,8 +158,9 @@ def test_main_shows_only_audits_whose_checks_passed(audited: Workspace, bucket: 
         execute(mended.for_job(job), job_named(job).load().run)
     after = audited.published()
     assert alike([after[name] for name in sorted(after)], [before[name] for name in sorted(before)])
-    assert audited.rows(tables.AUDIT_ATTEMPTS)[-1][1] == "published"
-    assert [row[1] for row in audited.rows(tables.AUDITS)] == [1, 2]
+    number = len(publications) + 1
+    assert last_attempt(audited.warehouse()) == ("published", number)
+    assert [row[1] for row in audited.rows(tables.AUDITS)] == list(range(1, number + 1))
 
 
 def test_a_job_file_writes_the_same_rows_under_spark_submit(audited: Workspace) -> None:
