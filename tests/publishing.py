@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from contextlib import nullcontext
+from datetime import date, datetime, timezone
 
+from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table, retire
+from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.publications import Publication
 from recsae_lib.platform.warehouse.publishing import Origin, publish_tables
 from recsae_lib.platform.warehouse.store import Warehouse
+from recsae_lib.platform.warehouse.tables import Table
 
 STARTED = datetime(2026, 11, 20, 1, 30, tzinfo=timezone.utc)
 
@@ -19,3 +23,15 @@ def origin(sae_version: int = 1) -> Origin:
 def publish(warehouse: Warehouse, sae_version: int = 1) -> Publication:
     """Publish what is on the branches of the audit."""
     return publish_tables(warehouse, origin(sae_version))
+
+
+def publication(dt: date, sae_version: int, model_version: int = 1, number: int = 1) -> Publication:
+    """A row of ``audits`` that is in no warehouse."""
+    return Publication(number, dt, model_version, sae_version, STARTED, {})
+
+
+def maintain(warehouse: Warehouse, table: Table, retention: Retention) -> None:
+    """Maintain one table, while no other run works on any night."""
+    with Nights(lambda _: nullcontext()) as nights:
+        retire(warehouse, retention, nights)
+        maintain_table(warehouse, table, retention, nights)

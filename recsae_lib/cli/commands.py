@@ -52,9 +52,9 @@ def add_to(commands: Any) -> None:
     migrate = command(commands, "migrate", "bring what an earlier version wrote to the form of this one", _migrate)
     migrate.epilog = (
         "Of the namespaces of the settings, or of a study where --conf names one: adds the columns that came later, "
-        "renames values on main and on the branches of audits. Tags keep what they hold; `recsae sql --as-of` shows "
-        "it in the form of this version. Says what it did; once more changes nothing, also after a kill. Run it while "
-        "no audit is under way."
+        "renames values on main and on the branches of audits, makes publications and attempts of the list of audits "
+        "of release 0.2. Tags keep what they hold; `recsae sql --as-of` shows it in the form of this version. Says "
+        "what it did; once more changes nothing, also after a kill. Run it while no audit is under way."
     )
 
     relocate = command(commands, "relocate", "have a copied or moved var/ read and write where it is now", _relocate)

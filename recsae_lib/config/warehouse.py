@@ -68,15 +68,19 @@ class CheckSettings(Section):
 
 class MaintenanceSettings(Section):
     keep_nights: Annotated[int, Field(ge=1)] = Field(
-        400, description="Nights whose audits stay in the tables, counted back from the date of maintain_tables."
+        400,
+        description="Nights whose audits stay in the tables, counted back from the date of maintain_tables, or from "
+        "the newest published audit where that is earlier.",
     )
     keep_raw_nights: Annotated[int, Field(ge=1)] = Field(
         30,
-        description="Nights for which interactions and items stay as they were then. A month, as they can be ingested "
-        "again; what was found in them stays for keep_nights.",
+        description="Nights for which interactions and items stay as they were then, counted in the same way. A month, "
+        "as they can be ingested again; what was found in them stays for keep_nights.",
     )
-    keep_snapshot_days: Annotated[int, Field(ge=0)] = Field(
-        7, description="Days for which snapshots stay readable that no branch and no tag holds."
+    keep_snapshot_days: Annotated[int, Field(ge=1)] = Field(
+        7,
+        description="Days for which snapshots stay readable that no branch and no tag holds, and branches of audits "
+        "that have ended; at least one: what a job reads must not go meanwhile.",
     )
     keep_bulk_nights: Annotated[int, Field(ge=1)] = Field(
         14, description="Nights whose representations stay in paths.bulk; older ones can be extracted again."

@@ -25,6 +25,8 @@ from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.split import Split
 from recsae_lib.recommenders.vocabulary import FILES, MOST_ROWS, VocabularyKind, check_vocabulary
 
+# Another number only where a program of today would go wrong with the folder. Keys that are only new need none: an
+# older program leaves them alone, a newer one knows what the folders of before mean without them.
 FORMAT_VERSION = 2
 DESCRIPTION = "recommender.json"
 WEIGHTS = "weights.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -84,10 +85,14 @@ class RepresentationSet:
         return f"{self.bulk.rstrip('/')}/representations/model={self.model}/version={self.version}"
 
 
-def remove_old_sets(bulk: str, model: str, first: date) -> list[str]:
+def remove_old_sets(bulk: str, model: str, first: date, is_free: Callable[[date], bool]) -> list[str]:
     """Remove what was extracted from a model for dates before `first`; returns the folders.
 
-    Folders are listed down to the dates, never the files in them.
+    Folders are listed down to the dates, never the files in them. Those of other names stay.
+
+    Parameters
+    ----------
+    is_free : whether no audit of a date is under way, which would be reading its folders or writing to them.
     """
     file_system, root = fsspec.core.url_to_fs(f"{bulk.rstrip('/')}/representations/model={model}")
     file_system.invalidate_cache()
@@ -101,7 +106,14 @@ def remove_old_sets(bulk: str, model: str, first: date) -> list[str]:
             key, _, value = folder.rpartition("/")[2].partition("=")
             if key != "dt":
                 waiting.append(folder)
-            elif date.fromisoformat(value) < first:
+            elif (dt := _date(value)) is not None and dt < first and is_free(dt):
                 file_system.rm(folder, recursive=True)
                 removed.append(folder)
     return sorted(removed)
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

@@ -15,7 +15,10 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.storage.files import replacing, sha256_of
 from recsae_lib.sae.model import SparseAutoencoder
 
+# Another number only where a program of today would go wrong with the folder. Keys that are only new need none: an
+# older program leaves them alone, a newer one knows what the folders of before mean without them.
 FORMAT_VERSION = 2
+READ_VERSIONS = (1, FORMAT_VERSION)  # 1: before there was BatchTopK, so that its threshold is 0
 DESCRIPTION = "sae.json"
 WEIGHTS = "weights.safetensors"
 LONGEST_DESCRIPTION = 1_000_000  # bytes
@@ -95,8 +98,10 @@ def _description(folder: Path) -> dict[str, Any]:
         raise _refused(folder, f"{DESCRIPTION} cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
         raise _refused(folder, f"{DESCRIPTION} is not valid JSON") from None
-    if not isinstance(description, dict) or description.get("format_version") != FORMAT_VERSION:
-        raise _refused(folder, f"{DESCRIPTION} is not of format version {FORMAT_VERSION}")
+    if not isinstance(description, dict) or description.get("format_version") not in READ_VERSIONS:
+        raise _refused(folder, f"{DESCRIPTION} is not of format version {FORMAT_VERSION} or before")
+    if description["format_version"] == 1:
+        description["threshold"] = 0.0
     sizes = [description.get(name) for name in ("num_latents", "dimension", "k")]
     if not all(type(size) is int and size >= 1 for size in sizes) or description["k"] > description["num_latents"]:
         raise _refused(folder, f"{DESCRIPTION} states impossible sizes (num_latents, dimension, k: {sizes})")

@@ -29,6 +29,7 @@ from tests.workspace import DT, REPOSITORY, Workspace
 pytestmark = pytest.mark.integration
 
 QUERIES = REPOSITORY / "conf" / "queries"
+METRIC = "sae_version int, unit_kind string, metric string, value double"
 TESTED = {
     "what_does_the_model_know",
     "concepts_of_a_segment",
@@ -51,6 +52,12 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    # What main holds is not what is published: clients see what is.
+    half = Warehouse(audited.spark, audited.catalog, dict.fromkeys(("data", "model", "audit"), "half"), DT)
+    for value, write in ((0.25, half.replace), (0.75, half.replace_published)):
+        write(tables.AUDIT_METRICS, audited.spark.createDataFrame([(1, "sae", "fvu", value)], METRIC))
+        if value == 0.25:
+            publish_audit(half)
     command = [sys.executable, "-m", "recsae_lib.cli", "sql-server", "--conf", "conf/planted.yaml", "--port", str(port)]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=audited.folder, stdout=log, stderr=log, start_new_session=True)
@@ -72,7 +79,8 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
             *("INSERT INTO concepts SELECT * FROM concepts", "CREATE TEMPORARY VIEW v AS SELECT 1"),
             "SELECT java_method('java.lang.System', 'nanoTime')",
         ]
-        questions = [argument for statement in (*doing, query) for argument in ("-e", statement)]
+        of_half = "SELECT m.value, audit_metrics.value FROM half.audit_metrics m, half.audit_metrics"
+        questions = [argument for statement in (*doing, of_half, query) for argument in ("-e", statement)]
         answer = subprocess.run(
             [*beeline, "-n", "reader", "--outputformat=csv2", "--silent=true", "--force=true", *questions],
             env={**os.environ, "JAVA_HOME": str(find_java_home())},
@@ -87,6 +95,7 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
     assert ["Only queries are taken" in line or "run code" in line for line in refused] == [True] * len(doing)
     assert "Traceback" not in answer.stderr
     # Beeline writes its prompt before the first line and after the last one.
+    assert "0.25,0.25\n" in answer.stdout, answer.stdout + answer.stderr
     _, header, table = answer.stdout.partition("latent_id,label,confidence\n")
     assert header, answer.stdout + answer.stderr
     lines = [line for line in table.splitlines() if "," in line]
@@ -233,7 +242,7 @@ def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
         metric = [(1, "sae", "fvu", value)]
         warehouse.replace(
             tables.AUDIT_METRICS,
-            spark.createDataFrame(metric, "sae_version int, unit_kind string, metric string, value double"),
+            spark.createDataFrame(metric, METRIC),
         )
         publish_audit(warehouse)
         return warehouse

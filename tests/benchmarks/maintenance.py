@@ -10,11 +10,11 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.config import Scope
 from recsae_lib.platform.spark.session import open_session
-from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table, state_of
+from recsae_lib.platform.warehouse.maintenance import Retention, state_of
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
-from tests.publishing import publish
+from tests.publishing import maintain, publish
 
 NIGHTS, FIRST, KEEP_NIGHTS, EVERY = 200, date(2026, 1, 1), 30, 5
 SCHEMA = "sae_version int, unit_kind string, metric string, value double"
@@ -37,7 +37,7 @@ def measure(work: Path) -> list[Figure]:
             warehouse.replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", float(number))], SCHEMA))
             publish(warehouse)
         if (number + 1) % EVERY == 0:
-            maintain_table(tables["maintained"], AUDIT_METRICS, Retention.until(dt, KEEP_NIGHTS, 0))
+            maintain(tables["maintained"], AUDIT_METRICS, Retention.until(dt, dt, KEEP_NIGHTS, 0))
         if number + 1 in (NIGHTS // 4, NIGHTS // 2, NIGHTS):
             figures += _figures(number + 1, tables)
     spark.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from recsae_lib.config import Scope
 from recsae_lib.config.warehouse import MaintenanceSettings
 from recsae_lib.platform.spark.session import open_session
 from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
+from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.raw_retention import drop_raw_nights
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import INTERACTIONS
@@ -70,8 +72,10 @@ def _bytes_kept(spark: SparkSession, namespace: str, share: int) -> Figure:
         publish(warehouse)
         warehouse.drop_branch(INTERACTIONS)
         if (number + 1) % EVERY == 0:
-            drop_raw_nights(warehouse, warehouse.dt, DEFAULTS.keep_raw_nights)
-            maintain_table(warehouse, INTERACTIONS, Retention.until(warehouse.dt, DEFAULTS.keep_nights, 0))
+            retention = Retention.until(warehouse.dt, warehouse.dt, DEFAULTS.keep_nights, 0)
+            with Nights(lambda _: nullcontext()) as nights:
+                drop_raw_nights(warehouse, warehouse.dt, DEFAULTS.keep_raw_nights, nights)
+                maintain_table(warehouse, INTERACTIONS, retention, nights)
     location = Path(warehouse.iceberg(INTERACTIONS).location().removeprefix("file:"))
     kept = sum(file.stat().st_size for file in (location / "data").rglob("*.parquet"))
     summary = warehouse.iceberg(INTERACTIONS).currentSnapshot().summary()

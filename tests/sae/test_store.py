@@ -50,6 +50,18 @@ def test_saved_and_loaded_sae_is_the_same_to_the_last_bit(sae: SparseAutoencoder
     assert sorted(path.name for path in folder.iterdir()) == ["sae.json", "weights.safetensors"]
 
 
+def test_a_folder_of_before_batch_top_k_has_no_threshold(folder: Path) -> None:
+    description = json.loads((folder / "sae.json").read_text())
+    del description["threshold"]
+    (folder / "sae.json").write_text(json.dumps({**description, "format_version": 1}))
+    assert load_sae(folder).threshold == 0.0
+
+
+def test_what_a_newer_release_has_added_is_left_alone(folder: Path) -> None:
+    describe(folder, trained_by="recsae 0.9")
+    assert load_sae(folder).threshold == 0.125
+
+
 def test_digest_identifies_the_weights(sae: SparseAutoencoder, folder: Path, tmp_path: Path) -> None:
     save_sae(sae, tmp_path / "again", {"recommender_version": 4})
     assert weights_digest(tmp_path / "again") == weights_digest(folder)
@@ -99,7 +111,7 @@ def no_safetensors(folder: Path) -> None:
         (lambda folder: (folder / "sae.json").write_text("[" * 100_000), "not valid JSON"),
         (lambda folder: (folder / "sae.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
         (lambda folder: (folder / "sae.json").write_text("[]"), "format version"),
-        (lambda folder: describe(folder, format_version=1), "format version"),
+        (lambda folder: describe(folder, format_version=3), "format version"),
         (lambda folder: describe(folder, k=0), "impossible sizes"),
         (lambda folder: describe(folder, threshold=-1.0), "impossible threshold"),
         (lambda folder: describe(folder, threshold="low"), "impossible threshold"),

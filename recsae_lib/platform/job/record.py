@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Literal
@@ -76,6 +76,9 @@ class JobRecord:
             os.write(file, line)
         finally:
             os.close(file)
+
+
+_FIELDS = {field.name for field in fields(JobRecord)}
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ def book_path(var: Path, namespace: str) -> Path:
 def read_book(path: Path) -> list[JobRecord]:
     """Read the lines of a book, oldest first; none where it is not there.
 
-    Lines of an older release lack some fields. A line that a full disk cut off, or that a newer release wrote, is left
+    Lines of an older release lack some fields, those of a newer one have more. A line that a full disk cut off is left
     out.
     """
     if not path.is_file():
@@ -218,9 +221,10 @@ def read_book(path: Path) -> list[JobRecord]:
 
 def _parsed(line: str) -> JobRecord | None:
     try:
-        record = JobRecord(**json.loads(line))
+        content = json.loads(line)
+        record = JobRecord(**{name: content[name] for name in _FIELDS & content.keys()})
         date.fromisoformat(record.dt)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         return None
     return record
 

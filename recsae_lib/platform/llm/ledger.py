@@ -19,6 +19,7 @@ from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.llm.answers import failure_in, succeeded, usage_of
 from recsae_lib.platform.llm.budget import Spending
+from recsae_lib.platform.llm.ledger_form import bring_to_form
 from recsae_lib.platform.llm.request_files import (
     JsonObject,
     completion_limit,
@@ -33,32 +34,6 @@ _Row = TypeVar("_Row")
 
 ROWS_AT_ONCE, ROWS_A_STATEMENT = 1_000, 100
 
-VERSION = 1  # of the tables below, kept in the file; other tables need another number
-
-# state of a request: intended → submitted (in a batch) → answered or failed. answer: of a request that is intended
-# again, how it failed before. shard: the batch that it goes, or went, with.
-# replaced: answers that were paid for and asked again all the same.
-# state of a shard: planned → sending (from here on the server may hold it) → submitted → landed.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS requests (
-    digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL, run TEXT NOT NULL, transport TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('intended', 'submitted', 'answered', 'failed')),
-    shard TEXT, tries INTEGER NOT NULL DEFAULT 0, prompt_estimate INTEGER NOT NULL, completion_limit INTEGER NOT NULL,
-    answer TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
-    intended_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, landed_at TEXT
-);
-CREATE INDEX IF NOT EXISTS requests_of_shard ON requests (shard, state);
-CREATE INDEX IF NOT EXISTS requests_of_run ON requests (run);
-CREATE TABLE IF NOT EXISTS shards (
-    name TEXT PRIMARY KEY, state TEXT NOT NULL CHECK (state IN ('planned', 'sending', 'submitted', 'landed')),
-    prompt_estimate INTEGER NOT NULL, file_id TEXT, batch_id TEXT
-);
-CREATE TABLE IF NOT EXISTS replaced (
-    digest TEXT NOT NULL, run TEXT NOT NULL, answer TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
-    prompt_estimate INTEGER NOT NULL, completion_limit INTEGER NOT NULL, landed_at TEXT
-);
-CREATE INDEX IF NOT EXISTS replaced_of_digest ON replaced (digest);
-"""
 _REPLACED = "digest, run, answer, prompt_tokens, completion_tokens, cost, prompt_estimate, completion_limit, landed_at"
 
 _RESULT = "state, answer, prompt_tokens, completion_tokens, cost"
@@ -99,7 +74,6 @@ class Ledger:
         self._database, self.run, self.requests_path, self._settings = database, run, requests_path, settings
         self.folder = path.with_suffix("")
         self.shards = Shards(database, self._transaction)
-        database.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
         database.execute(
             "CREATE TEMP TABLE needed (digest TEXT PRIMARY KEY, custom_id TEXT NOT NULL, "
             "prompt_estimate INTEGER NOT NULL, completion_limit INTEGER NOT NULL) WITHOUT ROWID"
@@ -136,7 +110,7 @@ class Ledger:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
-            _check_version(database, path)
+            bring_to_form(database, path)
             yield cls(database, path, run, requests_path, settings)
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
@@ -326,16 +300,6 @@ class Ledger:
         if prices is None or prompt_tokens is None or completion_tokens is None:
             return None
         return prompt_tokens * prices[0] + completion_tokens * prices[1]
-
-
-def _check_version(database: sqlite3.Connection, path: Path) -> None:
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    if tables and version != VERSION:
-        raise InputError(
-            f"The ledger {path} is of version {version}, and this program reads version {VERSION}",
-            "Use the program that wrote it, or move it away: what it has recorded is then asked again",
-        )
 
 
 def _chunks(rows: Iterator[_Row], size: int = ROWS_AT_ONCE) -> Iterator[list[_Row]]:

@@ -6,14 +6,17 @@ from collections.abc import Iterable, Iterator
 
 from pyspark.sql import functions as F
 
-from recsae_lib.platform.warehouse.maintenance import is_branch_of_night
-from recsae_lib.platform.warehouse.schemas import column_clause, later_columns, refuse_outdated
-from recsae_lib.platform.warehouse.store import Warehouse
+from recsae_lib.platform.warehouse.publication_migration import separate_publications
+from recsae_lib.platform.warehouse.references import branch_date
+from recsae_lib.platform.warehouse.schemas import filled_columns, refuse_outdated
+from recsae_lib.platform.warehouse.store import AUDIT_PROPERTY, UPKEEP_PROPERTY, Warehouse
 from recsae_lib.platform.warehouse.tables import TABLES, Table, history
+from recsae_lib.platform.warehouse.tables.declaration import Value, default_of
 
 
 def require_migrated(warehouses: Iterable[Warehouse]) -> None:
-    """Refuse to begin where a table was written by an earlier version; it would be refused when it is written to.
+    """Add columns that came later, and refuse to begin where a table holds values that are written otherwise today; it
+    would be refused when it is written to.
 
     Raises
     ------
@@ -21,6 +24,8 @@ def require_migrated(warehouses: Iterable[Warehouse]) -> None:
     """
     found = existing_tables(warehouses)
     refuse_outdated([warehouse.full_name(table) for warehouse, table in found if warehouse.is_outdated(table)])
+    for warehouse, table in found:
+        warehouse.add_later_columns(table)
 
 
 def migrate_tables(warehouses: Iterable[Warehouse]) -> Iterator[str]:
@@ -30,27 +35,26 @@ def migrate_tables(warehouses: Iterable[Warehouse]) -> Iterator[str]:
 
 
 def migrate_table(warehouse: Warehouse, table: Table) -> Iterator[str]:
-    """Add the columns that came later, then rename values on main and on the branches of audits, then note that.
+    """Add the columns that came later, then put values of today on main and on the branches of audits, then note that.
 
     Each of these is one commit, and does nothing where it was done: a kill is followed by another run. Tags keep what
-    they hold; `in_present_form` has their readers see it as if it had been migrated. A column that came later holds
-    nulls as far as the catalog knows: Iceberg adds no other one to rows that are there. What is written is checked
-    against the declaration all the same.
+    they hold; `in_present_form` has their readers see it as if it had been migrated. What is written is checked against
+    the declaration, whatever the catalog allows.
     """
-    name = warehouse.full_name(table)
-    if added := later_columns(table, warehouse.columns(table)):
-        _add_columns(warehouse, table)
-        yield f"{name}: added {', '.join(field.name for field in added)}"
+    name, outdated = warehouse.full_name(table), warehouse.migrations(table)
+    if any(isinstance(migration, history.Reshaped) for migration in outdated):
+        yield from separate_publications(warehouse)
+    if added := warehouse.add_later_columns(table):
+        yield f"{name}: added {', '.join(added)}"
     if changed := _change_comments(warehouse, table):
         yield f"{name}: new comments of {', '.join(changed)}"
-    migrations = warehouse.migrations(table)
-    for migration in migrations:
-        for reference in filter(is_branch_of_night, warehouse.references(table)):
-            if rows := _rename(warehouse, table, reference, migration):
-                old = "no value" if migration.old is None else migration.old
-                yield f"{name}: {migration.column}: {old} is {migration.new} in {rows:,} rows of {reference}"
-    if migrations:
-        _alter(warehouse, table, f"SET TBLPROPERTIES ('{history.SCHEMA_PROPERTY}'='{len(history.MIGRATIONS)}')")
+    for column, old, new in _renames(warehouse, table, outdated):
+        for reference in filter(_is_of_audits, warehouse.references(table)):
+            if rows := _rename(warehouse, table, reference, column, old, new):
+                former = "no value" if old is None else old
+                yield f"{name}: {column}: {former} is {new} in {rows:,} rows of {reference}"
+    if outdated:
+        _note_version(warehouse, table)
         yield f"{name}: is of this version"
 
 
@@ -62,13 +66,18 @@ def existing_tables(warehouses: Iterable[Warehouse]) -> list[tuple[Warehouse, Ta
     return [(warehouse, table) for warehouse, table in named.values() if warehouse.exists(table)]
 
 
-def _add_columns(warehouse: Warehouse, table: Table) -> None:
-    def add() -> None:
-        if missing := later_columns(table, warehouse.columns(table)):
-            clauses = ", ".join(column_clause(field, nullable=True) for field in missing)
-            warehouse.spark.sql(f"ALTER TABLE {warehouse.full_name(table)} ADD COLUMNS ({clauses})")
+def _is_of_audits(reference: str) -> bool:
+    return reference == "main" or branch_date(reference) is not None
 
-    warehouse.change(table, add)
+
+def _renames(
+    warehouse: Warehouse, table: Table, outdated: Iterable[history.Migration]
+) -> list[tuple[str, Value | None, Value]]:
+    """Column, value of then (None: a null) and value of today."""
+    filled = filled_columns(table, warehouse.columns(table))
+    renamed = [m for m in outdated if isinstance(m, history.Renamed)]
+    defaults = [(field.name, None, default) for field in filled if (default := default_of(field)) is not None]
+    return [*defaults, *((migration.column, migration.old, migration.new) for migration in renamed)]
 
 
 def _change_comments(warehouse: Warehouse, table: Table) -> list[str]:
@@ -87,18 +96,26 @@ def _change_comments(warehouse: Warehouse, table: Table) -> list[str]:
     return changed
 
 
-def _rename(warehouse: Warehouse, table: Table, reference: str, migration: history.Migration) -> int:
+def _rename(warehouse: Warehouse, table: Table, reference: str, column: str, old: Value | None, new: Value) -> int:
     """Give rows of a branch the new value of a column; returns how many there were."""
-    name, column = warehouse.full_name(table), F.col(migration.column)
+    name, is_old = warehouse.full_name(table), F.col(column).eqNullSafe(F.lit(old))
     rows = warehouse.spark.read.option("branch", reference).table(name)
-    found = rows.where(column.eqNullSafe(F.lit(migration.old))).count()
-    if found:
-        target = name if reference == "main" else f"{name}.`branch_{reference}`"
-        statement = f"UPDATE {target} SET {migration.column} = :new WHERE {migration.column} <=> :old"
-        values = {"new": migration.new, "old": migration.old}
-        warehouse.change(table, lambda: warehouse.spark.sql(statement, args=values))
+    if not (found := rows.where(is_old).count()):
+        return 0
+    part = F.lit(True)
+    if table.partitioned_by_date:  # a table has a few hundred dates
+        part = F.col("dt").isin([row["dt"] for row in rows.where(is_old).select("dt").distinct().collect()])
+    today = F.lit(new).cast(table.schema[column].dataType)
+    renamed = rows.where(part).withColumn(column, F.when(is_old, today).otherwise(F.col(column)))
+    of_main = reference == "main"
+    write = renamed.writeTo(name if of_main else f"{name}.`branch_{reference}`").option("check-nullability", "false")
+    written_by = (UPKEEP_PROPERTY, "true") if of_main else (AUDIT_PROPERTY, reference)
+    write = write.option(f"snapshot-property.{written_by[0]}", written_by[1])
+    warehouse.change(table, lambda: write.overwrite(part))
     return found
 
 
-def _alter(warehouse: Warehouse, table: Table, change: str) -> None:
-    warehouse.change(table, lambda: warehouse.spark.sql(f"ALTER TABLE {warehouse.full_name(table)} {change}"))
+def _note_version(warehouse: Warehouse, table: Table) -> None:
+    properties = f"'{history.SCHEMA_PROPERTY}'='{len(history.MIGRATIONS)}'"
+    statement = f"ALTER TABLE {warehouse.full_name(table)} SET TBLPROPERTIES ({properties})"
+    warehouse.change(table, lambda: warehouse.spark.sql(statement))

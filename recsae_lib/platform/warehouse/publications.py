@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.warehouse.references import publication_tag
 from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDITS
 
 if TYPE_CHECKING:
@@ -39,13 +40,8 @@ class Publication:
     kept: bool = True
 
     def tag(self, namespace: str) -> str:
-        """Tag of its snapshots.
-
-        Parameters
-        ----------
-        namespace : of the table ``audits`` that lists it; tables of data are shared by those of several namespaces.
-        """
-        return f"published-{namespace}-{self.dt.isoformat()}-{self.number}"
+        """Tag of its snapshots, see `publication_tag`."""
+        return publication_tag(namespace, self.dt, self.number)
 
 
 def publications(warehouse: Warehouse, snapshot: int | None = None) -> list[Publication]:

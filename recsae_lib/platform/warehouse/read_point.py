@@ -77,8 +77,8 @@ def read_point(found: Sequence[Publication]) -> ReadPoint:
     found : all publications, by their number.
     """
     last = last_of_each_date(found)
-    newest = next(iter(last.values()), None)
-    return ReadPoint(found[-1] if newest else None, newest, tuple(last), is_now=True)
+    latest = max(last.values(), key=lambda publication: publication.number, default=None)
+    return ReadPoint(latest, next(iter(last.values()), None), tuple(last), is_now=True)
 
 
 def read_point_of(found: Sequence[Publication], dt: date) -> ReadPoint:

@@ -21,13 +21,15 @@ from recsae_lib.platform.warehouse.publications import last_of_each_date, public
 from recsae_lib.platform.warehouse.raw_history import of_good_size, replace_changed
 from recsae_lib.platform.warehouse.read_point import ReadPoint, read_point_of
 from recsae_lib.platform.warehouse.schemas import (
-    column_clause,
+    add_columns,
     conform,
+    creation,
     in_present_form,
     later_columns,
-    quoted,
-    refuse_discrepancies,
     refuse_outdated,
+    refuse_unreadable,
+    refuse_unwritable,
+    with_foreign_columns,
 )
 from recsae_lib.platform.warehouse.tables import STAMPS, Table, history
 
@@ -163,8 +165,10 @@ class Warehouse:
         if self.iceberg(table).snapshot(snapshot) is None:
             return None
         rows = self.spark.read.option("snapshot-id", snapshot).table(self.full_name(table))
+        if history.is_reshaped(table) and self.is_outdated(table):
+            refuse_outdated([self.full_name(table)])
         rows = in_present_form(table, rows)
-        refuse_discrepancies(table, rows.schema, "The columns in the warehouse")
+        refuse_unreadable(table, rows.schema, self.full_name(table))
         return rows.select(*table.schema.names)
 
     def merged_snapshot(self, table: Table, snapshot: int) -> int:
@@ -235,34 +239,32 @@ class Warehouse:
             f"MERGE INTO {self.full_name(table)} AS target USING {{source}} AS source ON {condition} "
             "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         )
-        self.change(table, lambda: self.spark.sql(statement, source=fitting))
+        source = with_foreign_columns(fitting, table, self.columns(table))
+        self.change(table, lambda: self.spark.sql(statement, source=source))
 
     def ensure(self, table: Table) -> None:
-        """Create namespace and table where they are missing, with the declared comments.
+        """Create namespace and table where they are missing, with the declared comments; add columns that came later.
 
         Raises
         ------
-        InputError : the table was written by an earlier version, or its columns differ from the declaration.
+        InputError : the table was written by an earlier version that wrote other values, lacks columns or has others of
+            other types, or has columns of its own that may hold no nulls.
         """
         if self.exists(table):
             refuse_outdated([self.full_name(table)] if self.is_outdated(table) else [])
-            refuse_discrepancies(table, self.columns(table), "The columns in the warehouse")
+            self.add_later_columns(table)
+            refuse_unwritable(table, self.columns(table), self.full_name(table))
             return
-        columns = ", ".join(column_clause(field, field.nullable) for field in table.schema.fields)
-        partitioning = "PARTITIONED BY (dt)" if table.partitioned_by_date else ""
-        # One write touches one dt: Iceberg's default, a shuffle by partition, would send every row to one task.
-        properties = (
-            "TBLPROPERTIES ('format-version'='2', 'write.distribution-mode'='none', "
-            f"'{history.SCHEMA_PROPERTY}'='{len(history.MIGRATIONS)}')"
-        )
         namespace = f"{self.catalog}.{self._namespace(table)}"
-        statement = (
-            f"CREATE TABLE IF NOT EXISTS {self.full_name(table)} ({columns}) USING iceberg {partitioning} "
-            f"COMMENT {quoted(table.comment)} {properties}"
-        )
+        statement = creation(table, self.full_name(table))
         known = self.spark.catalog
         create(self.spark, f"CREATE NAMESPACE IF NOT EXISTS {namespace}", lambda: known.databaseExists(namespace))
         self.change(table, lambda: create(self.spark, statement, lambda: self.exists(table)))
+
+    def add_later_columns(self, table: Table) -> list[str]:
+        """Add the declared columns that a table which exists was made without; returns their names."""
+        name = self.full_name(table)
+        return self.change(table, lambda: add_columns(self.spark, name, later_columns(table, self.columns(table))))
 
     def columns(self, table: Table) -> T.StructType:
         """Columns that a table has on its branches; a tag has those of its time."""
@@ -275,8 +277,8 @@ class Warehouse:
         return history.migrations_of(table, int(done))
 
     def is_outdated(self, table: Table) -> bool:
-        """Whether a table that exists was written by an earlier version, and has not been migrated."""
-        return bool(self.migrations(table) or later_columns(table, self.columns(table)))
+        """Whether a table that exists holds what an earlier version wrote otherwise, and has not been migrated."""
+        return bool(self.migrations(table))
 
     def drop_branch(self, table: Table) -> None:
         """Drop the audit's branch of a table, if there is one."""
@@ -320,7 +322,8 @@ class Warehouse:
     def _overwrite(self, table: Table, reference: str, rows: DataFrame) -> None:
         target = self.full_name(table) if reference == "main" else f"{self.full_name(table)}.`branch_{reference}`"
         # `conform` checks the values; Spark's own check would refuse a nullable type whose values are all there.
-        write = rows.writeTo(target).option("check-nullability", "false")
+        write = with_foreign_columns(rows, table, self.columns(table)).writeTo(target)
+        write = write.option("check-nullability", "false")
         write = write if table.partitioned_by_date else of_good_size(write)
         write.option(f"snapshot-property.{AUDIT_PROPERTY}", self.branch).overwrite(self._part(table))
 

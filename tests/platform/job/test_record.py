@@ -211,9 +211,10 @@ def test_lines_that_are_no_records_are_left_out(tmp_path: Path) -> None:
     assert read_book(path) == []
     good = '{"job": "a", "namespace": "shop", "dt": "2026-11-20", "started_at": "2026-11-20T01:00:00+00:00"}'
     no_dates = [good.replace("2026-11-20", "soon"), good.replace('"2026-11-20"', "1")]
+    newer = good.replace("{", '{"of_a_newer_release": [1], ')
     bad = ['{"another": "release"}', "[1]", "7", "", *no_dates]
-    path.write_bytes(b"\xff\n" + "\n".join([*bad, good]).encode())
-    assert read_book(path) == [JobRecord("a", "shop", "2026-11-20", "2026-11-20T01:00:00+00:00")]
+    path.write_bytes(b"\xff\n" + "\n".join([*bad, good, newer]).encode())
+    assert read_book(path) == [JobRecord("a", "shop", "2026-11-20", "2026-11-20T01:00:00+00:00")] * 2
 
 
 def test_nights_hold_the_latest_run_of_each_job() -> None:

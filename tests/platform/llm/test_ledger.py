@@ -12,6 +12,7 @@ import pytest
 
 from recsae_lib.config import LlmSettings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.llm import ledger_form
 from recsae_lib.platform.llm.ledger import ROWS_A_STATEMENT, Ledger
 from recsae_lib.platform.llm.request_files import write_requests
 
@@ -60,9 +61,64 @@ def test_a_ledger_of_another_version_is_refused_and_left(tmp_path: Path) -> None
         database.execute("PRAGMA user_version = 7")
     before = path.read_bytes()
     opening = Ledger.open(path, "run", requests, LlmSettings())
-    with pytest.raises(InputError, match="of version 7, and this program reads version 1"), opening:
+    with pytest.raises(InputError, match="of version 7, and this program reads version 1") as refusal, opening:
         pass
     assert path.read_bytes() == before
+    assert "nothing in it is lost or paid again" in str(refusal.value)
+
+
+COMPLETION = {"choices": [{"message": {"content": "war"}}]}
+ANSWERED = {"response": {"status_code": 200, "body": COMPLETION}, "error": None}
+
+
+def ask(path: Path, numbers: range) -> tuple[int, int]:
+    """Ask and land what is pending; returns how many requests were, and how many are answered."""
+    names = [f"latent-{number}-{number:032x}" for number in numbers]
+    requests, body = path.with_name("requests.jsonl"), {"messages": [{"role": "user", "content": "?"}], "max_tokens": 5}
+    write_requests(requests, ({"custom_id": name, "body": body} for name in names))
+    with Ledger.open(path, "run", requests, LlmSettings()) as ledger:
+        ledger.intend("inline")
+        pending = [request["custom_id"] for request, _, _ in ledger.pending()]
+        ledger.land([{"custom_id": name, **ANSWERED} for name in pending])
+        return len(pending), ledger.count("answered")
+
+
+def test_a_ledger_goes_to_the_next_release_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, before = tmp_path / "ledger.sqlite", tmp_path / "ledger.before.sqlite"
+    assert ask(path, range(2)) == (2, 2)
+    assert not before.exists()
+    newer = ledger_form.TABLES.replace(
+        "landed_at TEXT\n", "landed_at TEXT, latency REAL, region TEXT NOT NULL DEFAULT 'eu'\n"
+    )
+    with monkeypatch.context() as next_release:
+        next_release.setattr(ledger_form, "TABLES", newer + "CREATE TABLE IF NOT EXISTS notes (note TEXT NOT NULL);")
+        assert ask(path, range(3)) == (1, 3)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("INSERT INTO notes VALUES ('a')")
+            assert database.execute("SELECT DISTINCT latency, region FROM requests").fetchall() == [(None, "eu")]
+            database.commit()
+        copied = before.read_bytes()
+        assert ask(path, range(3)) == (0, 3)
+    with closing(sqlite3.connect(before)) as database:
+        assert database.execute("SELECT COUNT(*) FROM requests").fetchone() == (2,)
+        assert "latency" not in [row[1] for row in database.execute("PRAGMA table_info(requests)")]
+    assert ask(path, range(4)) == (1, 4)  # the release of today again
+    assert before.read_bytes() == copied
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT * FROM notes").fetchall() == [("a",)]
+
+
+def test_a_killed_addition_leaves_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.sqlite"
+    assert ask(path, range(2)) == (2, 2)
+    broken = ledger_form.TABLES.replace("landed_at TEXT\n", "landed_at TEXT, latency REAL, region TEXT NOT NULL\n")
+    with monkeypatch.context() as next_release:
+        next_release.setattr(ledger_form, "TABLES", broken)
+        with pytest.raises(sqlite3.OperationalError, match="Cannot add a NOT NULL column"):
+            ask(path, range(2))
+    with closing(sqlite3.connect(path)) as database:
+        assert "latency" not in [row[1] for row in database.execute("PRAGMA table_info(requests)")]
+    assert ask(path, range(2)) == (0, 2)
 
 
 def test_a_ledger_of_an_earlier_release_still_answers(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
+from recsae_lib.platform.warehouse.maintenance import Retention
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS
 from tests.catalogs import POSTGRES_DRIVER, SQLITE_DRIVER, declare, find_postgres, postgres_server
-from tests.publishing import publish
+from tests.publishing import maintain, publish
 from tests.rest_catalog import rest_catalog
 
 DT = date(2026, 11, 20)
@@ -73,14 +73,14 @@ def test_audits_are_written_published_read_as_of_and_maintained(spark: SparkSess
     assert published() == [0.0, 0.25, 0.5, 0.75]
     then = spark.read.option("tag", f"published-shop-{nights[1].dt}-2").table(nights[0].full_name(AUDIT_METRICS))
     assert sorted(row["value"] for row in then.collect()) == [0.0, 0.25]
-    nights[1].replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", 9.0)], SCHEMA))
+    nights[2].replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", 9.0)], SCHEMA))
     assert published() == [0.0, 0.25, 0.5, 0.75]
     for _ in range(2):
-        maintain_table(nights[2], AUDIT_METRICS, Retention(nights[1].dt, datetime.now(timezone.utc)))
+        maintain(nights[2], AUDIT_METRICS, Retention(nights[1].dt, datetime.now(timezone.utc)))
         assert published() == [0.25, 0.5, 0.75]
-    publish(nights[1])
+    publish(nights[2])
     rows = run_query(nights[1], "SELECT value FROM audit_metrics ORDER BY value").collect()
-    assert [row["value"] for row in rows] == [0.5, 0.75, 9.0]
+    assert [row["value"] for row in rows] == [0.25, 9.0]
 
 
 def test_audits_of_several_dates_begin_at_once(spark: SparkSession, catalog: str) -> None:
@@ -94,7 +94,7 @@ def test_audits_of_several_dates_begin_at_once(spark: SparkSession, catalog: str
             rows = spark.createDataFrame([(1, "sae", "fvu", float(night.dt.day))], SCHEMA)
             together.wait()
             night.replace(AUDIT_METRICS, rows)
-            night.publish(AUDIT_METRICS)
+            publish(night)
 
         with ThreadPoolExecutor(len(nights)) as pool:
             list(pool.map(audit, nights))

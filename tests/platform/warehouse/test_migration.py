@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ from typing import Any
 import pytest
 import yaml
 from pyspark.sql import SparkSession
+from pyspark.sql import types as T
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.migration import migrate_table, migrate_tables, require_migrated
+from recsae_lib.platform.warehouse.publications import publications
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import history
+from recsae_lib.platform.warehouse.tables.declaration import FLOAT, INT, column
 from tests.catalogs import SQLITE_DRIVER, declare
+from tests.publishing import publish
 from tests.workspace import open_workspace
 
 FIRST, SECOND, THIRD, FOURTH = (date(2026, 11, day) for day in (20, 21, 22, 23))
@@ -41,7 +45,7 @@ OLD = {
     # Of an even earlier version, which did not keep the answer.
     "concept_rejects": "dt date NOT NULL, sae_version int NOT NULL, latent_id int NOT NULL, request_id string NOT "
     "NULL, reason string NOT NULL",
-    # Without anything that has changed.
+    # A row a night, whether it was published or not.
     "audits": "dt date NOT NULL, model_version int NOT NULL, sae_version int NOT NULL, status string NOT NULL, "
     "started_at timestamp NOT NULL, finished_at timestamp NOT NULL, config_digest string NOT NULL, code_version string "
     "NOT NULL",
@@ -59,6 +63,7 @@ ROWS = {
     ],
     "concept_rejects": ["({dt}, 1, 9, 'r', 'no JSON')"],
 }
+ROW_OF_AUDIT = "(DATE '{dt}', 1, 1, '{status}', TIMESTAMP '{dt} 01:00', TIMESTAMP '{dt} 02:00', 'digest', 'code')"
 
 
 @pytest.fixture(scope="module", params=["hadoop", "jdbc on SQLite"])
@@ -101,6 +106,9 @@ def old(spark: SparkSession, catalog: str, request: pytest.FixtureRequest) -> Wa
             audit_old(spark, catalog, f"{namespace}.{name}", dt)
     for name in ("audit_metrics", "concept_labels"):
         audit_old(spark, catalog, f"{namespace}.{name}", THIRD, publish=False)
+    for dt, status in ((FIRST, "published"), (SECOND, "published"), (THIRD, "failed")):
+        row = ROW_OF_AUDIT.format(dt=dt, status=status)
+        spark.sql(f"INSERT INTO {catalog}.{namespace}.audits VALUES {row}")
     comparison = f"(DATE '{SECOND}', 'films', 'sasrec', 'last', 'init', 'live_units', 8.0D)"
     spark.sql(f"INSERT INTO {catalog}.{namespace}.comparisons VALUES {comparison}")
     return Warehouse(spark, catalog, dict.fromkeys(("data", "model", "audit"), namespace), SECOND)
@@ -125,29 +133,40 @@ def reject(warehouse: Warehouse) -> Any:
     return warehouse.spark.createDataFrame(rows, tables.CONCEPT_REJECTS.versioned_row_schema)
 
 
-def test_an_old_warehouse_is_read_and_not_written_to(old: Warehouse) -> None:
-    assert {row["unit_kind"] for row in old.read_published(tables.AUDIT_METRICS).collect()} == {"sae", "untrained"}
-    assert [row["interpreter"] for row in old.at(THIRD).read(tables.CONCEPT_LABELS).collect()] == ["llm"]
-    assert [row["answer"] for row in old.read_all(tables.CONCEPT_REJECTS).collect()] == [None, None]
-    assert as_of(old, "SELECT unit_kind FROM audit_metrics ORDER BY unit_kind") == [("sae",), ("untrained",)]
-    assert as_of(old, "SELECT answer, latent_id FROM concept_rejects") == [(None, 9)]
+def test_an_old_warehouse_is_refused_until_it_is_migrated(old: Warehouse) -> None:
     for write in (old.replace, old.replace_published):
         with pytest.raises(InputError, match=r"earlier version of recsae: \S+audit_metrics\. Run `recsae migrate`"):
             write(tables.AUDIT_METRICS, metric(old, 0.5))
-    with pytest.raises(InputError, match=r"earlier version of recsae: \S+concept_rejects\. Run `recsae migrate`"):
-        old.replace(tables.CONCEPT_REJECTS, reject(old))
+    with pytest.raises(InputError, match=r"earlier version of recsae: \S+audits\. Run `recsae migrate`"):
+        as_of(old, "SELECT unit_kind FROM audit_metrics")
     with pytest.raises(InputError) as refusal:
         require_migrated([old])
     named = {name for name in tables.TABLES if f".{name}," in str(refusal.value) or f".{name}. " in str(refusal.value)}
-    assert named == set(OLD) - {"audits"}
-    audit = (1, 1, "published", datetime(2026, 11, 21), datetime(2026, 11, 21), "digest", "code")
-    rows = old.spark.createDataFrame([audit], tables.AUDITS.versioned_row_schema)
-    old.replace_published(tables.AUDITS, rows)  # is as it was
+    assert named == set(OLD) - {"concept_rejects"}  # which only lacks a column
+    # On its branch the rows of a night are of today's form.
+    assert [row["interpreter"] for row in old.at(THIRD).read(tables.CONCEPT_LABELS).collect()] == ["llm"]
+
+
+def test_a_night_begins_by_adding_columns(spark: SparkSession, catalog: str) -> None:
+    create_old(spark, catalog, "lacks_a_column", "concept_rejects")
+    audit_old(spark, catalog, "lacks_a_column.concept_rejects", FIRST, publish=False)
+    warehouse = Warehouse(spark, catalog, dict.fromkeys(("data", "model", "audit"), "lacks_a_column"), FIRST)
+    assert [row["answer"] for row in warehouse.read(tables.CONCEPT_REJECTS).collect()] == [None]
+    require_migrated([warehouse])
+    assert "answer" in spark.table(warehouse.full_name(tables.CONCEPT_REJECTS)).columns
+    assert warehouse.replace(tables.CONCEPT_REJECTS, reject(warehouse)) == 1
+
+
+def test_writing_to_a_table_adds_columns(spark: SparkSession, catalog: str) -> None:
+    create_old(spark, catalog, "written_to", "concept_rejects")
+    warehouse = Warehouse(spark, catalog, dict.fromkeys(("data", "model", "audit"), "written_to"), FIRST)
+    assert warehouse.replace(tables.CONCEPT_REJECTS, reject(warehouse)) == 1
+    assert [row["answer"] for row in warehouse.read(tables.CONCEPT_REJECTS).collect()] == ["{}"]
 
 
 def test_migration_says_what_it_does_and_does_it_once(old: Warehouse) -> None:
     name = old.full_name(tables.AUDIT_METRICS).removesuffix("audit_metrics")
-    told = [line for line in migrate_tables([old, old]) if "new comments" not in line]
+    told = [line for line in migrate_tables([old, old]) if "new comments" not in line and "audits" not in line]
     assert sorted(told) == [
         f"{name}audit_metrics: is of this version",
         f"{name}audit_metrics: unit_kind: init is untrained in 2 rows of main",
@@ -184,6 +203,10 @@ def test_migration_says_what_it_does_and_does_it_once(old: Warehouse) -> None:
     assert as_of(old, "SELECT dt, interpreter FROM concepts ORDER BY 2") == [(FIRST, "llm"), (FIRST, "terms")]
     assert as_of(old, "SELECT count(*) FROM comparisons") == [(0,)]
     assert as_of(old, "SELECT unit_kind FROM comparisons", SECOND) == [("untrained",)]
+    # What the migration did on main hides nothing that is merged or removed later.
+    published = publications(old)[-1].snapshots["audit_metrics"]
+    main = old.references(tables.AUDIT_METRICS)["main"]
+    assert old.merged_snapshot(tables.AUDIT_METRICS, published) == main
 
 
 def test_nights_go_on_after_the_migration(old: Warehouse) -> None:
@@ -193,9 +216,7 @@ def test_nights_go_on_after_the_migration(old: Warehouse) -> None:
         if dt == FOURTH:
             assert night.replace(tables.AUDIT_METRICS, metric(night, 0.5)) == 1
             night.replace(tables.CONCEPT_REJECTS, reject(night))
-        for table in (tables.AUDIT_METRICS, tables.CONCEPT_LABELS, tables.CONCEPT_REJECTS):
-            night.publish(table)
-            night.drop_branch(table)
+        publish(night)
     kinds = on_main(old, tables.AUDIT_METRICS, "dt", "unit_kind")
     assert kinds == [*((dt, kind) for dt in (FIRST, SECOND, THIRD) for kind in ("sae", "untrained")), (FOURTH, "sae")]
     assert on_main(old, tables.CONCEPT_LABELS, "interpreter") == [("llm",)]
@@ -215,7 +236,7 @@ def test_a_killed_migration_is_finished_by_another_one(spark: SparkSession, cata
         audit_old(spark, catalog, f"{namespace}.{name}", SECOND, publish=False)
         warehouse = Warehouse(spark, catalog, {"audit": namespace}, SECOND)
         done = len(list(islice(migrate_table(warehouse, table), commits)))
-        assert commits is None or warehouse.is_outdated(table), commits
+        assert commits is None or name == "concept_rejects" or warehouse.is_outdated(table), commits
         list(migrate_table(warehouse, table))
         assert not warehouse.is_outdated(table)
         return done, (on_main(warehouse, table, "*"), sorted(warehouse.read(table).collect()), warehouse.columns(table))
@@ -225,24 +246,108 @@ def test_a_killed_migration_is_finished_by_another_one(spark: SparkSession, cata
     assert steps == {"audit_metrics": 4, "concept_rejects": 2}[name]
 
 
-def test_a_column_without_nulls_gets_the_value_that_is_stated(
+def declared_later(monkeypatch: pytest.MonkeyPatch) -> tables.Table:
+    """The table of rejects as a next release declares it: with two more columns that hold no nulls."""
+    later = [
+        column("attempts", INT, "How often it was asked", default=1),
+        column("share", FLOAT, "Share of the answer that was read", default=0.5),
+    ]
+    schema = T.StructType([*tables.CONCEPT_REJECTS.schema.fields, *later])
+    table = replace(tables.CONCEPT_REJECTS, schema=schema)
+    monkeypatch.setitem(tables.TABLES, "concept_rejects", table)
+    return table
+
+
+def test_a_column_that_came_later_has_its_default(
     spark: SparkSession, catalog: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stated = history.Migration((tables.CONCEPT_REJECTS,), "reason", None, "unknown")
-    monkeypatch.setattr(history, "MIGRATIONS", (*history.MIGRATIONS, stated))
-    spark.sql(f"CREATE NAMESPACE {catalog}.filled")
-    columns = "dt date NOT NULL, sae_version int NOT NULL, latent_id int NOT NULL, request_id string NOT NULL"
-    spark.sql(f"CREATE TABLE {catalog}.filled.concept_rejects ({columns}) {OPTIONS}")
-    spark.sql(f"INSERT INTO {catalog}.filled.concept_rejects VALUES (DATE '{FIRST}', 1, 9, 'r')")
-    spark.sql(f"ALTER TABLE {catalog}.filled.concept_rejects CREATE TAG `published-{FIRST}`")
-    warehouse = Warehouse(spark, catalog, dict.fromkeys(("data", "model", "audit"), "filled"), FIRST)
-    assert [row["reason"] for row in warehouse.read_published(tables.CONCEPT_REJECTS).collect()] == ["unknown"]
-    assert list(migrate_tables([warehouse]))[0::2] == [
-        f"{catalog}.filled.concept_rejects: added reason, answer",
-        f"{catalog}.filled.concept_rejects: reason: no value is unknown in 1 rows of main",
+    table = declared_later(monkeypatch)
+    create_old(spark, catalog, "defaults", "concept_rejects")
+    audit_old(spark, catalog, "defaults.concept_rejects", FIRST, publish=False)
+    warehouse = Warehouse(spark, catalog, dict.fromkeys(("data", "model", "audit"), "defaults"), FIRST)
+
+    def read() -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in warehouse.read(table).select("reason", "attempts", "share").collect()]
+
+    assert read() == [("no JSON", 1, 0.5)]
+    second = warehouse.at(SECOND)
+    row = (1, 3, "r", "late", "{}", 4, 0.25)
+    second.replace(table, spark.createDataFrame([row], table.versioned_row_schema))  # adds the columns
+    assert read() == [("no JSON", 1, 0.5)]
+    with pytest.raises(Exception, match="Column attempts of table concept_rejects would hold a null"):
+        second.replace(table, spark.createDataFrame([(1, 3, "r", "", "", None, 0.5)], nullable(table)))
+
+    def raw() -> list[tuple[Any, ...]]:
+        rows = spark.read.option("branch", warehouse.branch).table(warehouse.full_name(table))
+        return [tuple(row) for row in rows.select("attempts", "share").collect()]
+
+    assert raw() == [(None, None)]
+    assert [line.rpartition(": ")[2] for line in migrate_tables([warehouse]) if "no value" in line] == [
+        "no value is 1 in 1 rows of audit-2026-11-20",
+        "no value is 0.5 in 1 rows of audit-2026-11-20",
     ]
-    assert on_main(warehouse, tables.CONCEPT_REJECTS, "reason", "answer") == [("unknown", None)]
-    assert as_of(warehouse, "SELECT reason FROM concept_rejects") == [("unknown",)]
+    assert raw() == [(1, 0.5)]
+    assert list(migrate_tables([warehouse])) == []
+
+
+def nullable(table: tables.Table) -> T.StructType:
+    return T.StructType([replace_nullable(field) for field in table.versioned_row_schema.fields])
+
+
+def replace_nullable(field: T.StructField) -> T.StructField:
+    return T.StructField(field.name, field.dataType, True, field.metadata)
+
+
+def test_a_newer_release_has_added_columns_and_this_one_goes_on(
+    spark: SparkSession, catalog: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scopes: Any = dict.fromkeys(("data", "model", "audit"), "back_again")
+    warehouse = Warehouse(spark, catalog, scopes, FIRST)
+    with monkeypatch.context() as newer:
+        table = declared_later(newer)
+        create_old(spark, catalog, "back_again", "concept_rejects")
+        row = (1, 3, "r", "late", "{}", 4, 0.25)
+        warehouse.replace(table, spark.createDataFrame([row], table.versioned_row_schema))
+    second = warehouse.at(SECOND)
+    assert second.replace(tables.CONCEPT_REJECTS, reject(second)) == 1
+    assert [row["reason"] for row in warehouse.read(tables.CONCEPT_REJECTS).collect()] == ["late"]
+    table = declared_later(monkeypatch)
+    for night, expected in ((warehouse, (4, 0.25)), (second, (1, 0.5))):
+        assert tuple(night.read(table).select("attempts", "share").collect()[0]) == expected
+
+
+def test_columns_of_people_are_left_alone(spark: SparkSession, catalog: str) -> None:
+    scopes: Any = dict.fromkeys(("data", "model", "audit"), "of_people")
+    warehouse = Warehouse(spark, catalog, scopes, FIRST)
+    warehouse.replace(tables.CONCEPT_REJECTS, reject(warehouse))
+    name = warehouse.full_name(tables.CONCEPT_REJECTS)
+    spark.sql(f"ALTER TABLE {name} ADD COLUMNS (note string, seen array<int>)")
+    second = warehouse.at(SECOND)
+    assert second.replace(tables.CONCEPT_REJECTS, reject(second)) == 1
+    for night in (warehouse, second):
+        assert night.read(tables.CONCEPT_REJECTS).columns == tables.CONCEPT_REJECTS.schema.names
+        rows = spark.read.option("branch", night.branch).table(name).select("note", "seen").collect()
+        assert [tuple(row) for row in rows] == [(None, None)]
+    warehouse.merge(tables.CONCEPT_RATINGS, rating(warehouse, 4))
+    spark.sql(f"ALTER TABLE {warehouse.full_name(tables.CONCEPT_RATINGS)} ADD COLUMNS (note string)")
+    warehouse.merge(tables.CONCEPT_RATINGS, rating(warehouse, 5))
+    assert [row["rating"] for row in warehouse.read_all(tables.CONCEPT_RATINGS).collect()] == [5]
+    assert list(migrate_tables([warehouse])) == []
+
+
+def rating(warehouse: Warehouse, relevance: int) -> Any:
+    row = ("s", 1, "c", "concept", 7, "rater", relevance)
+    return warehouse.spark.createDataFrame([row], tables.CONCEPT_RATINGS.versioned_row_schema)
+
+
+def test_a_foreign_column_that_wants_values_is_named(spark: SparkSession, catalog: str) -> None:
+    spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {catalog}.wanting")
+    columns = f"{OLD['concept_rejects']}, answer string, team string NOT NULL"
+    spark.sql(f"CREATE TABLE {catalog}.wanting.concept_rejects ({columns}) {OPTIONS}")
+    warehouse = Warehouse(spark, catalog, {"audit": "wanting"}, FIRST)
+    with pytest.raises(InputError, match="may hold no nulls: team") as refusal:
+        warehouse.replace(tables.CONCEPT_REJECTS, reject(warehouse))
+    spark.sql(refusal.value.remedy)  # as it says
     assert warehouse.replace(tables.CONCEPT_REJECTS, reject(warehouse)) == 1
 
 
@@ -251,8 +356,9 @@ def test_columns_that_nothing_explains_are_refused_as_ever(spark: SparkSession, 
     spark.sql(f"CREATE TABLE {catalog}.foreign.concept_rejects (dt date, latent_id string) {OPTIONS}")
     warehouse = Warehouse(spark, catalog, {"audit": "foreign"}, FIRST)
     list(migrate_tables([warehouse]))
-    with pytest.raises(InputError, match="column reason is missing; column latent_id is string, declared int"):
+    with pytest.raises(InputError, match="column reason is missing; column latent_id is string, declared int") as told:
         warehouse.replace(tables.CONCEPT_REJECTS, reject(warehouse))
+    assert "Give it another name" in str(told.value)
 
 
 def test_the_first_job_asks_for_the_command_which_migrates(

@@ -12,11 +12,12 @@ from pyspark.sql import SparkSession
 from recsae_lib.config import Settings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
+from recsae_lib.platform.warehouse.maintenance import Retention
 from recsae_lib.platform.warehouse.read_point import as_published
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced, relocate_tables
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, COMPARISONS
+from tests.publishing import maintain
 from tests.publishing import publish as publish_audit
 
 FIRST = date(2026, 11, 1)
@@ -80,7 +81,7 @@ def test_a_copied_warehouse_is_refused_then_its_own(spark: SparkSession, tmp_pat
     assert [row["value"] for row in as_published(copy, FIRST).read(copy, AUDIT_METRICS).collect()] == [0.25]
     assert copy.read_all(COMPARISONS).count() == 1
     soon = datetime.now(timezone.utc) + timedelta(seconds=2)
-    maintain_table(copy, AUDIT_METRICS, Retention(FIRST + timedelta(days=1), soon))
+    maintain(copy, AUDIT_METRICS, Retention(FIRST + timedelta(days=1), soon))
     assert values(copy) == [0.5, 0.75]
     content = [path.read_bytes() for path in (tmp_path / "copy of it").rglob("*.metadata.json")]
     assert content
@@ -96,7 +97,7 @@ def test_an_interrupted_relocation_goes_on(spark: SparkSession, tmp_path: Path) 
     folder = tmp_path / "arrived" / "warehouse" / "shop" / "audit_metrics" / "metadata"
     newest = max(folder.glob("v*.metadata.json"), key=lambda path: int(path.name[1:].partition(".")[0]))
     as_it_was = newest.read_bytes()
-    assert len(list(relocate_tables(spark, "arrived"))) == 2
+    assert len(list(relocate_tables(spark, "arrived"))) == 3
     newest.write_bytes(as_it_was)
     with pytest.raises(InputError, match=r"1 tables in"):
         refuse_misplaced(spark, "arrived")
@@ -110,7 +111,7 @@ def test_what_was_written_to_the_original_is_brought(spark: SparkSession, tmp_pa
     shutil.copytree(tmp_path / "lender", tmp_path / "borrower")
     copy = declare(spark, "borrower", tmp_path / "borrower")
     publish(copy.at(FIRST + timedelta(days=2)), 0.75)  # a job of an earlier version in the copy
-    assert len(list(relocate_tables(spark, "borrower"))) == 2
+    assert len(list(relocate_tables(spark, "borrower"))) == 3
     shutil.rmtree(tmp_path / "lender")
     assert values(copy) == [0.25, 0.5, 0.75]
 

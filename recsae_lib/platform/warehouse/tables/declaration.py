@@ -13,15 +13,32 @@ from pyspark.sql import types as T
 
 from recsae_lib.config import Scope
 
+DEFAULT = "recsae.default"  # key in the metadata of a column
 STAMPS = ("dt", "model_version", "sae_version")  # columns that the warehouse fills in
 
 STRING, INT, LONG, FLOAT, DOUBLE = T.StringType(), T.IntegerType(), T.LongType(), T.FloatType(), T.DoubleType()
 BOOLEAN, DATE, TIMESTAMP = T.BooleanType(), T.DateType(), T.TimestampType()
 
 
-def column(name: str, data_type: T.DataType, comment: str, nullable: bool = False) -> T.StructField:
-    """Declare one column; columns hold no nulls unless said so."""
-    return T.StructField(name, data_type, nullable, {"comment": comment})
+Value = str | int | float | bool
+
+
+def column(
+    name: str, data_type: T.DataType, comment: str, nullable: bool = False, default: Value | None = None
+) -> T.StructField:
+    """Declare one column; columns hold no nulls unless said so.
+
+    A column that comes later, to a table that is out in the world, may hold nulls or has a `default`: what stands in
+    the rows that were written before there was the column.
+    """
+    metadata = {"comment": comment} if default is None else {"comment": comment, DEFAULT: default}
+    return T.StructField(name, data_type, nullable, metadata)
+
+
+def default_of(field: T.StructField) -> Value | None:
+    """What stands in rows that were written before there was the column; None where nothing does."""
+    value: Value | None = field.metadata.get(DEFAULT)
+    return value
 
 
 def array_of(element: T.DataType) -> T.ArrayType:
