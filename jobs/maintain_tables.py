@@ -5,9 +5,9 @@
 
 Not a part of an audit: run it after one, each night or each week. Counted back from --dt, or from the newest published
 audit where that is earlier, audits older than maintenance.keep_nights leave the tables (with their tags, by which
-`recsae sql --as-of` reads), interactions and items as they were then go after maintenance.keep_raw_nights, bulk
-representations older than maintenance.keep_bulk_nights leave paths.bulk. The newest audit never leaves, and nothing of
-a night that a run works on. Branches and tags of other names are kept, and with them
+`recsae sql --as-of` reads), bulk representations older than maintenance.keep_bulk_nights leave paths.bulk.
+Interactions and items as they were then go after maintenance.keep_raw_nights. The newest
+audit never leaves, and nothing of a night that a run works on. Branches and tags of other names are kept, and with them
 what they hold. So is every row of the list of audits, of what people rate and of comparisons; their files are merged
 and their snapshots expire like those of others. Comparisons lie in the namespace of their study's name:
 --set namespace=NAME maintains them.

@@ -74,8 +74,8 @@ class MaintenanceSettings(Section):
     )
     keep_raw_nights: Annotated[int, Field(ge=1)] = Field(
         30,
-        description="Nights for which interactions and items stay as they were then. A month, as they can be ingested "
-        "again; what was found in them stays for keep_nights.",
+        description="Nights for which interactions and items stay as they were then, counted in the same way. A month, "
+        "as they can be ingested again; what was found in them stays for keep_nights.",
     )
     keep_snapshot_days: Annotated[int, Field(ge=1)] = Field(
         7,

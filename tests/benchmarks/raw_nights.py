@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,13 @@ from pyspark.sql import functions as F
 from recsae_lib.config import Scope
 from recsae_lib.config.warehouse import MaintenanceSettings
 from recsae_lib.platform.spark.session import open_session
-from recsae_lib.platform.warehouse.maintenance import Retention
+from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
+from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.raw_retention import drop_raw_nights
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import INTERACTIONS
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
-from tests.publishing import free_nights, maintain, publish
+from tests.publishing import publish
 
 FIRST, NIGHTS, EVERY = date(2026, 1, 1), 35, 5
 ROWS, USERS = 200_000, 20_000  # of the first night
@@ -70,9 +72,10 @@ def _bytes_kept(spark: SparkSession, namespace: str, share: int) -> Figure:
         publish(warehouse)
         warehouse.drop_branch(INTERACTIONS)
         if (number + 1) % EVERY == 0:
-            drop_raw_nights(warehouse, warehouse.dt, DEFAULTS.keep_raw_nights, free_nights())
             retention = Retention.until(warehouse.dt, warehouse.dt, DEFAULTS.keep_nights, 0)
-            maintain(warehouse, INTERACTIONS, retention)
+            with Nights(lambda _: nullcontext()) as nights:
+                drop_raw_nights(warehouse, warehouse.dt, DEFAULTS.keep_raw_nights, nights)
+                maintain_table(warehouse, INTERACTIONS, retention, nights)
     location = Path(warehouse.iceberg(INTERACTIONS).location().removeprefix("file:"))
     kept = sum(file.stat().st_size for file in (location / "data").rglob("*.parquet"))
     summary = warehouse.iceberg(INTERACTIONS).currentSnapshot().summary()

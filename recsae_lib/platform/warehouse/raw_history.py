@@ -22,7 +22,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.platform.spark.frames import free, keep
-from recsae_lib.platform.warehouse.schemas import in_present_form
+from recsae_lib.platform.warehouse.schemas import in_present_form, with_foreign_columns
 from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, Table
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ class _Branch:
 
     def written(self, rows: DataFrame, count: int) -> list[Any]:
         """Data files with so many rows, which no snapshot knows yet, written as Iceberg's own upkeep writes files."""
-        name, rows = str(uuid.uuid4()), rows.select(*self._names)
+        name = str(uuid.uuid4())
+        rows = with_foreign_columns(rows.select(*self._names), self.table, self.warehouse.columns(self.table))
         is_one_file = count * self._bytes_of_a_row <= FILE_BYTES
         # Of one file there are no ranges to look for, which would compute the rows twice.
         write = (rows.coalesce(1) if is_one_file else rows).writeTo(self.warehouse.full_name(self.table))

@@ -8,7 +8,7 @@ from functools import partial
 from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.publications import publications
 from recsae_lib.platform.warehouse.raw_history import FILE_BYTES
-from recsae_lib.platform.warehouse.references import earlier_tagged_date, tagged_date
+from recsae_lib.platform.warehouse.references import earlier_tagged_date
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import INTERACTIONS, ITEMS, Table
 
@@ -20,8 +20,9 @@ NEVER_SPLIT = 1 << 40  # bytes
 def drop_raw_nights(warehouse: Warehouse, dt: date, keep_nights: int, nights: Nights) -> list[str]:
     """Drop the tags by which earlier nights of the namespace hold raw rows; returns their names.
 
-    Never those of the newest date nor of the last publication, which readers see. The other tables of these nights stay
-    as they are. A snapshot that nothing holds any more expires with the upkeep of its table.
+    Never those of the newest date nor of the last publication, which readers see, nor of a night that a run holds. The
+    other tables of these nights stay as they are. A snapshot that nothing holds any more expires with the upkeep of its
+    table.
 
     Parameters
     ----------
@@ -34,12 +35,12 @@ def drop_raw_nights(warehouse: Warehouse, dt: date, keep_nights: int, nights: Ni
     if newest is None:
         return []
     first = min(dt, newest) - timedelta(days=keep_nights - 1)
-    past = {publication.tag(namespace) for publication in found if publication.dt < first}
-    past -= {publication.tag(namespace) for publication in found if publication.dt in (newest, found[-1].dt)}
+    tags = {publication.tag(namespace): publication.dt for publication in found}
+    staying = {newest, found[-1].dt}
 
     def leaves(name: str) -> bool:
-        night = tagged_date(name) if name in past else earlier_tagged_date(name)
-        return night is not None and night < first and nights.take(night)
+        dt = tags.get(name) or earlier_tagged_date(name)
+        return dt is not None and dt < first and dt not in staying and nights.take(dt)
 
     def drop(table: Table) -> list[str]:
         names = list(filter(leaves, warehouse.references(table)))

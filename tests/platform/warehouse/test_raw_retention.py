@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
 from pyspark.sql import SparkSession
 
-from recsae_lib.errors import InputError
+from recsae_lib.errors import InputError, PassingError
+from recsae_lib.platform.warehouse.nights import Nights
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.raw_retention import drop_raw_nights, merge_small_files
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, INTERACTIONS, ITEMS
-from tests.publishing import free_nights, publish
+from tests.publishing import publish
 
 FIRST = date(2026, 11, 1)
 SCHEMA = "sae_version int, unit_kind string, metric string, value double"
@@ -39,6 +41,11 @@ def expire(warehouse: Warehouse) -> None:
     warehouse.iceberg(ITEMS).expireSnapshots().expireOlderThan(later).retainLast(1).commit()
 
 
+def drop(warehouse: Warehouse, keep_nights: int) -> list[str]:
+    with Nights(lambda _: nullcontext()) as nights:
+        return drop_raw_nights(warehouse, warehouse.dt, keep_nights, nights)
+
+
 def titles_as_of(warehouse: Warehouse) -> list[str]:
     rows = run_query(warehouse, "SELECT title FROM items", as_of=warehouse.dt).collect()
     return sorted(row["title"] for row in rows)
@@ -48,8 +55,8 @@ def test_raw_rows_of_past_nights_leave_and_never_turn_into_others(night: NightOf
     for number in range(4):
         write(night(number), *"abcd"[: number + 1])
     names = [f"published-{night(0).namespaces['audit']}-2026-11-0{number}-{number}" for number in (1, 2, 3, 4)]
-    assert drop_raw_nights(night(3), night(3).dt, 2, free_nights()) == names[:2]
-    assert drop_raw_nights(night(3), night(3).dt, 2, free_nights()) == []
+    assert drop(night(3), 2) == names[:2]
+    assert drop(night(3), 2) == []
     expire(night(3))
     assert set(night(3).references(ITEMS)) == {"main", *names[2:]}
     assert set(night(3).references(AUDIT_METRICS)) == {"main", *names}
@@ -69,21 +76,35 @@ def test_raw_rows_of_past_nights_leave_and_never_turn_into_others(night: NightOf
 def test_nights_that_share_a_snapshot_stay_readable(night: NightOf) -> None:
     for number in range(3):
         write(night(number), "a", "b")
-    assert len(drop_raw_nights(night(2), night(2).dt, 1, free_nights())) == 2
+    assert len(drop(night(2), 1)) == 2
     expire(night(2))
     assert titles_as_of(night(0)) == ["a", "b"]  # what was read then
 
 
 def test_the_newest_night_stays_after_a_pause_or_for_a_future_date(night: NightOf) -> None:
-    assert drop_raw_nights(night(0), night(0).dt, 1, free_nights()) == []
+    assert drop(night(0), 1) == []
     write(night(0), "a")
     write(night(1), "a", "b")
     write(night(0), "a", "c")  # again, late: the last publication
-    assert drop_raw_nights(night(400), night(400).dt, 2, free_nights()) == []
-    assert drop_raw_nights(night(400), night(400).dt, 1, free_nights()) == []
+    assert drop(night(400), 2) == []
+    assert drop(night(400), 1) == []
     write(night(2), "d")
-    assert len(drop_raw_nights(night(400), night(400).dt, 2, free_nights())) == 2
+    assert len(drop(night(400), 2)) == 2
     assert titles_as_of(night(2)) == ["d"]
+
+
+def test_a_night_that_a_run_holds_keeps_its_raw_rows(night: NightOf) -> None:
+    for number in range(3):
+        write(night(number), *"abcd"[: number + 1])
+
+    def hold(dt: date) -> AbstractContextManager[None]:
+        if dt == night(0).dt:
+            raise PassingError("A run works on it", "Wait")
+        return nullcontext()
+
+    with Nights(hold) as nights:
+        (tag,) = drop_raw_nights(night(2), night(2).dt, 1, nights)
+    assert "2026-11-02" in tag
 
 
 def test_tags_of_the_release_before_leave_too(night: NightOf) -> None:
@@ -91,7 +112,7 @@ def test_tags_of_the_release_before_leave_too(night: NightOf) -> None:
     iceberg = night(40).iceberg(ITEMS)
     for tag in ("published-2026-11-01", "published-2026-12-10", "published-legal"):
         iceberg.manageSnapshots().createTag(tag, iceberg.currentSnapshot().snapshotId()).commit()
-    assert drop_raw_nights(night(40), night(40).dt, 30, free_nights()) == ["published-2026-11-01"]
+    assert drop(night(40), 30) == ["published-2026-11-01"]
 
 
 def test_files_of_nights_are_merged_with_each_other_alone(night: NightOf) -> None:
