@@ -11,7 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from recsae_lib.errors import InputError, lost_connection
-from recsae_lib.platform.spark.reading import parts_of, refuse_unless_reading
+from recsae_lib.platform.spark.reading import parts_of, refuse_unless_reading, without_files
 from recsae_lib.platform.warehouse.commits import JVM_ERRORS
 from recsae_lib.platform.warehouse.maintenance import is_branch_of_night
 from recsae_lib.platform.warehouse.store import Warehouse
@@ -36,7 +36,7 @@ def run_query(
     InputError : the text does more than read, Spark refuses it, or nothing was published by then.
     """
     spark = warehouse.spark
-    with explained_refusals():
+    with explained_refusals(), without_files(spark):
         # Before Spark is given it: statements that do something run at once.
         plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(query)
         refuse_unless_reading(spark.sparkContext, plan)
