@@ -82,7 +82,8 @@ def _is_known_source(context: SparkContext, part: Any, name: str) -> bool:
     if not is_source or name in SOURCES or name.startswith("Resolved"):
         return True
     if name == "DataSourceV2Relation":
-        return str(part.table().getClass().getName()).startswith("org.apache.iceberg.")
+        catalog = part.catalog()
+        return bool(catalog.isDefined()) and str(catalog.get().getClass().getName()).startswith("org.apache.iceberg.")
     return any(is_instance_of(context._gateway, part, kind) for kind in NO_SOURCES)
 
 

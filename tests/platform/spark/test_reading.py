@@ -128,8 +128,6 @@ FROM_FILES = [
     "DESCRIBE text.`{file}`",
     "DESCRIBE QUERY SELECT * FROM text.`{file}`",
     "SHOW CREATE TABLE text.`{file}`",
-    "EXPLAIN SELECT * FROM text.`{file}`",
-    "EXPLAIN EXTENDED SELECT * FROM csv.`{file}`",
     "SELECT * FROM read_files('{file}')",
     "SELECT * FROM read_csv('{file}')",
 ]
@@ -143,6 +141,16 @@ def test_files_are_no_tables(warehouse: Warehouse, tmp_path: Path, query: str) -
         run_query(warehouse, query.format(file=file))
     assert "the secret line" not in str(refusal.value)
     assert warehouse.spark.conf.get(FILES) == "true"  # for the jobs of this process
+
+
+@pytest.mark.parametrize(
+    "query", ["EXPLAIN SELECT * FROM text.`{file}`", "EXPLAIN EXTENDED SELECT * FROM csv.`{file}`"]
+)
+def test_an_explanation_looks_into_no_file(warehouse: Warehouse, tmp_path: Path, query: str) -> None:
+    (tmp_path / "secret.csv").write_text("the secret line", encoding="utf-8")
+    (row,) = run_query(warehouse, query.format(file=tmp_path / "secret.csv")).collect()
+    assert "TABLE_OR_VIEW_NOT_FOUND" in row["plan"]
+    assert "FileScan" not in row["plan"]
 
 
 @pytest.mark.parametrize("source", ["text", "csv", "parquet", "v2"])
