@@ -45,7 +45,12 @@ def add_to(commands: Any) -> None:
     )
 
     server = command(commands, "sql-server", "serve the tables to SQL clients (JDBC, ODBC) until stopped", _sql_server)
-    server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    server.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: this machine only); any other needs a login: the token in the environment "
+        "variable RECSAE_SQL_TOKEN, which clients give as password, or LDAP by spark.properties",
+    )
     server.add_argument("--port", type=int, default=10000, help="default: %(default)s")
     server.add_argument(
         "--read-only",
@@ -55,8 +60,8 @@ def add_to(commands: Any) -> None:
         "run code on this machine",
     )
     server.epilog = (
-        "Spark's Thrift server, for clients of HiveServer2: jdbc:hive2://HOST:PORT/NAMESPACE. It asks for no password: "
-        "keep it where only people who may read all tables reach it."
+        "Spark's Thrift server, for clients of HiveServer2: jdbc:hive2://HOST:PORT/NAMESPACE. Who may log in may "
+        "read all tables. On this machine alone, and without a token, everybody is let in."
     )
     add_site(sql)
 

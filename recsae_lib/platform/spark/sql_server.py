@@ -13,8 +13,9 @@ from pyspark.find_spark_home import _find_spark_home
 from pyspark.java_gateway import ensure_callback_server_started
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.spark.reading import refuse_unless_reading
+from recsae_lib.platform.spark.reading import FILES, refuse_unless_reading
 from recsae_lib.platform.spark.session import JAVA_OPTIONS, iceberg_jars, java_options, open_session, read_property
+from recsae_lib.platform.spark.sql_login import login_of
 from recsae_lib.platform.warehouse.queries import NO_SUBSTITUTION
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced
 from recsae_lib.platform.warehouse.sql_clients import ParserOfPublished
@@ -30,17 +31,19 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
     ----------
     properties : Spark properties file.
     catalog : name of the catalog that clients find themselves in.
-    host, port : where to listen. The server asks for no password.
+    host, port : where to listen. How clients log in is `login_of`'s to say.
     read_only : whether every statement of a client is judged by `refuse_unless_reading` before it runs, and reads whole
         audits. Clients who may change tables see them as they stand.
 
     Raises
     ------
-    InputError : as `open_session` and `refuse_misplaced`; this Spark has no Thrift server; or it cannot listen there.
+    InputError : as `login_of`, `open_session` and `refuse_misplaced`; this Spark has no Thrift server; or it cannot
+        listen there.
     """
     home = Path(_find_spark_home())
     if not list((home / "jars").glob("spark-hive-thriftserver_*.jar")):
         raise InputError(f"Spark in {home} comes without its Thrift server", "pip install pyspark brings one with it")
+    login = login_of(properties, host)
     # Not by --jars: the threads that serve clients do not see those.
     on_class_path = [jar for jar in (read_property(properties, CLASS_PATH), *iceberg_jars()) if jar]
     session = open_session(
@@ -58,8 +61,8 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
             "spark.hadoop.hive.server2.thrift.port": str(port),
             # Each client has a session of its own, under the rule below.
             "spark.sql.hive.thriftServer.singleSession": "false",
-            # Only tables can be named, not files of the machine.
-            "spark.sql.runSQLOnFiles": "false",
+            FILES: "false",
+            **login.properties,
         },
     )
     refuse_misplaced(session, catalog)
@@ -72,6 +75,7 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
         logging.getLogger("py4j.clientserver").setLevel(logging.CRITICAL)  # which is no news of the server's either
         java_session.extensions().injectCheckRule(_RuleOfSession(context))
         java_session.extensions().injectParser(ParserOfPublished(session, catalog))
+    login.install(jvm)
     try:
         jvm.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2.startWithContext(java_session.sqlContext())
     except Py4JJavaError as error:

@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from recsae_lib.errors import InputError, lost_connection
-from recsae_lib.platform.spark.reading import parts_of, refuse_unless_reading
+from recsae_lib.platform.spark.reading import parts_of, refuse_unless_reading, without_files
 from recsae_lib.platform.spark.relations import named_relations, with_names
 from recsae_lib.platform.warehouse.commits import JVM_ERRORS
 from recsae_lib.platform.warehouse.published_views import PublishedViews, refuse_unpublished
@@ -44,7 +44,7 @@ def run_query(
     spark = warehouse.spark
     for name, value in NO_SUBSTITUTION.items():
         spark.conf.set(name, value)
-    with explained_refusals():
+    with explained_refusals(), without_files(spark):
         # Before Spark is given it: statements that do something run at once.
         plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(query)
         refuse_unless_reading(spark.sparkContext, plan)

@@ -14,7 +14,7 @@ HOSTILE = [
     *("recommender.module.factory=os:system", "recommender={module: {factory: os:system}}", "recommender.kind=module"),
     *("llm.base_url=http://elsewhere", "llm.api_key_variable=AWS_SECRET_ACCESS_KEY", "llm.headers={a: b}"),
     *("spark.properties=/tmp/evil", "catalog=other", "paths.var=/", "dataset.path=/etc", "checks.maximum_fvu=9"),
-    *("--conf=/tmp/evil.yaml", "sae.k =8", "sae.k", "", "sae={}"),
+    *("--conf=/tmp/evil.yaml", "sae.k =8", "", "sae={}"),
 ]
 
 
