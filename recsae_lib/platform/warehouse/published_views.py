@@ -24,10 +24,12 @@ class PublishedViews:
     ----------
     warehouse : whose tables go by their names alone.
     as_of : see `read_point_as_of`; None for now.
+    owner : ends the names of views that no other query shares.
     """
 
     warehouse: Warehouse
     as_of: AsOf | None = None
+    owner: str = ""
     _points: dict[str, ReadPoint] = field(default_factory=dict)
     _views: dict[str, DataFrame] = field(default_factory=dict)
 
@@ -57,7 +59,7 @@ class PublishedViews:
             self._points[namespace] = as_published(warehouse, self.as_of)
         point = self._points[namespace]
         # The same name means the same rows: clients of the SQL server may share a view.
-        seen = (point.publication_of(table), point.dates, point.until, point.is_now and warehouse.references(table))
+        seen = (point, table.name, self.owner, point.is_now and warehouse.references(table))
         view = f"{namespace}__{name}__{hashlib.sha256(repr(seen).encode()).hexdigest()[:16]}"
         if view not in self._views:
             self._views[view] = point.read(warehouse, table)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.errors import InputError
@@ -29,6 +29,7 @@ class ReadPoint:
     latest : the last one: its snapshots hold the rows of all dates. None where nothing is published.
     newest : the last one of the newest date, whose interactions and items readers see.
     dates : of the audits that they see, newest first.
+    removed : dates of audits that the tables no longer hold, though their rows may still be there.
     until : rows of tables that are published directly are shown up to this date; None for all.
     is_now : whether it is what readers see now, so that what the upkeep has merged since is read merged.
     """
@@ -36,6 +37,7 @@ class ReadPoint:
     latest: Publication | None
     newest: Publication | None
     dates: tuple[date, ...]
+    removed: tuple[date, ...] = ()
     until: date | None = None
     is_now: bool = False
 
@@ -66,7 +68,17 @@ class ReadPoint:
                 f"Table {warehouse.full_name(table)} no longer holds what the audit of {publication.dt} has read",
                 "maintenance.keep_nights and keep_raw_nights say how long it is kept; ask for a newer date",
             )
-        return found.where(F.col("dt").isin(list(self.dates))) if table.partitioned_by_date else found
+        return found.where(self._seen(table)) if table.partitioned_by_date else found
+
+    def _seen(self, table: Table) -> Column:
+        """Which rows of a table with ``dt`` are seen."""
+        dt = F.col("dt")
+        if table.scope != "audit":  # audits of other models, for dates of their own, share it
+            return dt.isin(list(self.dates))
+        # It holds no dates but those that were published: with thousands of nights a list would cost planning.
+        first, last = min(self.dates), max(self.dates)
+        gaps = [removed for removed in self.removed if first < removed < last]
+        return dt.between(F.lit(first), F.lit(last)) & ~dt.isin(gaps) if gaps else dt.between(F.lit(first), F.lit(last))
 
 
 def read_point(found: Sequence[Publication]) -> ReadPoint:
@@ -78,7 +90,7 @@ def read_point(found: Sequence[Publication]) -> ReadPoint:
     """
     last = last_of_each_date(found)
     latest = max(last.values(), key=lambda publication: publication.number, default=None)
-    return ReadPoint(latest, next(iter(last.values()), None), tuple(last), is_now=True)
+    return ReadPoint(latest, next(iter(last.values()), None), tuple(last), _removed(found), is_now=True)
 
 
 def read_point_of(found: Sequence[Publication], dt: date) -> ReadPoint:
@@ -99,12 +111,16 @@ def read_point_as_of(found: Sequence[Publication], as_of: AsOf) -> ReadPoint:
     if isinstance(as_of, datetime):
         then = [publication for publication in found if publication.finished_at <= as_of]
         point = read_point(then)
-        return ReadPoint(point.latest, point.newest, point.dates, until=as_of.date())
+        return ReadPoint(point.latest, point.newest, point.dates, point.removed, until=as_of.date())
     newest = next((p for dt, p in last_of_each_date(found).items() if dt <= as_of), None)
     if newest is None:
         return ReadPoint(None, None, (), until=as_of)
     seen = last_of_each_date(p for p in found if p.number <= newest.number and p.dt <= as_of)
-    return ReadPoint(newest, newest, tuple(seen), until=as_of)
+    return ReadPoint(newest, newest, tuple(seen), _removed(found), until=as_of)
+
+
+def _removed(found: Sequence[Publication]) -> tuple[date, ...]:
+    return tuple({publication.dt for publication in found} - set(last_of_each_date(found)))
 
 
 def as_published(warehouse: Warehouse, as_of: AsOf | None = None) -> ReadPoint:
