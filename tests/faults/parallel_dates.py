@@ -16,7 +16,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.publications import publications
 from tests.catalogs import POSTGRES_DRIVER, find_postgres, postgres_server
 from tests.faults.nights import LONGEST_NIGHT_SECONDS, FaultError, Nights, Run
-from tests.faults.readers import Rows, rows_of_main
+from tests.faults.readers import Rows, rows_of, rows_of_main
 from tests.planted import add_planted_feature, change_planted, write_planted
 from tests.workspace import DT, REPOSITORY, Workspace, different_tables
 
@@ -51,7 +51,7 @@ def audited_alone(nights: Nights, dt: date) -> dict[str, Rows]:
     night = nights.night(f"alone-{dt}")
     write_data(night, dt)
     Run(night, data_of(dt), dt=dt).finish()
-    return rows_of(night, dt)
+    return rows_of_date(night, dt)
 
 
 def at_once(night: Workspace, settings: list[str], expected: dict[date, dict[str, Rows]]) -> list[str]:
@@ -69,11 +69,11 @@ def at_once(night: Workspace, settings: list[str], expected: dict[date, dict[str
         else:
             del running[dt]
         for seen in DATES:
-            rows = rows_of(night, seen)
+            rows = rows_of_date(night, seen)
             if any(rows.values()) and (wrong := different_tables(rows, expected[seen])):
                 raise FaultError(f"readers of {seen} see what is not of its audit: {', '.join(wrong)}")
     print(f"  starts: {', '.join(f'{dt} {count}' for dt, count in starts.items())}", flush=True)
-    wrong = [f"{table} of {dt}" for dt in DATES for table in different_tables(expected[dt], rows_of(night, dt))]
+    wrong = [f"{table} of {dt}" for dt in DATES for table in different_tables(expected[dt], rows_of_date(night, dt))]
     published = publications(night.warehouse())
     if sorted(publication.dt for publication in published) != DATES:
         wrong.append(f"audits ({published})")
@@ -98,15 +98,11 @@ def data_of(dt: date) -> list[str]:
     return [f"dataset.{table}={folder_of(dt)}/{table}.csv" for table in WHOLE]
 
 
-def rows_of(night: Workspace, dt: date) -> dict[str, Rows]:
+def rows_of_date(night: Workspace, dt: date) -> dict[str, Rows]:
     """What readers see of one date, without the numbers of versions."""
-    point, warehouse, found = night.warehouse(dt).published(), night.warehouse(dt), {}
-    for table in tables.AUDIT_TABLES:
-        if table != tables.CONCEPT_DRIFT:
-            columns = [name for name in table.schema.names if name not in VERSIONS]
-            rows = point.read(warehouse, table).select(columns).collect()
-            found[table.name] = sorted((tuple(row) for row in rows), key=repr)
-    return found
+    point, warehouse = night.warehouse(dt).published(), night.warehouse(dt)
+    compared = [table for table in tables.AUDIT_TABLES if table != tables.CONCEPT_DRIFT]
+    return rows_of({table.name: point.read(warehouse, table).drop(*VERSIONS) for table in compared})
 
 
 def write_properties(night: Workspace, catalog: dict[str, str]) -> Path:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
+from functools import reduce
 from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from recsae_lib.config.shipped import saved_queries
 from recsae_lib.errors import InputError
@@ -14,8 +19,7 @@ from recsae_lib.platform.warehouse.read_point import AsOf
 from tests.planted import FEATURES
 from tests.workspace import DT, Workspace, different_tables
 
-Rows = list[tuple[Any, ...]]
-PARAMETERS = {"concepts_of_a_segment": {"feature": FEATURES[0]}, "users_of_a_concept": {"latent": "0"}}
+Rows = list[Any]
 
 
 def seen_by_readers(night: Workspace) -> dict[str, Rows]:
@@ -23,26 +27,52 @@ def seen_by_readers(night: Workspace) -> dict[str, Rows]:
 
     Tables are read by `recsae sql`, by `--as-of` the date of the night, and as the library reads what is published.
     """
+    warehouse = night.warehouse()
+    point = warehouse.published()
+    by_library = rows_of({table.name: point.read(warehouse, table) for table in tables.AUDIT_TABLES})
     seen = asked(night)
     seen |= {f"{name} as of {DT}": rows for name, rows in asked(night, DT).items()}
-    seen |= {f"{name} by the library": rows for name, rows in night.published().items()}
+    seen |= {f"{name} by the library": rows for name, rows in by_library.items()}
+    latent = min((dict(row)["latent_id"] for row in seen["concepts"]), default=0)
+    parameters = {"concepts_of_a_segment": {"feature": FEATURES[0]}, "users_of_a_concept": {"latent": str(latent)}}
     for name, file in saved_queries().items():
-        seen[f"saved query {name}"] = answer(night, file.read_text(encoding="utf-8"), PARAMETERS.get(name, {}))
+        try:
+            rows = run_query(warehouse, file.read_text(encoding="utf-8"), parameters.get(name))
+        except InputError:  # its tables are not there yet
+            seen[f"saved query {name}"] = []
+        else:
+            seen[f"saved query {name}"] = sorted(map(tuple, rows.collect()), key=repr)
     return seen
 
 
 def asked(night: Workspace, as_of: AsOf | None = None) -> dict[str, Rows]:
-    """Rows of every table that audits publish, sorted, as `recsae sql` shows them."""
-    return {table.name: answer(night, f"SELECT * FROM {table.name}", {}, as_of) for table in tables.AUDIT_TABLES}
-
-
-def answer(night: Workspace, query: str, parameters: Mapping[str, str], as_of: AsOf | None = None) -> Rows:
-    """Rows of a query, sorted; none where it is refused, as it is before anything was published."""
+    """Rows of every table that audits publish, sorted, as one query of `recsae sql` shows them."""
+    there = [table.name for table in tables.AUDIT_TABLES if night.warehouse().exists(table)]
+    parts = [f"SELECT '{name}' AS table, to_json(struct(*)) AS row FROM {name}" for name in there]
     try:
-        rows = run_query(night.warehouse(), query, parameters, as_of).collect()
+        rows = run_query(night.warehouse(), " UNION ALL ".join(parts), None, as_of) if there else None
     except InputError:
-        return []
-    return sorted((tuple(row) for row in rows), key=repr)
+        if publications(night.warehouse()):
+            raise
+        rows = None  # as of a date by which nothing was published
+    return read_back(rows, [table.name for table in tables.AUDIT_TABLES])
+
+
+def rows_of(frames: Mapping[str, DataFrame]) -> dict[str, Rows]:
+    """Rows of several tables, sorted, by the tables' names; one query reads them."""
+    parts = [
+        rows.select(F.lit(name).alias("table"), F.to_json(F.struct(*rows.columns)).alias("row"))
+        for name, rows in frames.items()
+    ]
+    return read_back(reduce(DataFrame.unionAll, parts) if parts else None, frames)
+
+
+def read_back(rows: DataFrame | None, names: Collection[str]) -> dict[str, Rows]:
+    """Rows of tables from (table, row as JSON), each as pairs of column and value."""
+    found: dict[str, Rows] = {name: [] for name in names}
+    for name, text in [] if rows is None else rows.collect():
+        found[name].append(json.loads(text, object_pairs_hook=tuple))
+    return {name: sorted(of_table, key=repr) for name, of_table in found.items()}
 
 
 def audit_seen(known: Mapping[str, Mapping[str, Rows]], seen: Mapping[str, Rows]) -> tuple[str, list[str]]:
@@ -68,8 +98,6 @@ def rows_of_main(night: Workspace) -> dict[str, Rows]:
     """All rows on main of every table that audits publish, of all dates, sorted."""
     warehouse = night.warehouse()
     heads = {table: warehouse.references(table).get("main") for table in tables.AUDIT_TABLES}
-    found = {table: None if head is None else warehouse.read_snapshot(table, head) for table, head in heads.items()}
-    return {
-        table.name: [] if rows is None else sorted((tuple(row) for row in rows.collect()), key=repr)
-        for table, rows in found.items()
-    }
+    found = {table.name: warehouse.read_snapshot(table, head) for table, head in heads.items() if head is not None}
+    there = rows_of({name: rows for name, rows in found.items() if rows is not None})
+    return {table.name: there.get(table.name, []) for table in tables.AUDIT_TABLES}
