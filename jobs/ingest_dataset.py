@@ -23,11 +23,14 @@ from recsae_lib.platform.job.run import main
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.migration import require_migrated
+from recsae_lib.platform.warehouse.publishing import complete_publications
 
 
 def run(context: JobContext) -> None:
     """Read the raw data, replace the rejects, refuse what cannot be audited, and replace the two other tables."""
     require_migrated(context.warehouses)  # before the night has cost anything
+    for warehouse in context.warehouses:
+        complete_publications(warehouse)
     dataset = read_dataset(context.spark, context.settings.dataset, Path(context.settings.paths.var) / "cache")
     warehouse = context.warehouse
     rejected = warehouse.replace(tables.REJECTS, dataset.rejects)  # first: where all is refused, they say why

@@ -4,9 +4,10 @@
     recsae run publish_audit --dt 2026-11-20
 
 Adding the row to audits publishes all tables at once: readers see the whole audit, or the one before. Where a run
-ended right after that, the next one tags the snapshots, brings main after, and says nothing new. A failed check leaves
-everything on the branch audit-<dt>, writes a row `failed` into audit_attempts and exits with 3. All results are in var/reports/<namespace>/<dt>/checks.json, and in MLflow among the artifacts of the run that the SAE comes
-from (audits/<dt>/checks.json); one of severity retrain that did not pass asks for a new SAE.
+ended right after that, the next one tags the snapshots and brings main after. A failed check leaves everything on the
+branch audit-<dt>, writes a row `failed` into audit_attempts and exits with 3. All results are in
+var/reports/<namespace>/<dt>/checks.json, and in MLflow among the artifacts of the run that the SAE comes from
+(audits/<dt>/checks.json); one of severity retrain that did not pass asks for a new SAE.
 
 The SAE that was champion before gets the alias previous; `recsae promote previous` goes back to it. An audit of an
 older date than the newest published one leaves the aliases as they are. The SAE version is tagged with the outcome
@@ -80,9 +81,7 @@ def announce(context: JobContext, origin: Origin, publication: Publication) -> N
     promote_sae(context, publication.sae_version, list(last_of_each_date(found)))
     record_attempt(context.warehouse, origin, publication)
     tag_outcome(context, publication.sae_version, "published")
-    log.info(
-        "publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version
-    )
+    log.info("publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version)
 
 
 def origin_of(context: JobContext, model_version: int, sae_version: int) -> Origin:

@@ -35,9 +35,9 @@ def add_to(commands: Any) -> None:
         "--as-of",
         type=parse_as_of,
         metavar="YYYY-MM-DD[THH:MM]",
-        help="the tables as the newest audit up to this date left them when it was published last; with a time (UTC), as "
-        "they were published at that moment; of the list of audits, comparisons and "
-        "ratings, which come without such a publication: what stands there now of dates up to this one",
+        help="the tables as the newest audit up to this date left them when it was published last; with a time (UTC), "
+        "as they were published at that moment; of the list of audits, comparisons and ratings, which come without "
+        "such a publication: what stands there now of dates up to this one",
     )
     sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="json is one object a line")
 

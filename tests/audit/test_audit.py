@@ -38,7 +38,9 @@ def test_nothing_is_lost_between_the_jobs(audited: Workspace) -> None:
 
 def test_the_audit_is_published_and_its_sae_is_champion(audited: Workspace) -> None:
     (audit,) = audited.rows(tables.AUDITS)
-    assert audit[:4] == (DT, 1, 1, "published")
+    assert audit[:4] == (DT, 1, 1, 1)
+    (attempt,) = audited.rows(tables.AUDIT_ATTEMPTS)
+    assert attempt[:5] == (DT, "published", 1, 1, 1)
     registry = audited.context("any").registry
     assert registry.resolve("recsae-planted", "champion") == 1
     (champion,) = registry.versions("recsae-planted")
@@ -46,11 +48,11 @@ def test_the_audit_is_published_and_its_sae_is_champion(audited: Workspace) -> N
     local = audited.folder / "var" / "reports" / "planted" / DT.isoformat() / "checks.json"
     assert Path(kept).read_text("utf-8") == local.read_text("utf-8")
     for table in tables.TABLES.values():
-        assert f"audit-{DT}" not in audited.warehouse().references(table), table.name
+        assert table.scope != "audit" or f"audit-{DT}" not in audited.warehouse().references(table), table.name
 
 
 def test_every_column_has_its_comment_in_the_warehouse(audited: Workspace) -> None:
-    for table in (*tables.AUDIT_TABLES, tables.AUDITS):
+    for table in (*tables.AUDIT_TABLES, tables.AUDITS, tables.AUDIT_ATTEMPTS):
         described = audited.spark.sql(f"DESCRIBE {audited.warehouse().full_name(table)}").collect()
         comments = {row["col_name"]: row["comment"] for row in described if row["comment"]}
         for field in table.schema.fields:
@@ -206,7 +208,8 @@ def test_concepts_that_are_not_published_are_not_lost(audited: Workspace, capsys
         assert audited.recsae_here("sql", *conf, f"SELECT count(*) FROM concepts WHERE dt = '{refused.dt}'") == 0
         said = capsys.readouterr()
         assert "│ 0 " in said.out
-        assert f"not published: {refused.branch} of concepts (SELECT … FROM concepts VERSION AS OF" in said.err
+        hint = f"not published: {refused.branch} of planted.concepts (SELECT … FROM planted.concepts VERSION AS OF"
+        assert hint in said.err
         assert audited.recsae_here("concepts", *conf, "--dt", refused.dt.isoformat()) == 2
         assert f"they are on the branch {refused.branch}" in capsys.readouterr().err
         query = f"SELECT count(*) AS rows FROM concepts VERSION AS OF '{refused.branch}' WHERE dt = '{refused.dt}'"

@@ -30,7 +30,7 @@ from recsae_lib.platform.tracking.publication import promote_sae
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape
-from recsae_lib.platform.warehouse.published import published_audits
+from recsae_lib.platform.warehouse.publishing import publish_tables
 from tests.planted import FEATURES, add_planted_feature, change_planted
 from tests.workspace import PLANTED_SETTINGS, Workspace, open_workspace
 
@@ -74,12 +74,8 @@ class World:
     def publish(self, dt: date) -> None:
         """Bring the night to main and its SAE to champion: publish_audit without concepts and checks."""
         context = self.context("publish_audit", dt)
-        for table in tables.AUDIT_TABLES:
-            context.warehouse.publish(table)
-            context.warehouse.drop_branch(table)
-        promote_sae(context, [audit.dt for audit in published_audits(context.warehouse)])
-        shape = SaeShape(context.model_version, context.sae_version, 32, 2)
-        publish_audit.commit(context, RunRecord.read(context.settings, dt), shape, "published")
+        origin = publish_audit.origin_of(context, context.model_version, context.sae_version)
+        publish_audit.announce(context, origin, publish_tables(context.warehouse, origin))
 
     def drift(self, dt: date) -> list[dict[str, Any]]:
         rows = self.workspace.warehouse(dt).read(tables.CONCEPT_DRIFT).orderBy("pair").collect()
@@ -133,7 +129,7 @@ def test_nights_of_a_slowly_changing_world(world: World) -> None:
         assert len(tags["data_digest"]) == 16
         assert tags["code_version"].startswith("0.")
         world.publish(dt)
-        published = world.workspace.warehouse(dt).references(tables.INTERACTIONS)[f"published-{dt}"]
+        published = world.workspace.warehouse(dt).published().newest.snapshots["interactions"]
         tags = registry.tags(NAME, night + 1)
         assert tags["interactions_snapshot"] == str(published)
         assert (tags["audit_status"], tags["audit_dt"], tags[PUBLISHED_TAG]) == ("published", str(dt), str(dt))
@@ -146,7 +142,7 @@ def test_nights_of_a_slowly_changing_world(world: World) -> None:
     assert (registry.champion(NAME), registry.resolve(NAME, "previous")) == (3, 2)
     tags = registry.tags(NAME, 1)  # trained for another date: its snapshots are not those of this one
     assert (tags["audit_status"], tags["audit_dt"], tags[PUBLISHED_TAG]) == ("failed", str(SECOND), str(FIRST))
-    first = world.workspace.warehouse(FIRST).references(tables.INTERACTIONS)[f"published-{FIRST}"]
+    first = world.workspace.warehouse(FIRST).published().newest.snapshots["interactions"]
     assert tags["interactions_snapshot"] == str(first)
     publish_audit.commit(late, RunRecord.read(late.settings, SECOND), SaeShape(1, 2, 32, 2), "published")
 

@@ -23,11 +23,13 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse
 from tests.planted import FEATURES
+from tests.publishing import publish as publish_audit
 from tests.workspace import DT, REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
 
 QUERIES = REPOSITORY / "conf" / "queries"
+METRIC = "sae_version int, unit_kind string, metric string, value double"
 TESTED = {
     "what_does_the_model_know",
     "concepts_of_a_segment",
@@ -50,6 +52,12 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    # What main holds is not what is published: clients see what is.
+    half = Warehouse(audited.spark, audited.catalog, dict.fromkeys(("data", "model", "audit"), "half"), DT)
+    for value, write in ((0.25, half.replace), (0.75, half.replace_published)):
+        write(tables.AUDIT_METRICS, audited.spark.createDataFrame([(1, "sae", "fvu", value)], METRIC))
+        if value == 0.25:
+            publish_audit(half)
     command = [sys.executable, "-m", "recsae_lib.cli", "sql-server", "--conf", "conf/planted.yaml", "--port", str(port)]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=audited.folder, stdout=log, stderr=log, start_new_session=True)
@@ -71,7 +79,8 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
             *("INSERT INTO concepts SELECT * FROM concepts", "CREATE TEMPORARY VIEW v AS SELECT 1"),
             "SELECT java_method('java.lang.System', 'nanoTime')",
         ]
-        questions = [argument for statement in (*doing, query) for argument in ("-e", statement)]
+        of_half = "SELECT m.value, audit_metrics.value FROM half.audit_metrics m, half.audit_metrics"
+        questions = [argument for statement in (*doing, of_half, query) for argument in ("-e", statement)]
         answer = subprocess.run(
             [*beeline, "-n", "reader", "--outputformat=csv2", "--silent=true", "--force=true", *questions],
             env={**os.environ, "JAVA_HOME": str(find_java_home())},
@@ -86,6 +95,7 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
     assert ["Only queries are taken" in line or "run code" in line for line in refused] == [True] * len(doing)
     assert "Traceback" not in answer.stderr
     # Beeline writes its prompt before the first line and after the last one.
+    assert "0.25,0.25\n" in answer.stdout, answer.stdout + answer.stderr
     _, header, table = answer.stdout.partition("latent_id,label,confidence\n")
     assert header, answer.stdout + answer.stderr
     lines = [line for line in table.splitlines() if "," in line]
@@ -100,7 +110,7 @@ def test_clients_of_the_sql_server_read_the_tables(audited: Workspace, tmp_path:
 def test_every_table_that_an_audit_writes_is_in_the_list(audited: Workspace) -> None:
     shown = audited.spark.sql(f"SHOW TABLES IN {audited.catalog}.planted").collect()
     written = {row["tableName"] for row in shown}
-    assert written == {table.name for table in (*tables.AUDIT_TABLES, tables.AUDITS)}
+    assert written == {table.name for table in (*tables.AUDIT_TABLES, tables.AUDITS, tables.AUDIT_ATTEMPTS)}
 
 
 def test_every_saved_query_is_tested() -> None:
@@ -179,8 +189,7 @@ def test_what_changed_since_last_week(audited: Workspace, spark: SparkSession) -
         ):
             row = tuple(values.get(field.name, filler(field)) for field in table.versioned_row_schema)
             warehouse.replace(table, spark.createDataFrame([row], table.versioned_row_schema))
-            warehouse.publish(table)
-            warehouse.drop_branch(table)
+        publish_audit(warehouse)
     query = (QUERIES / "what_changed_since_last_week.sql").read_text(encoding="utf-8")
     changed = [(row["dt"], row["change"]) for row in run_query(warehouse, query).collect()]
     assert changed == [(DT + timedelta(days=8), "drifted"), (DT + timedelta(days=2), "gone")]
@@ -227,19 +236,15 @@ def test_what_lies_where_it_was_written_need_not_be_relocated(
 
 def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
     scopes: Any = dict.fromkeys(("data", "model", "audit"), "as_of")
-    now = datetime.now(timezone.utc)
 
     def publish(dt: date, value: float) -> Warehouse:
         warehouse = Warehouse(spark, "recsae", scopes, dt)
         metric = [(1, "sae", "fvu", value)]
         warehouse.replace(
             tables.AUDIT_METRICS,
-            spark.createDataFrame(metric, "sae_version int, unit_kind string, metric string, value double"),
+            spark.createDataFrame(metric, METRIC),
         )
-        warehouse.publish(tables.AUDIT_METRICS)
-        warehouse.drop_branch(tables.AUDIT_METRICS)
-        row = (1, 1, "published", now, now, "digest", "code")
-        warehouse.replace_published(tables.AUDITS, spark.createDataFrame([row], tables.AUDITS.versioned_row_schema))
+        publish_audit(warehouse)
         return warehouse
 
     publish(DT, 0.25)
@@ -251,10 +256,13 @@ def test_tables_as_they_were_published_on_a_date(spark: SparkSession) -> None:
 
     assert values(None) == values(DT + timedelta(days=2)) == [(0.25, 2), (0.5, 2)]
     assert values(DT) == values(DT + timedelta(days=1)) == [(0.25, 1)]
+    before = datetime.now(timezone.utc)
     publish(DT, 0.75)  # a late re-run
-    assert values(None) == [(0.75, 2), (0.5, 2)]
-    assert values(DT + timedelta(days=2)) == [(0.25, 2), (0.5, 2)]  # as it was published then
-    assert values(DT) == [(0.75, 1)]
+    assert values(None) == [(0.75, 3), (0.5, 3)]
+    assert values(DT + timedelta(days=2)) == [(0.25, 3), (0.5, 3)]  # as it was published then
+    assert values(DT) == [(0.75, 2)]
+    assert [value for value, _ in values(before)] == [0.25, 0.5]
+    assert [value for value, _ in values(datetime.now(timezone.utc))] == [0.75, 0.5]
     with pytest.raises(InputError, match=f"No audit of as_of up to {DT - timedelta(days=1)}"):
         values(DT - timedelta(days=1))
     assert not [shown for shown in spark.catalog.listTables() if shown.isTemporary]
@@ -274,7 +282,7 @@ def test_as_of_shows_what_is_published_directly(spark: SparkSession) -> None:
     # A table that audits publish has its rows from its tags, and none before the first one.
     label = tuple(filler(field) for field in tables.CONCEPT_LABELS.versioned_row_schema)
     second.replace(tables.CONCEPT_LABELS, spark.createDataFrame([label], tables.CONCEPT_LABELS.versioned_row_schema))
-    second.publish(tables.CONCEPT_LABELS)
+    publish_audit(second)
 
     counts = ", ".join(
         f"(SELECT count(*) FROM {name})"

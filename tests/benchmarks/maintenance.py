@@ -14,6 +14,7 @@ from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table,
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS
 from tests.benchmarks.harness import Figure, interleaved_seconds, medians
+from tests.publishing import publish
 
 NIGHTS, FIRST, KEEP_NIGHTS, EVERY = 200, date(2026, 1, 1), 30, 5
 SCHEMA = "sae_version int, unit_kind string, metric string, value double"
@@ -34,8 +35,7 @@ def measure(work: Path) -> list[Figure]:
         tables = {name: _warehouse(spark, name, dt) for name in ("maintained", "left_alone")}
         for warehouse in tables.values():
             warehouse.replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", float(number))], SCHEMA))
-            warehouse.publish(AUDIT_METRICS)
-            warehouse.drop_branch(AUDIT_METRICS)
+            publish(warehouse)
         if (number + 1) % EVERY == 0:
             maintain_table(tables["maintained"], AUDIT_METRICS, Retention.until(dt, KEEP_NIGHTS, 0))
         if number + 1 in (NIGHTS // 4, NIGHTS // 2, NIGHTS):

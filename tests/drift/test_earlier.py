@@ -10,9 +10,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.publications import Publication
 
 FRIDAY, SATURDAY, SUNDAY = (date(2026, 11, day) for day in (20, 21, 22))
-OF_SUNDAY, OF_SATURDAY, OF_FRIDAY = (
-    Publication(dt, 1, sae) for dt, sae in ((SUNDAY, 6), (SATURDAY, 5), (FRIDAY, 5))
-)
+OF_SUNDAY, OF_SATURDAY, OF_FRIDAY = (Publication(dt, 1, sae) for dt, sae in ((SUNDAY, 6), (SATURDAY, 5), (FRIDAY, 5)))
 PUBLISHED = [OF_SUNDAY, OF_SATURDAY, OF_FRIDAY]
 
 

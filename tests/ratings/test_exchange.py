@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from recsae_lib.cli.ratings import print_import, print_report
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.ratings.exchange import export_ratings, import_ratings, report_ratings
+from tests.publishing import publish
 from tests.ratings.rating_cases import HOSTILE
 from tests.workspace import DT, Workspace, open_workspace
 
@@ -60,7 +60,6 @@ def publish_concepts(workspace: Workspace) -> None:
         concepts.append((1, latent, *named, *verdicts[confidence], *reach))
     own = [(f"i{latent}-{rank}", latent, rank) for latent in CONFIDENCES for rank in range(1, 5)]
     shared = [(f"h{place}", latent, 5 + place) for latent in CONFIDENCES for place in range(5)]
-    started = datetime(2026, 11, 20, 1)
     for table, rows in (
         (tables.CONCEPTS, concepts),
         (tables.ITEMS, [(item, f"Title {item}", "", [f"feature {latent}."]) for item, latent, _ in own]),
@@ -73,10 +72,9 @@ def publish_concepts(workspace: Workspace) -> None:
                 for rank in (1, 2)
             ],
         ),
-        (tables.AUDITS, [(1, 1, "published", started, started, "digest", "code")]),
     ):
-        frame = workspace.spark.createDataFrame(rows, table.versioned_row_schema)
-        workspace.warehouse().replace_published(table, frame)
+        workspace.warehouse().replace(table, workspace.spark.createDataFrame(rows, table.versioned_row_schema))
+    publish(workspace.warehouse())
 
 
 def cases_of(page: Path) -> tuple[str, list[dict[str, Any]]]:

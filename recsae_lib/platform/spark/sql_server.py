@@ -15,7 +15,9 @@ from pyspark.java_gateway import ensure_callback_server_started
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.reading import refuse_unless_reading
 from recsae_lib.platform.spark.session import JAVA_OPTIONS, iceberg_jars, java_options, open_session, read_property
+from recsae_lib.platform.warehouse.queries import NO_SUBSTITUTION
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced
+from recsae_lib.platform.warehouse.sql_clients import ParserOfPublished
 
 CLASS_PATH = "spark.driver.extraClassPath"
 
@@ -28,7 +30,8 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
     properties : Spark properties file.
     catalog : name of the catalog that clients find themselves in.
     host, port : where to listen. The server asks for no password.
-    read_only : whether every statement of a client is judged by `refuse_unless_reading` before it runs.
+    read_only : whether every statement of a client is judged by `refuse_unless_reading` before it runs, and reads whole
+        audits. Clients who may change tables see them as they stand.
 
     Raises
     ------
@@ -44,6 +47,7 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
         properties,
         {
             "spark.sql.defaultCatalog": catalog,
+            **NO_SUBSTITUTION,
             # Hive's own catalog is of no use here, but the server wants one: in memory, and without its log.
             "spark.sql.catalogImplementation": "hive",
             "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:hive;create=true",
@@ -66,6 +70,7 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
         gateway.python_parameters.propagate_java_exceptions = True  # else clients see a Python traceback
         logging.getLogger("py4j.clientserver").setLevel(logging.CRITICAL)  # which is no news of the server's either
         java_session.extensions().injectCheckRule(_RuleOfSession(context))
+        java_session.extensions().injectParser(ParserOfPublished(session, catalog))
     try:
         jvm.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2.startWithContext(java_session.sqlContext())
     except Py4JJavaError as error:

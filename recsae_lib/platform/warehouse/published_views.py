@@ -13,7 +13,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.reading import parts_of
 from recsae_lib.platform.warehouse.read_point import AsOf, ReadPoint, as_published
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import TABLES
+from recsae_lib.platform.warehouse.tables import AUDITS, TABLES
 
 
 @dataclass
@@ -42,13 +42,15 @@ class PublishedViews:
         if name not in TABLES or len(before) > 2 or (len(before) == 2 and before[0] != self.warehouse.catalog):
             return None
         table, warehouse = TABLES[name], self.warehouse
+        if not before and not warehouse.namespaces[table.scope]:  # a client of the SQL server is in another catalog
+            return None
         if before and before[-1] != warehouse.namespaces[table.scope]:
             if table.scope != "audit":  # which audit's, nobody knows
                 return None
             warehouse = Warehouse(
                 warehouse.spark, warehouse.catalog, dict.fromkeys(warehouse.namespaces, before[-1]), warehouse.dt
             )
-        if not warehouse.exists(table):
+        if not warehouse.exists(table) or (table.scope != "audit" and not warehouse.exists(AUDITS)):
             return None
         namespace = warehouse.namespaces["audit"]
         if namespace not in self._points:

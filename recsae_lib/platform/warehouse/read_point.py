@@ -58,15 +58,15 @@ class ReadPoint:
         snapshot = None if publication is None else publication.snapshots.get(table.name)
         if publication is None or snapshot is None or not warehouse.exists(table):
             return warehouse.spark.createDataFrame([], table.schema)
-        if self.is_now and table.partitioned_by_date:
+        if self.is_now:
             snapshot = warehouse.merged_snapshot(table, snapshot)
-        rows = warehouse.read_snapshot(table, snapshot)
-        if rows is None:
+        found = warehouse.read_snapshot(table, snapshot)
+        if found is None:
             raise InputError(
                 f"Table {warehouse.full_name(table)} no longer holds what the audit of {publication.dt} has read",
                 "maintenance.keep_nights and keep_raw_nights say how long it is kept; ask for a newer date",
             )
-        return rows.where(F.col("dt").isin(list(self.dates))) if table.partitioned_by_date else rows
+        return found.where(F.col("dt").isin(list(self.dates))) if table.partitioned_by_date else found
 
 
 def read_point(found: Sequence[Publication]) -> ReadPoint:

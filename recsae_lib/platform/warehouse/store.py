@@ -91,8 +91,8 @@ class Warehouse:
         return {name: reference.snapshotId() for name, reference in self.iceberg(table).refs().items()}
 
     def snapshot_id(self, table: Table) -> int | None:
-        """Snapshot that `read` reads: of the audit's branch where the table has one, else the one by which this date was
-        published, else main's.
+        """Snapshot that `read` reads: of the audit's branch where the table has one, else the one that was published
+        for this date, else main's.
         """
         references = self.references(table)
         if self.branch in references:
@@ -217,7 +217,7 @@ class Warehouse:
         self.change(table, lambda: self._overwrite(table, "main", fitting))
 
     def merge(self, table: Table, rows: DataFrame) -> None:
-        """Bring rows into this date's part of a table that is published directly: those of the same key are replaced."""
+        """Bring rows into a table that is published directly; they replace those of the same key."""
         self.ensure(table)
         fitting = conform(table, self._stamped(table, rows))
         condition = " AND ".join(f"target.{name} <=> source.{name}" for name in table.key)

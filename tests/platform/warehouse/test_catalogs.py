@@ -18,6 +18,7 @@ from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS
 from tests.catalogs import POSTGRES_DRIVER, SQLITE_DRIVER, declare, find_postgres, postgres_server
+from tests.publishing import publish
 from tests.rest_catalog import rest_catalog
 
 DT = date(2026, 11, 20)
@@ -68,17 +69,16 @@ def test_audits_are_written_published_read_as_of_and_maintained(spark: SparkSess
 
     assert published() == []
     for night in nights:
-        night.publish(AUDIT_METRICS)
-        night.drop_branch(AUDIT_METRICS)
+        publish(night)
     assert published() == [0.0, 0.25, 0.5, 0.75]
-    then = spark.read.option("tag", f"published-{nights[1].dt}").table(nights[0].full_name(AUDIT_METRICS))
+    then = spark.read.option("tag", f"published-shop-{nights[1].dt}-2").table(nights[0].full_name(AUDIT_METRICS))
     assert sorted(row["value"] for row in then.collect()) == [0.0, 0.25]
     nights[1].replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", 9.0)], SCHEMA))
     assert published() == [0.0, 0.25, 0.5, 0.75]
     for _ in range(2):
         maintain_table(nights[2], AUDIT_METRICS, Retention(nights[1].dt, datetime.now(timezone.utc)))
         assert published() == [0.25, 0.5, 0.75]
-    nights[1].publish(AUDIT_METRICS)
+    publish(nights[1])
     rows = run_query(nights[1], "SELECT value FROM audit_metrics ORDER BY value").collect()
     assert [row["value"] for row in rows] == [0.5, 0.75, 9.0]
 

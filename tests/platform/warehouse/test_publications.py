@@ -6,32 +6,89 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
-from recsae_lib.platform.warehouse.publications import Publication, newest_published, published_audits, write_audit
+from recsae_lib.platform.warehouse.publications import (
+    Publication,
+    last_of_each_date,
+    newest_publication,
+    publications,
+)
+from recsae_lib.platform.warehouse.publishing import record_attempt
+from recsae_lib.platform.warehouse.read_point import ReadPoint, read_point, read_point_as_of, read_point_of
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import AUDITS
+from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDIT_METRICS, AUDITS
+from tests.publishing import STARTED, origin, publish
 
-STARTED = datetime(2026, 11, 20, 1, 30, tzinfo=timezone.utc)
 NAME = "published"
+METRIC = "sae_version int, unit_kind string, metric string, value double"
 
 
 def warehouse_of(spark: SparkSession, day: int) -> Warehouse:
     return Warehouse(spark, "recsae", {"data": NAME, "model": NAME, "audit": NAME}, date(2026, 11, day))
 
 
-def test_published_audits_are_listed_newest_first(spark: SparkSession) -> None:
-    assert published_audits(warehouse_of(spark, 20)) == []
+def test_publications_are_listed_and_attempts_apart(spark: SparkSession) -> None:
+    newest = warehouse_of(spark, 20)
+    assert publications(newest) == []
     with pytest.raises(InputError, match="Run `recsae audit` first"):
-        newest_published(warehouse_of(spark, 20))
-    write_audit(warehouse_of(spark, 20), 3, 4, "failed", STARTED, "digest", "0.1")
+        newest_publication(newest, [])
+    record_attempt(newest, origin(4), None)
     with pytest.raises(InputError, match=r"refused by their checks: 2026-11-20\..*VERSION AS OF 'audit-2026-11-20'"):
-        newest_published(warehouse_of(spark, 20))
-    for day, sae_version, status in ((20, 4, "failed"), (20, 5, "published"), (22, 7, "failed"), (21, 6, "published")):
-        write_audit(warehouse_of(spark, day), 3, sae_version, status, STARTED, "digest", "0.1")
-    assert published_audits(warehouse_of(spark, 20)) == [
-        Publication(date(2026, 11, 21), 3, 6),
-        Publication(date(2026, 11, 20), 3, 5),
+        newest_publication(newest, publications(newest))
+    for day, sae_version in ((20, 5), (21, 6), (20, 7)):
+        night = warehouse_of(spark, day)
+        night.replace(AUDIT_METRICS, spark.createDataFrame([(sae_version, "sae", "fvu", 0.5)], METRIC))
+        record_attempt(night, origin(sae_version), publish(night, sae_version))
+    record_attempt(warehouse_of(spark, 20), origin(8), None)  # a refused re-run takes nothing from what is published
+    found = publications(newest)
+    assert [(p.number, p.dt.day, p.model_version, p.sae_version) for p in found] == [
+        (1, 20, 1, 5),
+        (2, 21, 1, 6),
+        (3, 20, 1, 7),
     ]
-    (row,) = warehouse_of(spark, 22).read_published(AUDITS).collect()
-    assert (row["model_version"], row["sae_version"], row["status"]) == (3, 7, "failed")
+    assert {dt.day: p.number for dt, p in last_of_each_date(found).items()} == {21: 2, 20: 3}
+    assert newest_publication(newest, found).sae_version == 6
+    (row,) = warehouse_of(spark, 21).read_published(AUDITS).collect()
     assert row["started_at"].astimezone(timezone.utc) == STARTED < row["finished_at"].astimezone(timezone.utc)
-    assert (row["config_digest"], row["code_version"]) == ("digest", "0.1")
+    assert (row["config_digest"], row["code_version"], row["kept"]) == ("digest", "code", True)
+    attempts = {(r["dt"].day, r["status"], r["publication"]) for r in newest.read_all(AUDIT_ATTEMPTS).collect()}
+    assert attempts == {(20, "failed", None), (21, "published", 2)}  # one attempt, by its start, has one row
+
+
+def publication(number: int, day: int, kept: bool = True) -> Publication:
+    moment = datetime(2026, 12, number, 12, tzinfo=timezone.utc)
+    return Publication(number, date(2026, 11, day), 1, number, moment, {"concepts": number}, kept)
+
+
+FOUND = [
+    *(publication(1, 18, kept=False), publication(2, 19), publication(3, 20), publication(4, 22)),
+    *(publication(5, 20), publication(6, 19)),
+]
+
+
+def numbers(point: ReadPoint) -> tuple[int | None, int | None, list[int]]:
+    latest, newest = point.latest, point.newest
+    return latest and latest.number, newest and newest.number, [dt.day for dt in point.dates]
+
+
+def test_readers_see_the_last_publication_of_each_date() -> None:
+    assert numbers(read_point([])) == (None, None, [])
+    assert numbers(read_point(FOUND)) == (6, 4, [22, 20, 19])
+    assert numbers(read_point(FOUND[:1])) == (None, None, [])
+    assert numbers(read_point_of(FOUND, date(2026, 11, 20))) == (5, 5, [20])
+    assert numbers(read_point_of(FOUND, date(2026, 11, 18))) == (None, None, [18])
+
+
+@pytest.mark.parametrize(
+    ("as_of", "expected"),
+    [
+        (date(2026, 11, 30), (4, 4, [22, 20, 19])),
+        (date(2026, 11, 21), (5, 5, [20, 19])),
+        (date(2026, 11, 19), (6, 6, [19])),
+        (date(2026, 11, 18), (None, None, [])),
+        (datetime(2026, 12, 5, 12, tzinfo=timezone.utc), (5, 4, [22, 20, 19])),
+        (datetime(2026, 12, 5, 11, 59, tzinfo=timezone.utc), (4, 4, [22, 20, 19])),
+        (datetime(2026, 12, 1, tzinfo=timezone.utc), (None, None, [])),
+    ],
+)
+def test_what_readers_saw_as_of_a_date_or_moment(as_of: date, expected: tuple[object, ...]) -> None:
+    assert numbers(read_point_as_of(FOUND, as_of)) == expected

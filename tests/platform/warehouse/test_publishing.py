@@ -9,23 +9,27 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from recsae_lib.platform.warehouse import publishing
 from recsae_lib.platform.warehouse.publications import publications
-from recsae_lib.platform.warehouse.publishing import complete_publications, unpublished_tables
+from recsae_lib.platform.warehouse.publishing import complete_publications
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, AUDITS, CONCEPT_LABELS, CONCEPTS, ITEMS, REJECTS, Table
+from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, AUDITS, CONCEPT_LABELS, ITEMS, REJECTS, Table
 from tests.publishing import publish
 
 MONDAY, TUESDAY, WEDNESDAY = (date(2026, 11, day) for day in (23, 24, 25))
+AUDITS_BRANCH = f"publish-{MONDAY}"
+DATES = {"monday": MONDAY, "tuesday": TUESDAY, "wednesday": WEDNESDAY}
 # Each audit writes one version into every table; a reader that sees two of them at one date sees half an audit.
+WRITTEN = (ITEMS, REJECTS, AUDIT_METRICS, CONCEPT_LABELS)
 SEEN = (
-    "SELECT m.dt, m.sae_version, l.sae_version, l.label, i.title, r.reason FROM audit_metrics m "
-    "FULL JOIN concept_labels l ON l.dt = m.dt FULL JOIN rejects r ON r.dt = m.dt CROSS JOIN items i ORDER BY 1"
+    "SELECT dt, sae_version AS version FROM audit_metrics UNION ALL SELECT dt, sae_version FROM concept_labels "
+    "UNION ALL SELECT dt, CAST(reason AS INT) FROM rejects UNION ALL SELECT NULL, CAST(title AS INT) FROM items"
 )
-Seen = list[tuple[Any, ...]]
+Seen = dict[date | None, list[int]]  # versions of each date; at None that of items
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Ends a run in its middle."""
 
 
@@ -41,7 +45,7 @@ def warehouse_of(spark: SparkSession, name: str, dt: date, model: str | None = N
 
 def write(warehouse: Warehouse, version: int, only: tuple[Table, ...] = ()) -> None:
     """Write what the jobs of an audit write, all of it with its version."""
-    spark, text = warehouse.spark, f"v{version}"
+    spark, text = warehouse.spark, str(version)
     rows: dict[Table, DataFrame] = {
         ITEMS: spark.createDataFrame([("i", text, "", [])], ITEMS.schema),
         REJECTS: spark.createDataFrame([("items", "file", 1, text, "")], REJECTS.row_schema),
@@ -56,11 +60,15 @@ def write(warehouse: Warehouse, version: int, only: tuple[Table, ...] = ()) -> N
 
 
 def seen(warehouse: Warehouse, as_of: date | None = None) -> Seen:
-    return [tuple(row) for row in run_query(warehouse, SEEN, as_of=as_of).collect()]
+    found: Seen = {}
+    for dt, version in run_query(warehouse, SEEN, as_of=as_of).collect():
+        found.setdefault(dt, []).append(version)
+    return found
 
 
-def row(dt: date, version: int, items: int | None = None) -> tuple[Any, ...]:
-    return (dt, version, version, f"v{version}", f"v{items or version}", f"v{version}")
+def whole(items: int, **versions: int) -> Seen:
+    """What readers see of whole audits: each table of a date has the same version."""
+    return {None: [items], **{DATES[name]: [version] * 3 for name, version in versions.items()}}
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, look: Callable[[], None]) -> None:
@@ -78,31 +86,25 @@ def watch(monkeypatch: pytest.MonkeyPatch, look: Callable[[], None]) -> None:
         return answer
 
     monkeypatch.setattr(Warehouse, "change", change)
+    monkeypatch.setattr(publishing, "AUDIT_TABLES", WRITTEN)
     # One after the other, so that there is a moment between any two commits.
-    monkeypatch.setattr(
-        "recsae_lib.platform.warehouse.publishing.side_by_side", lambda action, given: [action(one) for one in given]
-    )
+    monkeypatch.setattr(publishing, "side_by_side", lambda action, given: [action(one) for one in given])
 
 
 CASES: dict[str, tuple[list[tuple[date, int]], tuple[date, int], Seen, Seen]] = {
-    "first": ([], (MONDAY, 1), [], [row(MONDAY, 1)]),
-    "next": (
-        [(MONDAY, 1)],
-        (TUESDAY, 2),
-        [row(MONDAY, 1)],
-        [row(MONDAY, 1, items=2), row(TUESDAY, 2)],
-    ),
+    "first": ([], (MONDAY, 1), {}, whole(1, monday=1)),
+    "next": ([(MONDAY, 1)], (TUESDAY, 2), whole(1, monday=1), whole(2, monday=1, tuesday=2)),
     "again": (
         [(MONDAY, 1), (TUESDAY, 2)],
         (MONDAY, 3),
-        [row(MONDAY, 1, items=2), row(TUESDAY, 2)],
-        [row(MONDAY, 3, items=2), row(TUESDAY, 2)],
+        whole(2, monday=1, tuesday=2),
+        whole(2, monday=3, tuesday=2),
     ),
     "late": (
         [(MONDAY, 1), (WEDNESDAY, 2)],
         (TUESDAY, 3),
-        [row(MONDAY, 1, items=2), row(WEDNESDAY, 2)],
-        [row(MONDAY, 1, items=2), row(TUESDAY, 3, items=2), row(WEDNESDAY, 2)],
+        whole(2, monday=1, wednesday=2),
+        whole(2, monday=1, tuesday=3, wednesday=2),
     ),
 }
 
@@ -115,32 +117,100 @@ def test_readers_see_whole_audits_between_all_commits(
     for earlier_dt, earlier_version in earlier:
         write(warehouse_of(spark, name, earlier_dt), earlier_version)
         publish(warehouse_of(spark, name, earlier_dt))
-    warehouse, looks = warehouse_of(spark, name, dt), []
-    readers = warehouse_of(spark, name, date(2027, 1, 1))
-    newest = max((earlier_dt for earlier_dt, _ in earlier), default=dt)
+    warehouse, readers = warehouse_of(spark, name, dt), warehouse_of(spark, name, date(2027, 1, 1))
+    looks: list[Seen] = []
+    if earlier:
+        write(warehouse, version)
+        assert seen(readers) == before
+    else:
+        write(warehouse, version)
 
     def look() -> None:
-        if not all(readers.exists(table) for table in (ITEMS, REJECTS, AUDIT_METRICS, CONCEPT_LABELS)):
-            return
         looks.append(seen(readers))
-        if earlier:
-            known = seen(readers, as_of=newest)
-            assert known == before, "as of a date, what was published then"
-        whole = warehouse.published()
-        of_date = {tuple(r)[1] for t in (AUDIT_METRICS, CONCEPT_LABELS) for r in whole.read(warehouse, t).collect()}
-        assert len(of_date) <= 1
+        if earlier:  # as of the newest date before, what was published then
+            assert seen(readers, as_of=max(dt for dt, _ in earlier)) == before
 
     watch(monkeypatch, look)
-    write(warehouse, version)
     publish(warehouse)
     monkeypatch.undo()
     switch = looks.index(after)
-    assert switch > 4
-    assert all(look == before for look in looks[:switch])
-    assert all(look == after for look in looks[switch:])
-    assert len(looks) > switch + 4
+    assert switch > len(WRITTEN)
+    assert all(found == before for found in looks[:switch])
+    assert all(found == after for found in looks[switch:])
+    assert len(looks) > switch + len(WRITTEN)
     assert seen(readers) == after
     # Engines that know nothing of `audits` find the same on main in the end.
-    on_main = spark.table(warehouse.full_name(AUDIT_METRICS)).orderBy("dt").collect()
-    assert [(r["dt"], r["sae_version"]) for r in on_main] == [(r[0], r[1]) for r in after]
-    assert [r["title"] for r in spark.table(warehouse.full_name(ITEMS)).collect()] == [after[-1][4]]
+    on_main = spark.table(warehouse.full_name(AUDIT_METRICS)).collect()
+    assert {row["dt"]: [row["sae_version"]] * 3 for row in on_main} == {dt: v for dt, v in after.items() if dt}
+    assert [int(row["title"]) for row in spark.table(warehouse.full_name(ITEMS)).collect()] == after[None]
+
+
+def test_a_publication_killed_at_any_commit_is_completed(
+    spark: SparkSession, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, newer, readers = (warehouse_of(spark, name, dt) for dt in (MONDAY, TUESDAY, date(2027, 1, 1)))
+    for version, warehouse in enumerate((late, newer), start=1):
+        write(warehouse, version)
+        publish(warehouse)
+    kill, version, before, killed_after = 0, 3, whole(2, monday=1, tuesday=2), []
+    while kill in (0, len(killed_after)):  # until a publication has fewer commits than that
+        kill, version = kill + 1, version + 1
+        write(late, version)
+        after, left = whole(2, monday=version, tuesday=2), [kill]
+
+        def kill_at_commit(left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KilledError
+
+        with monkeypatch.context() as patched:
+            watch(patched, kill_at_commit)
+            try:
+                publish(late)
+            except KilledError:
+                killed_after.append(kill)
+            left[0] = 0
+            found = seen(readers)
+            assert found in (before, after), kill
+            # The next start: of another date, or of this one, which publishes what is not published.
+            complete_publications(newer)
+            assert seen(readers) == found
+            if publishing.unpublished_tables(late):
+                publish(late)
+            assert seen(readers) == after
+            assert [table.name for table in WRITTEN[2:] if late.branch in late.references(table)] == []
+        before = after
+    assert len(killed_after) > 10
+
+
+def test_models_on_the_same_data_publish_each_their_own(spark: SparkSession, name: str) -> None:
+    first, second = (warehouse_of(spark, name, MONDAY, model) for model in ("a", "b"))
+    later = warehouse_of(spark, name, TUESDAY, "a")
+    write(first, 1)
+    write(second, 2, only=(AUDIT_METRICS, CONCEPT_LABELS))
+    publish(first)
+    write(later, 3)
+    publish(later)
+    publish(second)  # what it shares is what it has read, not what came to main since
+    assert seen(second) == {MONDAY: [2, 2, 1], None: [1]}
+    assert seen(first) == whole(3, monday=1, tuesday=3)
+
+
+def test_two_dates_published_at_once_are_both_published(
+    spark: SparkSession, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monday, tuesday = (warehouse_of(spark, name, dt) for dt in (MONDAY, TUESDAY))
+    write(monday, 1)
+    write(tuesday, 2)
+    rebased: list[int] = []
+
+    def look() -> None:
+        if not rebased and AUDITS_BRANCH in monday.references(AUDITS):
+            rebased.append(1)
+            publish(tuesday)
+
+    watch(monkeypatch, look)
+    assert publish(monday).number == 2
+    monkeypatch.undo()
+    assert [(p.number, p.dt) for p in publications(monday)] == [(1, TUESDAY), (2, MONDAY)]
+    assert seen(monday) == whole(2, monday=1, tuesday=2)

@@ -13,9 +13,11 @@ from recsae_lib.config import Settings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse.maintenance import Retention, maintain_table
+from recsae_lib.platform.warehouse.read_point import as_published
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced, relocate_tables
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, COMPARISONS
+from tests.publishing import publish as publish_audit
 
 FIRST = date(2026, 11, 1)
 SCOPES: Any = dict.fromkeys(("data", "model", "audit"), "shop")
@@ -33,8 +35,7 @@ def declare(spark: SparkSession, catalog: str, folder: Path) -> Warehouse:
 
 def publish(warehouse: Warehouse, value: float) -> None:
     warehouse.replace(AUDIT_METRICS, warehouse.spark.createDataFrame([(1, "sae", "fvu", value)], SCHEMA))
-    warehouse.publish(AUDIT_METRICS)
-    warehouse.drop_branch(AUDIT_METRICS)
+    publish_audit(warehouse)
 
 
 def write_nights(warehouse: Warehouse) -> None:
@@ -45,7 +46,7 @@ def write_nights(warehouse: Warehouse) -> None:
 
 
 def values(warehouse: Warehouse) -> list[float]:
-    return [row["value"] for row in warehouse.read_all(AUDIT_METRICS).orderBy("dt").collect()]
+    return [row["value"] for row in as_published(warehouse).read(warehouse, AUDIT_METRICS).orderBy("dt").collect()]
 
 
 def files_of(folder: Path) -> dict[str, int]:
@@ -58,7 +59,7 @@ def test_a_copied_warehouse_is_refused_then_its_own(spark: SparkSession, tmp_pat
     refuse_misplaced(spark, "original")
     shutil.copytree(tmp_path / "original", tmp_path / "copy of it")
     copy = declare(spark, "copied", tmp_path / "copy of it")
-    with pytest.raises(InputError, match=r"2 tables in .* were copied or moved there.*recsae relocate"):
+    with pytest.raises(InputError, match=r"3 tables in .* were copied or moved there.*recsae relocate"):
         refuse_misplaced(spark, "copied")
     settings = Settings.model_validate({"namespace": "shop", "catalog": "copied"})
     with pytest.raises(InputError, match="recsae relocate"):  # as every job and command begins
@@ -67,7 +68,7 @@ def test_a_copied_warehouse_is_refused_then_its_own(spark: SparkSession, tmp_pat
     place = tmp_path / "original" / "warehouse" / "shop" / "audit_metrics"
     said = list(relocate_tables(spark, "copied"))
     assert said[0] == f"copied.shop.audit_metrics: was at {place}, is at {str(place).replace('original', 'copy of it')}"
-    assert len(said) == 2
+    assert len(said) == 3
     refuse_misplaced(spark, "copied")
     assert list(relocate_tables(spark, "copied")) == []
     publish(copy.at(FIRST + timedelta(days=2)), 0.75)
@@ -76,7 +77,7 @@ def test_a_copied_warehouse_is_refused_then_its_own(spark: SparkSession, tmp_pat
     shutil.rmtree(tmp_path / "original")
     # Tags, dropped and rewritten files: all is the copy's own.
     assert values(copy) == [0.25, 0.5, 0.75]
-    assert [row["value"] for row in copy.read_as_published(AUDIT_METRICS, FIRST).collect()] == [0.25]
+    assert [row["value"] for row in as_published(copy, FIRST).read(copy, AUDIT_METRICS).collect()] == [0.25]
     assert copy.read_all(COMPARISONS).count() == 1
     soon = datetime.now(timezone.utc) + timedelta(seconds=2)
     maintain_table(copy, AUDIT_METRICS, Retention(FIRST + timedelta(days=1), soon))

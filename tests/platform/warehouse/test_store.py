@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
-from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -11,6 +9,7 @@ from pyspark.sql import functions as F
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, CONCEPT_TERMS, ITEMS, TABLES, Table
+from tests.publishing import publish
 
 MONDAY, TUESDAY = date(2026, 11, 23), date(2026, 11, 24)
 
@@ -38,11 +37,9 @@ def test_rows_are_visible_on_main_only_after_publication(spark: SparkSession, na
     monday = warehouse_of(spark, namespace, MONDAY)
     assert monday.replace(AUDIT_METRICS, metrics(spark, 0.25)) == 1
     assert published(monday) == []
-    monday.publish(AUDIT_METRICS)
-    monday.publish(AUDIT_METRICS)
-    monday.drop_branch(AUDIT_METRICS)
+    publish(monday)
     assert published(monday) == [("2026-11-23", 0.25)]
-    assert set(monday.references(AUDIT_METRICS)) == {"main", "published-2026-11-23"}
+    assert set(monday.references(AUDIT_METRICS)) == {"main", f"published-{namespace}-2026-11-23-1"}
 
 
 def test_a_second_run_replaces_the_partition_even_with_no_rows(spark: SparkSession, namespace: str) -> None:
@@ -60,31 +57,8 @@ def test_two_dates_under_way_at_once_are_both_published(spark: SparkSession, nam
     monday.replace(AUDIT_METRICS, metrics(spark, 1.0))
     tuesday.replace(AUDIT_METRICS, metrics(spark, 2.0))
     for warehouse in (tuesday, monday):
-        warehouse.publish(AUDIT_METRICS)
-        warehouse.drop_branch(AUDIT_METRICS)
+        publish(warehouse)
     assert published(monday) == [("2026-11-23", 1.0), ("2026-11-24", 2.0)]
-
-
-def test_the_tag_of_a_date_holds_what_it_published_nothing_later(
-    spark: SparkSession, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monday, tuesday, wednesday = (warehouse_of(spark, namespace, dt) for dt in (MONDAY, TUESDAY, date(2026, 11, 25)))
-    monday.replace(AUDIT_METRICS, metrics(spark, 1.0))
-    tuesday.replace(AUDIT_METRICS, metrics(spark, 2.0))
-    tuesday.publish(AUDIT_METRICS)
-
-    def change(warehouse: Warehouse, table: Table, action: Callable[[], Any], original=Warehouse.change) -> Any:
-        main = warehouse.references(table).get("main")
-        answer = original(warehouse, table, action)
-        if warehouse is monday and warehouse.references(table)["main"] != main:
-            wednesday.replace_published(AUDIT_METRICS, metrics(spark, 3.0))
-        return answer
-
-    monkeypatch.setattr(Warehouse, "change", change)
-    monday.publish(AUDIT_METRICS)
-    assert [value for _, value in published(monday)] == [1.0, 2.0, 3.0]
-    tagged = spark.read.option("tag", "published-2026-11-23").table(monday.full_name(AUDIT_METRICS))
-    assert sorted(row.value for row in tagged.collect()) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("drops", [False, True])
@@ -162,8 +136,6 @@ def test_each_scope_has_its_namespace_and_models_share_data(spark: SparkSession,
     assert second.read(ITEMS).count() == 1
     assert not second.exists(AUDIT_METRICS)
     assert first.full_name(AUDIT_METRICS) == f"recsae.{namespace}__a.audit_metrics"
-    for table in (ITEMS, AUDIT_METRICS):
-        for warehouse in (first, second):  # the second finds what the first has published, or nothing
-            warehouse.publish(table)
-            warehouse.drop_branch(table)
+    for warehouse in (first, second):  # the second finds what the first has published, or nothing
+        publish(warehouse)
     assert second.read_published(ITEMS).count() == 1
