@@ -88,6 +88,11 @@ class Nights:
         return audits_of(self.night("undisturbed"))
 
 
+def audit_of(night: Workspace, seconds: float = 0.0) -> Audit:
+    """What there is to see of a night at this moment, `seconds` after it began."""
+    return Audit(seen_by_readers(night), rows_of_main(night), seconds)
+
+
 def audits_of(
     night: Workspace, settings: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> dict[str, Audit]:
@@ -98,10 +103,7 @@ def audits_of(
     FaultError : two audits cannot be told apart by a table.
     """
 
-    def look(seconds: float) -> Audit:
-        return Audit(seen_by_readers(night), rows_of_main(night), seconds)
-
-    audits = {NOTHING: look(0.0)}
+    audits = {NOTHING: audit_of(night)}
     for name in (FIRST, SECOND):
         if name == SECOND:
             change_data(night)
@@ -109,7 +111,7 @@ def audits_of(
         Run(night, settings, environment).finish()
         seconds = time.monotonic() - started
         print(f"  undisturbed, {name}: {seconds:.0f} s", flush=True)
-        audits[name] = look(seconds)
+        audits[name] = audit_of(night, seconds)
     differing = different_tables(audits[FIRST].seen, audits[SECOND].seen)
     alike = {name for name in audits[FIRST].seen if not name.startswith(ALIKE)} - set(differing)
     if alike:
