@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 
 from recsae_lib.platform.warehouse.publications import Publication
 from recsae_lib.platform.warehouse.publishing import Origin, publish_tables
@@ -19,3 +19,8 @@ def origin(sae_version: int = 1) -> Origin:
 def publish(warehouse: Warehouse, sae_version: int = 1) -> Publication:
     """Publish what is on the branches of the audit."""
     return publish_tables(warehouse, origin(sae_version))
+
+
+def publication(dt: date, sae_version: int, model_version: int = 1, number: int = 1) -> Publication:
+    """A row of ``audits`` that is in no warehouse."""
+    return Publication(number, dt, model_version, sae_version, STARTED, {})

@@ -12,13 +12,13 @@ import torch
 from recsae_jobs.compare_versions import directions_of_both
 from recsae_lib.config import Settings
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.warehouse.publications import Publication
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae, weights_digest
+from tests.publishing import publication
 from tests.workspace import write_mlflow_database
 
 NAME = "recsae-shop"
-EARLIER = Publication(date(2026, 11, 20), model_version=3, sae_version=1)
+EARLIER = publication(date(2026, 11, 20), 1, model_version=3)
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pyspark.sql import SparkSession
 from recsae_lib.config import DriftSettings
 from recsae_lib.drift.changes import AuditedLatents
 from recsae_lib.drift.comparison import compare_latents
-from recsae_lib.platform.warehouse.publications import Publication
 from recsae_lib.platform.warehouse.tables import CONCEPT_DRIFT
+from tests.publishing import publication
 
-EARLIER = Publication(date(2026, 11, 20), 1, 4)
+EARLIER = publication(date(2026, 11, 20), 4)
 
 
 def audited(spark: SparkSession, fired: dict[str, dict[int, float]]) -> AuditedLatents:

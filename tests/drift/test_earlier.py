@@ -8,9 +8,10 @@ import pytest
 from recsae_lib.drift.earlier import earlier_audit
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.publications import Publication
+from tests.publishing import publication
 
 FRIDAY, SATURDAY, SUNDAY = (date(2026, 11, day) for day in (20, 21, 22))
-OF_SUNDAY, OF_SATURDAY, OF_FRIDAY = (Publication(dt, 1, sae) for dt, sae in ((SUNDAY, 6), (SATURDAY, 5), (FRIDAY, 5)))
+OF_SUNDAY, OF_SATURDAY, OF_FRIDAY = (publication(dt, sae) for dt, sae in ((SUNDAY, 6), (SATURDAY, 5), (FRIDAY, 5)))
 PUBLISHED = [OF_SUNDAY, OF_SATURDAY, OF_FRIDAY]
 
 

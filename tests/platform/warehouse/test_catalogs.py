@@ -94,7 +94,7 @@ def test_audits_of_several_dates_begin_at_once(spark: SparkSession, catalog: str
             rows = spark.createDataFrame([(1, "sae", "fvu", float(night.dt.day))], SCHEMA)
             together.wait()
             night.replace(AUDIT_METRICS, rows)
-            night.publish(AUDIT_METRICS)
+            publish(night)
 
         with ThreadPoolExecutor(len(nights)) as pool:
             list(pool.map(audit, nights))
