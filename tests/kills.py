@@ -29,9 +29,14 @@ FIRST_WRITES = {
 }
 
 
-def kill_within(workspace: Workspace, job: str, *command: str) -> str:
-    """Start a command and kill all its processes once `job` has written something; returns its log."""
-    folder, pattern = FIRST_WRITES[job]
+def kill_within(workspace: Workspace, job: str, *command: str, write: tuple[str, str] | None = None) -> str:
+    """Start a command and kill all its processes once `job` has written something; returns its log.
+
+    Parameters
+    ----------
+    write : what has to be written, as (folder, pattern); what the job writes first where it is not given.
+    """
+    folder, pattern = write or FIRST_WRITES[job]
     process = workspace.start(*command, *ARGUMENTS, start_new_session=True)
     said = process.stderr
     assert said is not None

@@ -46,15 +46,18 @@ def test_a_command_of_the_readme(audited: Workspace, capsys: pytest.CaptureFixtu
 def test_python_reads_what_is_published(audited: Workspace) -> None:
     published = audited.warehouse().read_published(tables.CONCEPTS)
     unpublished = audited.warehouse(DT + timedelta(days=1000))
+    main = unpublished.references(tables.CONCEPTS)["main"]
     unpublished.replace(tables.CONCEPTS, published.drop("dt"))
     (snippet,) = (block for block in blocks(REPOSITORY / "conf" / "README.md", "python") if "StaticTable" in block)
-    shown = '"var/warehouse/ml_100k/'
+    shown = '"var/warehouse/ml_100k"'
     assert snippet.count(shown) == 1
     found: dict[str, Any] = {}
+    iceberg = unpublished.iceberg(tables.CONCEPTS)
     try:
-        exec(snippet.replace(shown, f'"{audited.folder}/var/warehouse/planted/'), found)
+        iceberg.manageSnapshots().fastForwardBranch("main", unpublished.branch).commit()  # main is no read point
+        exec(snippet.replace(shown, f'"{audited.folder}/var/warehouse/planted"'), found)
     finally:
-        unpublished.drop_branch(tables.CONCEPTS)
+        iceberg.manageSnapshots().setCurrentSnapshot(main).removeBranch(unpublished.branch).commit()
     rows = published.collect()
     expected = sorted((row["label"], row["confidence"]) for row in rows if row["interpretable"])
     assert expected

@@ -1,7 +1,8 @@
 """The disk is full in the middle of a night: a small file system of its own, filled to the last block.
 
-The audit must end with one line about the full disk and leave main as it was; with room again, it must come to the
-tables of an undisturbed night. Needs the right to mount a tmpfs.
+It happens to the second audit of a date, whose data have changed. That must end with one line about the full disk, and
+readers and main must keep the first one; with room again, it must come to the tables of an undisturbed night. Needs the
+right to mount a tmpfs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.nights import FaultError, Nights, Run
+from tests.faults.nights import FaultError, Nights, Run, change_data, check_failed, differences
 from tests.workspace import write_mlflow_database
 
 MIB = 2**20
@@ -28,10 +29,12 @@ JOBS = (
 
 
 def inject(nights: Nights) -> list[str]:
-    night = nights.night("full")
+    audits, night = nights.undisturbed, nights.night("full")
     var = night.folder / "var"
     with small_file_system(var):
         write_mlflow_database(var / "mlflow" / "mlflow.db")
+        Run(night).finish()
+        change_data(night)
         for job in JOBS:
             run = Run(night)
             run.wait_for(job)
@@ -39,8 +42,9 @@ def inject(nights: Nights) -> list[str]:
             print(f"  full in {job}, noticed in {run.job}", flush=True)
             run.must_fail(2, "No space left on device|disk is full")
             (var / "filler").unlink()
+            check_failed(night, audits)
         Run(night).finish()
-        return nights.differences(night)
+        return differences(night, audits)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Executors are killed, one every minute or so, on a Spark cluster of two of them.
 
-Spark runs their tasks elsewhere; where it gives up, the audit is started again. It must come to the tables of a night
-on one machine that nothing disturbed.
+Spark runs their tasks elsewhere; where it gives up, the audit is started again, and readers must see the first audit of
+the date, made before its data changed. The night must come to the tables of one on one machine that nothing disturbed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.faults.nights import FaultError, Nights, Run
+from tests.faults.nights import FaultError, Nights, Run, check_failed, differences
 from tests.workspace import REPOSITORY, Workspace, own_spark_home
 
 EXECUTORS, EXECUTOR_MIB = 2, 1024
@@ -25,7 +25,7 @@ EXECUTOR = "CoarseGrainedExecutorBackend"
 
 def inject(nights: Nights) -> list[str]:
     draw = random.Random(nights.seed)
-    night = nights.night("executors")
+    audits, night = nights.undisturbed, nights.second_night("executors")
     properties, home = write_properties(night), own_spark_home(night.folder)
     kills, starts = 0, 0
     while True:
@@ -42,12 +42,13 @@ def inject(nights: Nights) -> list[str]:
         if code == 0:
             break
         print(f"  ended with {code} in {run.job}, start {starts + 1}", flush=True)
+        check_failed(night, audits)
         if starts == MOST_STARTS:
             raise FaultError(f"{starts} starts did not suffice:\n{run.log()}")
     if not kills:
         raise FaultError("there was no executor to kill")
     print(f"  {kills} executors killed, {starts} starts", flush=True)
-    return nights.differences(night)
+    return differences(night, audits)
 
 
 def kill_an_executor(run: Run, draw: random.Random) -> bool:

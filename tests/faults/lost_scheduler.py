@@ -1,7 +1,9 @@
 """Airflow's scheduler is killed in the middle of a night, with all that it runs.
 
-`local_airflow.py night` must end and say so; started again, it gives up what was left behind, and the night must come
-to the tables of `recsae audit`. Needs `.venv-airflow` (`make install-airflow`).
+`local_airflow.py night` must end and say so, and readers must see the first audit of the date, made before its data
+changed; started again, it gives up what was left behind, and the night must come to the tables of one that nothing
+disturbed. Nights of Airflow train only what is missing, so that this one has the models of the first audit. Needs
+`.venv-airflow` (`make install-airflow`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,15 @@ import time
 
 import psutil
 
-from tests.faults.nights import LONGEST_NIGHT_SECONDS, FaultError, Nights
+from tests.faults.nights import (
+    LONGEST_NIGHT_SECONDS,
+    SECOND,
+    FaultError,
+    Nights,
+    audit_of,
+    check_failed,
+    differences,
+)
 from tests.workspace import DT, REPOSITORY, Workspace
 
 AIRFLOW = REPOSITORY / ".venv-airflow" / "bin" / "python"
@@ -24,7 +34,9 @@ JOBS = ("ingest_dataset", "extract_representations", "compute_concept_terms")
 def inject(nights: Nights) -> list[str]:
     if not AIRFLOW.exists():
         raise FaultError(f"there is no {AIRFLOW}; `make install-airflow` makes it")
-    night = nights.night("scheduler")
+    whole, night = nights.second_night("scheduler-stays"), nights.second_night("scheduler")
+    finish(whole)
+    audits = {**nights.undisturbed, SECOND: audit_of(whole)}
     for job in JOBS:
         process = start(night)
         record = night.folder / "var" / "jobs" / "planted.jsonl"
@@ -38,9 +50,15 @@ def inject(nights: Nights) -> list[str]:
         print(f"  scheduler killed in {job}: the night ended with {code}", flush=True)
         if code != 2:
             raise FaultError(f"it should have ended with 2; see {night.folder}/night.log")
+        check_failed(night, audits)
+    finish(night)
+    return differences(night, audits)
+
+
+def finish(night: Workspace) -> None:
+    """Start the night, which must be published."""
     if code := start(night).wait(LONGEST_NIGHT_SECONDS):
         raise FaultError(f"the night ended with {code}: {(night.folder / 'night.log').read_text()}")
-    return nights.differences(night)
 
 
 def start(night: Workspace) -> subprocess.Popen[bytes]:

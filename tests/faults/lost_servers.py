@@ -1,7 +1,8 @@
 """MLflow and the language model stop in the middle of a night, and come back later.
 
-The job that needs them must end with exit code 1 and one line that says what to do, main must stay as it was, and after
-their return the night must come to the tables of one that nothing disturbed, without a request being answered twice.
+It happens to the second audit of a date, whose data have changed. The job that needs them must end with exit code 1 and
+one line that says what to do, readers and main must keep the first audit, and after their return the night must come to
+the tables of one that nothing disturbed, without a request being answered twice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.faults.nights import FaultError, Nights, Run
+from tests.faults.nights import SECOND, FaultError, Nights, Run, audits_of, change_data, check_failed, differences
 
 LOCAL = {"NO_PROXY": "127.0.0.1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}  # MLflow's own patience is some minutes
 SECONDS_TO_START = 120
@@ -32,7 +33,7 @@ def inject(nights: Nights) -> list[str]:
 
 
 def without_mlflow(nights: Nights) -> list[str]:
-    night = nights.night("mlflow")
+    audits, night = nights.undisturbed, nights.night("mlflow")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     store = f"sqlite:///{night.folder}/var/mlflow/mlflow.db"
@@ -41,17 +42,24 @@ def without_mlflow(nights: Nights) -> list[str]:
     def server() -> subprocess.Popen[bytes]:
         return started([*command, "--workers", "1"], night.folder, f"{address}/health")
 
+    settings = [f"paths.tracking_uri={address}"]
+    mlflow = server()
+    Run(night, settings, LOCAL).finish()
+    change_data(night)
     for job in ("train_recommender", "train_sae", "publish_audit"):
-        mlflow = server()
-        run = Run(night, [f"paths.tracking_uri={address}"], LOCAL)
+        run = Run(night, settings, LOCAL)
         run.wait_for(job)
         stop(mlflow)
         run.must_fail(1, "does not answer")
-    Run(night, [f"paths.tracking_uri={address}"], LOCAL).must_fail(1, f"MLflow at {address} does not answer")
-    mlflow = server()
-    Run(night, [f"paths.tracking_uri={address}"], LOCAL).finish()
+        check_failed(night, audits)
+        mlflow = server()
     stop(mlflow)
-    return nights.differences(night)
+    Run(night, settings, LOCAL).must_fail(1, f"MLflow at {address} does not answer")
+    check_failed(night, audits)
+    mlflow = server()
+    Run(night, settings, LOCAL).finish()
+    stop(mlflow)
+    return differences(night, audits)
 
 
 def without_a_language_model(nights: Nights) -> list[str]:
@@ -65,17 +73,23 @@ def without_a_language_model(nights: Nights) -> list[str]:
     answered = night.folder / "answered"
 
     model = started(scripted(port, whole.folder / "answered"), whole.folder)
-    Run(whole, settings, LOCAL).finish()
+    audits = audits_of(whole, settings, LOCAL)
     stop(model)
-    expected = whole.published()
 
+    model = started(scripted(port, answered), night.folder)
+    Run(night, settings, LOCAL).finish()
+    stop(model)
+    change_data(night)
+    before = len(answered.read_text().splitlines())
     Run(night, settings, LOCAL).must_fail(1, "Check that it runs at llm.base_url")
-    for answers in (3, len(expected["concept_labels"]) + 3):  # of the interpreter, of the judge
+    check_failed(night, audits)
+    for answers in (3, len(audits[SECOND].main["concept_labels"]) + 3):  # of the interpreter, of the judge
         model = started(scripted(port, answered), night.folder)
         run = Run(night, settings, LOCAL)
-        wait_until(partial(has_lines, answered, answers), run)
+        wait_until(partial(has_lines, answered, before + answers), run)
         stop(model)
         run.must_fail(1, "Check that it runs at llm.base_url")
+        check_failed(night, audits)
     model = started(scripted(port, answered), night.folder)
     Run(night, settings, LOCAL).finish()
     stop(model)
@@ -85,7 +99,7 @@ def without_a_language_model(nights: Nights) -> list[str]:
     # What the server answered while it was killed may not have arrived: one request a kill, at concurrency 1.
     if set(times) != set(once) or sum(times.values()) > sum(once.values()) + 2:
         raise FaultError(f"{sum(times.values())} requests were answered in all, {sum(once.values())} undisturbed")
-    return nights.differences(night, expected)
+    return differences(night, audits)
 
 
 def scripted(port: int, answered: Path) -> list[str]:
