@@ -275,7 +275,7 @@ class Protocol(RuleBasedStateMachine):
             assert {row for row in as_versions(rows) if row[0] in dates} == now(known).own
             for publication in filter(lambda publication: publication.kept, listing.publications(warehouse)):
                 tag = f"published-{self.name}__{model}-{publication.dt}-{publication.number}"
-                assert references[tag] == publication.snapshots[table.name]
+                assert references.get(tag) == publication.snapshots[table.name], tag
 
     def look_by_sql(self, model: str) -> None:
         rows = run_query(self.warehouse(model), ROWS).collect()
