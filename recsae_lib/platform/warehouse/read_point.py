@@ -56,16 +56,15 @@ class ReadPoint:
             rows = warehouse.read_all(table)
             dated = self.until is not None and table.partitioned_by_date
             return rows.where(F.col("dt") <= F.lit(self.until)) if dated else rows
-        publication = self.publication_of(table)
-        snapshot = None if publication is None else publication.snapshots.get(table.name)
-        if publication is None or snapshot is None or not warehouse.exists(table):
+        snapshot = self.snapshot_of(warehouse, table)
+        if snapshot is None:
             return warehouse.spark.createDataFrame([], table.schema)
-        if self.is_now:
-            snapshot = warehouse.merged_snapshot(table, snapshot)
         found = warehouse.read_snapshot(table, snapshot)
         if found is None:
+            publication = self.publication_of(table)
+            of_audit = "" if publication is None else f" of {publication.dt}"
             raise InputError(
-                f"Table {warehouse.full_name(table)} no longer holds what the audit of {publication.dt} has read",
+                f"Table {warehouse.full_name(table)} no longer holds what the audit{of_audit} has read",
                 "maintenance.keep_nights and keep_raw_nights say how long it is kept; ask for a newer date",
             )
         return found.where(self._seen(table)) if table.partitioned_by_date else found
@@ -79,6 +78,14 @@ class ReadPoint:
         first, last = min(self.dates), max(self.dates)
         gaps = [removed for removed in self.removed if first < removed < last]
         return dt.between(F.lit(first), F.lit(last)) & ~dt.isin(gaps) if gaps else dt.between(F.lit(first), F.lit(last))
+
+    def snapshot_of(self, warehouse: Warehouse, table: Table) -> int | None:
+        """The snapshot by which a table is read that is published with its audit; None where it has no rows to see."""
+        publication = self.publication_of(table)
+        snapshot = None if publication is None else publication.snapshots.get(table.name)
+        if snapshot is None or not warehouse.exists(table):
+            return None
+        return warehouse.merged_snapshot(table, snapshot) if self.is_now else snapshot
 
 
 def read_point(found: Sequence[Publication]) -> ReadPoint:
