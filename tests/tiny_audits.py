@@ -14,6 +14,7 @@ from pyspark.sql import Row
 from jobs import publish_audit
 from recsae_lib.platform.warehouse import publications as listing
 from recsae_lib.platform.warehouse import publishing, read_point, store
+from recsae_lib.platform.warehouse.fencing import UPKEEP_PROPERTY
 from recsae_lib.platform.warehouse.publications import Publication
 from recsae_lib.platform.warehouse.publishing import Origin, publish_tables, record_attempt
 from recsae_lib.platform.warehouse.references import tagged_date
@@ -144,7 +145,7 @@ def remove_date(warehouse: Warehouse) -> None:
 
     def remove_rows(table: Table) -> None:
         delete = warehouse.iceberg(table).newDelete().deleteFromRowFilter(of_date)
-        delete.set(store.UPKEEP_PROPERTY, "true").commit()
+        delete.set(UPKEEP_PROPERTY, "true").commit()
 
     def rewrite(table: Table) -> None:
         warehouse.iceberg(table).rewriteManifests().commit()

@@ -151,7 +151,7 @@ def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | 
             for case in [key[row.sample, row.case_id]]
             if case["dt"] == dt
         ]
-        before += _replace_ratings(warehouse.at(dt), found)
+        before += replace_ratings(warehouse.at(dt), found)
     _replace_rejects(warehouse, sorted_rows, {row.file_digest for row in rows})
     return Imported(sorted_rows, before)
 
@@ -247,7 +247,7 @@ def _keep_key(warehouse: Warehouse, sample: RatingSample, sae_version: int) -> N
         _replace(warehouse, tables.RATING_SAMPLES, new, ("sample",))
 
 
-def _replace_ratings(warehouse: Warehouse, new: list[tuple[Any, ...]]) -> Counter[tuple[str, str]]:
+def replace_ratings(warehouse: Warehouse, new: list[tuple[Any, ...]]) -> Counter[tuple[str, str]]:
     """Put new ratings of each sample and rater in the place of those that were there; returns how many those were."""
     renewed = {(row[0], row[5]) for row in new}
     before = [row for row in _kept(warehouse, tables.CONCEPT_RATINGS) if (row[0], row[5]) in renewed]

@@ -20,7 +20,7 @@ from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.read_point import read_point, read_point_as_of, read_point_of
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDITS, CONCEPT_RATINGS
-from recsae_lib.ratings.exchange import _replace_ratings
+from recsae_lib.ratings.exchange import replace_ratings
 from tests.interleaving import Run, take_turns
 from tests.publication_model import Audit, Seen, as_of, last_of_each, now, of_date
 from tests.tiny_audits import (
@@ -142,7 +142,7 @@ class Protocol(RuleBasedStateMachine):
             return
         ratings = Import(model, rater, rating)
         rows = [("sample", 1, "case", "concept", 1, rater, rating)]
-        ratings.run = Run(lambda: _replace_ratings(self.warehouse(model), rows) and None)
+        ratings.run = Run(lambda: replace_ratings(self.warehouse(model), rows) and None)
         self.runs.append(ratings)
 
     @precondition(lambda self: len(self.runs) < 3)
