@@ -33,7 +33,7 @@ from recsae_lib.platform.warehouse.publishing import (
     Origin,
     complete_publications,
     publish_tables,
-    record_attempt,
+    record_refusal,
     unpublished_tables,
 )
 from recsae_lib.verification.judging import require_all_judges
@@ -49,7 +49,7 @@ def run(context: JobContext) -> None:
         publish(context)
     else:
         log.info("publish_audit: is published, as number %s; nothing is new", published.number)
-        announce(context, origin_of(context, published.model_version, published.sae_version), published)
+        announce(context, published)
 
 
 def publish(context: JobContext) -> None:
@@ -66,20 +66,24 @@ def publish(context: JobContext) -> None:
     keep_checks(context, results)
     failed = [result for result in results if result.severity == "fail" and not result.passed]
     if failed:
-        record_attempt(warehouse, origin, None)
+        record_refusal(warehouse, origin)
         tag_outcome(context, shape.sae_version, "failed")
         raise CheckError(
             f"The audit of {context.dt} is not published: {'; '.join(result.line() for result in failed)}. "
             f"Its tables stay on the branch {warehouse.branch}; readers see the last good audit."
         )
-    announce(context, origin, publish_tables(warehouse, origin))
+    announce(context, publish_tables(warehouse, origin))
 
 
-def announce(context: JobContext, origin: Origin, publication: Publication) -> None:
-    """Say in MLflow and in audit_attempts that the audit is published."""
-    found = publications(context.warehouse)
-    promote_sae(context, publication.sae_version, list(last_of_each_date(found)))
-    record_attempt(context.warehouse, origin, publication)
+def announce(context: JobContext, publication: Publication) -> None:
+    """Say in MLflow that the audit is published."""
+    promoted: Publication | None = publication
+    while promoted is not None:
+        found = last_of_each_date(publications(context.warehouse))
+        promote_sae(context, promoted, list(found))
+        # A newer audit may have been published, and its SAE promoted, since the list was read.
+        later = last_of_each_date(publications(context.warehouse))
+        promoted = next((later[dt] for dt in later if dt > publication.dt and dt not in found), None)
     tag_outcome(context, publication.sae_version, "published")
     log.info("publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version)
 

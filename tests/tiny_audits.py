@@ -16,7 +16,7 @@ from recsae_lib.platform.warehouse import publications as listing
 from recsae_lib.platform.warehouse import publishing, read_point, store
 from recsae_lib.platform.warehouse.fencing import UPKEEP_PROPERTY
 from recsae_lib.platform.warehouse.publications import Publication
-from recsae_lib.platform.warehouse.publishing import Origin, publish_tables, record_attempt
+from recsae_lib.platform.warehouse.publishing import Origin, publish_tables, record_refusal
 from recsae_lib.platform.warehouse.references import tagged_date
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import (
@@ -118,9 +118,9 @@ def publish(attempt: Any) -> None:
     """Stands for the job's own `publish`: the checks are known."""
     origin = origin_of(attempt, 1, attempt.version)
     if attempt.refused:
-        record_attempt(attempt.warehouse, origin, None)
+        record_refusal(attempt.warehouse, origin)
     else:
-        publish_audit.announce(attempt, origin, publish_tables(attempt.warehouse, origin))
+        publish_audit.announce(attempt, publish_tables(attempt.warehouse, origin))
 
 
 def origin_of(attempt: Any, model_version: int, sae_version: int) -> Origin:

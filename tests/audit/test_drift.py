@@ -26,12 +26,13 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
-from recsae_lib.platform.tracking.publication import promote_sae
+from recsae_lib.platform.tracking.publication import promote_sae, tag_outcome
 from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape
 from recsae_lib.platform.warehouse.publishing import publish_tables
 from tests.planted import FEATURES, add_planted_feature, change_planted
+from tests.publishing import publication
 from tests.workspace import PLANTED_SETTINGS, Workspace, open_workspace
 
 pytestmark = pytest.mark.integration
@@ -75,7 +76,7 @@ class World:
         """Bring the night to main and its SAE to champion: publish_audit without concepts and checks."""
         context = self.context("publish_audit", dt)
         origin = publish_audit.origin_of(context, context.model_version, context.sae_version)
-        publish_audit.announce(context, origin, publish_tables(context.warehouse, origin))
+        publish_audit.announce(context, publish_tables(context.warehouse, origin))
 
     def drift(self, dt: date) -> list[dict[str, Any]]:
         rows = self.workspace.warehouse(dt).read(tables.CONCEPT_DRIFT).orderBy("pair").collect()
@@ -137,8 +138,8 @@ def test_nights_of_a_slowly_changing_world(world: World) -> None:
     assert "parent_version" not in registry.tags(NAME, 1)
 
     late = world.context("publish_audit", SECOND, "sae.version=2")
-    promote_sae(late, [FIRST, SECOND, THIRD])  # of an older date than the newest
-    publish_audit.commit(late, RunRecord.read(late.settings, SECOND), SaeShape(1, 1, 32, 2), "failed")
+    promote_sae(late, publication(SECOND, 2), [FIRST, SECOND, THIRD])  # of an older date than the newest
+    tag_outcome(late, 1, "failed")
     assert (registry.champion(NAME), registry.resolve(NAME, "previous")) == (3, 2)
     tags = registry.tags(NAME, 1)  # trained for another date: its snapshots are not those of this one
     assert (tags["audit_status"], tags["audit_dt"], tags[PUBLISHED_TAG]) == ("failed", str(SECOND), str(FIRST))

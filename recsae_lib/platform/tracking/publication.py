@@ -14,6 +14,7 @@ from recsae_lib.platform.storage.reports import write_report
 from recsae_lib.platform.tracking.registry import MOST_ACTIVE_TAG, PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape
+from recsae_lib.platform.warehouse.publications import Publication
 from recsae_lib.platform.warehouse.results import CheckResult
 
 AuditStatus = Literal["published", "failed"]
@@ -44,18 +45,18 @@ def keep_checks(context: JobContext, results: Sequence[CheckResult]) -> None:
     log.info("publish_audit: %s of %s checks pass, all in %s", passed, len(results), file)
 
 
-def promote_sae(context: JobContext, sae_version: int, published: Sequence[date]) -> None:
-    """Make the SAE of the audit champion, unless the audit is of an older date than one that is published.
+def promote_sae(context: JobContext, publication: Publication, published: Sequence[date]) -> None:
+    """Make the SAE of an audit champion, unless the audit is of an older date than one that is published.
 
     Parameters
     ----------
     published : dates of the published audits.
     """
-    if (newest := max(published, default=context.dt)) > context.dt:
+    if (newest := max(published, default=publication.dt)) > publication.dt:
         log.info("publish_audit: %s was published already: champion stays as it is", newest)
         return
-    before = context.registry.promote(context.sae_name, sae_version)
-    log.info("publish_audit: champion is version %s (before: %s)", sae_version, before or "none")
+    before = context.registry.promote(context.sae_name, publication.sae_version)
+    log.info("publish_audit: champion is version %s (before: %s)", publication.sae_version, before or "none")
 
 
 def tag_outcome(context: JobContext, sae_version: int, status: AuditStatus) -> None:

@@ -1,6 +1,6 @@
 """How an audit is published: one row in ``audits`` shows all its tables at once, or none.
 
-1. Each branch of the audit is brought up to main. No reader looks there.
+1. Each branch of the audit is brought up to what readers see. No reader looks there.
 2. The row is added to ``audits``, with the snapshot of each table. From then on readers see the audit.
 3. The snapshots get their tag, and main of each table follows, for engines that know nothing of ``audits``.
 4. The branches go. Those of tables that several models share stay until the upkeep removes them: audits of other models
@@ -12,7 +12,7 @@ A run that ends between 1 and 2 leaves readers on the audit before. One that end
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from recsae_lib.errors import PassingError
 from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.warehouse.fencing import snapshot_properties
 from recsae_lib.platform.warehouse.publications import Publication, last_of_each_date, publications
+from recsae_lib.platform.warehouse.raw_history import same_rows
 from recsae_lib.platform.warehouse.references import tagged_date
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDIT_TABLES, AUDITS, Table
@@ -53,8 +54,11 @@ def unpublished_tables(warehouse: Warehouse) -> list[Table]:
     snapshots = {} if published is None else published.snapshots
 
     def has_news(table: Table) -> bool:
-        head = warehouse.references(table).get(warehouse.branch)
-        return head is not None and head != snapshots.get(table.name)
+        head, known = warehouse.references(table).get(warehouse.branch), snapshots.get(table.name)
+        if head is None or head == known:
+            return False
+        # What models share is written anew at each start, mostly with the same rows.
+        return known is None or table.scope == "audit" or not _same_part(warehouse, table, head, known)
 
     return [table for table, news in zip(AUDIT_TABLES, side_by_side(has_news, AUDIT_TABLES), strict=True) if news]
 
@@ -71,8 +75,7 @@ def publish_tables(warehouse: Warehouse, origin: Origin) -> Publication:
         seen = warehouse.references(AUDITS).get("main")
         found = publications(warehouse, seen)
         _complete(warehouse, found)
-        published = last_of_each_date(found).get(warehouse.dt)
-        heads = side_by_side(partial(_stage, warehouse, published), AUDIT_TABLES)
+        heads = side_by_side(partial(_stage, warehouse, found), AUDIT_TABLES)
         snapshots = {table.name: head for table, head in zip(AUDIT_TABLES, heads, strict=True) if head is not None}
         publication = Publication(
             found[-1].number + 1 if found else 1,
@@ -93,44 +96,70 @@ def complete_publications(warehouse: Warehouse) -> None:
     _complete(warehouse, publications(warehouse))
 
 
-def record_attempt(warehouse: Warehouse, origin: Origin, publication: Publication | None) -> None:
-    """Add the row of an audit that came to its end to ``audit_attempts``.
-
-    Parameters
-    ----------
-    publication : None of an audit that was refused.
-    """
-    finished = datetime.now(timezone.utc) if publication is None else publication.finished_at
+def record_refusal(warehouse: Warehouse, origin: Origin) -> None:
+    """Add the row of an audit that its checks refused to ``audit_attempts``."""
     row = (
-        *(("failed", None) if publication is None else ("published", publication.number)),
-        *(origin.model_version, origin.sae_version, origin.started_at, finished),
+        *("failed", None, origin.model_version, origin.sae_version, origin.started_at, datetime.now(timezone.utc)),
         *(origin.config_digest, origin.code_version),
     )
-    rows = warehouse.spark.createDataFrame([row], AUDIT_ATTEMPTS.versioned_row_schema)
-    warehouse.merge(AUDIT_ATTEMPTS, rows)
+    warehouse.merge(AUDIT_ATTEMPTS, warehouse.spark.createDataFrame([row], AUDIT_ATTEMPTS.versioned_row_schema))
 
 
-def _stage(warehouse: Warehouse, published: Publication | None, table: Table) -> int | None:
-    """The snapshot that is to be published: of the audit's branch, on top of main; else what readers see already."""
+def _record_publication(warehouse: Warehouse, publication: Publication) -> None:
+    """Add the row of a publication to ``audit_attempts``, where it is missing."""
+    of_number = F.col("publication") == publication.number
+    if warehouse.read_all(AUDIT_ATTEMPTS).where(of_number).isEmpty():
+        rows = warehouse.read_all(AUDITS).where(of_number).withColumn("status", F.lit("published"))
+        warehouse.merge(AUDIT_ATTEMPTS, rows.select(AUDIT_ATTEMPTS.versioned_row_schema.names))
+
+
+def _same_part(warehouse: Warehouse, table: Table, one: int, other: int) -> bool:
+    """Whether two snapshots of a table hold the same rows of the audit."""
+    found, known = (warehouse.read_snapshot(table, snapshot) for snapshot in (one, other))
+    if found is None or known is None:
+        return False
+    of_date = F.col("dt") == F.lit(warehouse.dt) if table.partitioned_by_date else F.lit(True)
+    return same_rows(found.where(of_date), known.where(of_date))
+
+
+def _stage(warehouse: Warehouse, found: list[Publication], table: Table) -> int | None:
+    """The snapshot that is to be published: what the audit wrote, on top of what readers see; else just that."""
+    kept = last_of_each_date(found)
+    published, latest = kept.get(warehouse.dt), max(kept.values(), key=lambda audit: audit.number, default=None)
 
     def stage() -> int | None:
         references = warehouse.references(table)
-        head, main = references.get(warehouse.branch), references.get("main")
+        head, base = references.get(warehouse.branch), references.get("main")
         if not table.partitioned_by_date:  # each snapshot is the whole table
             known = None if published is None else published.snapshots.get(table.name)
-            return next((snapshot for snapshot in (head, known, main) if snapshot is not None), None)
-        if head is None or main is None or _descends(warehouse, table, head, main):
-            return main if head is None else head
-        return _rebase(warehouse, table, head, main)
+            return next((snapshot for snapshot in (head, known, base) if snapshot is not None), None)
+        is_shared = table.scope != "audit"
+        if is_shared and latest is not None:  # main has what audits of other models have written for the same dates
+            base = latest.snapshots.get(table.name, base)
+        if head is None or base is None or head == base:
+            return base if head is None else head
+        if not is_shared and _descends(warehouse, table, head, base):
+            return head
+        removed = min(kept) if is_shared and kept and not all(audit.kept for audit in found) else None
+        return _rebase(warehouse, table, head, base, removed)
 
     return warehouse.change(table, stage)
 
 
-def _rebase(warehouse: Warehouse, table: Table, head: int, main: int) -> int:
-    """Let the audit's branch be main with the audit's part of the table, in one commit; no data are copied."""
-    iceberg = warehouse.iceberg(table)
-    transaction = iceberg.newTransaction()
-    transaction.manageSnapshots().replaceBranch(warehouse.branch, main).commit()
+def _rebase(warehouse: Warehouse, table: Table, head: int, base: int, first: date | None) -> int:
+    """Let the audit's branch be another snapshot with the audit's part of the table, in one commit; no data are copied.
+
+    Parameters
+    ----------
+    head : snapshot with the audit's part.
+    first : date before which rows leave, since the upkeep removes them from main alone; None if none do.
+    """
+    jvm: Any = warehouse.spark.sparkContext._jvm
+    transaction = warehouse.iceberg(table).newTransaction()
+    transaction.manageSnapshots().replaceBranch(warehouse.branch, base).commit()
+    if first is not None:
+        old = jvm.org.apache.iceberg.expressions.Expressions.lessThan("dt", first.isoformat())
+        transaction.newDelete().deleteFromRowFilter(old).toBranch(warehouse.branch).commit()
     _part_of(warehouse, table, transaction.newOverwrite(), head).toBranch(warehouse.branch).commit()
     transaction.commitTransaction()
     return warehouse.references(table)[warehouse.branch]
@@ -182,7 +211,8 @@ def _commit(warehouse: Warehouse, publication: Publication, origin: Origin, seen
 
 
 def _complete(warehouse: Warehouse, found: list[Publication]) -> None:
-    """Tag the snapshots of the last publication, have main follow, drop its branches. Doing it again changes nothing.
+    """Tag the snapshots of the last publication, have main follow, list its attempt, drop its branches. Doing it again
+    changes nothing.
 
     Those before it are complete: nothing is published before.
     """
@@ -191,6 +221,7 @@ def _complete(warehouse: Warehouse, found: list[Publication]) -> None:
     publication, at_its_date = found[-1], warehouse.at(found[-1].dt)
     written = [table for table in AUDIT_TABLES if table.name in publication.snapshots]
     side_by_side(lambda table: _settle(at_its_date, table, publication), written)
+    _record_publication(at_its_date, publication)
     side_by_side(lambda table: _drop_published(at_its_date, table, publication), written)
 
 
@@ -198,28 +229,23 @@ def _settle(warehouse: Warehouse, table: Table, publication: Publication) -> Non
     """Tag the snapshot of a table and have main follow it."""
     tag, snapshot = publication.tag(warehouse.namespaces["audit"]), publication.snapshots[table.name]
 
-    def settle() -> bool:
+    def settle() -> None:
         iceberg, references = warehouse.iceberg(table), warehouse.references(table)
         if tag in references or iceberg.snapshot(snapshot) is None:  # or the upkeep has removed what is raw
-            return True
-        changes, main = iceberg.manageSnapshots().createTag(tag, snapshot), references.get("main")
+            return
+        transaction, main = iceberg.newTransaction(), references.get("main")
         if not table.partitioned_by_date:  # main keeps the newest date
             follows = all(dt <= warehouse.dt for dt in map(tagged_date, references) if dt is not None)
-        elif main is not None and not _descends(warehouse, table, snapshot, main):
-            if not _descends(warehouse, table, main, snapshot):
-                return False
-            follows = False
         else:
-            follows = True
+            follows = main is None or _descends(warehouse, table, snapshot, main)
+            if not follows and not _descends(warehouse, table, main, snapshot):
+                _part_of(warehouse, table, transaction.newOverwrite(), snapshot).commit()
+        # In the same commit: who completes late what another run has completed brings nothing back.
+        changes = transaction.manageSnapshots().createTag(tag, snapshot)
         (changes.setCurrentSnapshot(snapshot) if follows and main != snapshot else changes).commit()
-        return True
+        transaction.commitTransaction()
 
-    def bring() -> None:
-        _part_of(warehouse, table, warehouse.iceberg(table).newOverwrite(), snapshot).commit()
-
-    if not warehouse.change(table, settle):
-        warehouse.change(table, bring)
-        warehouse.change(table, lambda: warehouse.iceberg(table).manageSnapshots().createTag(tag, snapshot).commit())
+    warehouse.change(table, settle)
 
 
 def _drop_published(warehouse: Warehouse, table: Table, publication: Publication) -> None:
@@ -233,7 +259,7 @@ def _drop_published(warehouse: Warehouse, table: Table, publication: Publication
     warehouse.change(table, drop)
 
 
-def _descends(warehouse: Warehouse, table: Table, snapshot: int, ancestor: int) -> bool:
+def _descends(warehouse: Warehouse, table: Table, snapshot: int | None, ancestor: int) -> bool:
     jvm: Any = warehouse.spark.sparkContext._jvm
     iceberg = warehouse.iceberg(table)
     return bool(jvm.org.apache.iceberg.util.SnapshotUtil.isAncestorOf(iceberg, snapshot, ancestor))

@@ -17,6 +17,7 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.tracking.publication import keep_checks, promote_sae, sae_shape, tag_outcome
 from recsae_lib.platform.warehouse.checks import SaeShape
 from recsae_lib.platform.warehouse.results import CheckResult
+from tests.publishing import publication
 from tests.workspace import write_mlflow_database
 
 NAME = "recsae-shop"
@@ -58,7 +59,7 @@ def test_rows_must_agree_with_what_training_wrote(context: JobContext) -> None:
 def test_only_the_newest_audit_makes_its_sae_champion(
     context: JobContext, published: list[date], champion: int
 ) -> None:
-    promote_sae(context, published)
+    promote_sae(context, publication(FRIDAY, 2), published)
     assert context.registry.champion(NAME) == champion
 
 

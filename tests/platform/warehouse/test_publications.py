@@ -12,7 +12,7 @@ from recsae_lib.platform.warehouse.publications import (
     newest_publication,
     publications,
 )
-from recsae_lib.platform.warehouse.publishing import record_attempt
+from recsae_lib.platform.warehouse.publishing import record_refusal
 from recsae_lib.platform.warehouse.read_point import ReadPoint, read_point, read_point_as_of, read_point_of
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDIT_METRICS, AUDITS
@@ -31,14 +31,14 @@ def test_publications_are_listed_and_attempts_apart(spark: SparkSession) -> None
     assert publications(newest) == []
     with pytest.raises(InputError, match="Run `recsae audit` first"):
         newest_publication(newest, [])
-    record_attempt(newest, origin(4), None)
+    record_refusal(newest, origin(4))
     with pytest.raises(InputError, match=r"refused by their checks: 2026-11-20\..*VERSION AS OF 'audit-2026-11-20'"):
         newest_publication(newest, publications(newest))
     for day, sae_version in ((20, 5), (21, 6), (20, 7)):
         night = warehouse_of(spark, day)
         night.replace(AUDIT_METRICS, spark.createDataFrame([(sae_version, "sae", "fvu", 0.5)], METRIC))
-        record_attempt(night, origin(sae_version), publish(night, sae_version))
-    record_attempt(warehouse_of(spark, 20), origin(8), None)  # a refused re-run takes nothing from what is published
+        publish(night, sae_version)
+    record_refusal(warehouse_of(spark, 20), origin(8))  # a refused re-run takes nothing from what is published
     found = publications(newest)
     assert [(p.number, p.dt.day, p.model_version, p.sae_version) for p in found] == [
         (1, 20, 1, 5),
