@@ -1,11 +1,10 @@
 """Several dates are audited at once, each by a process of its own, on an Iceberg catalog in PostgreSQL.
 
-Each date has data of its own, and is audited alone in another folder first: at once they must come to the same rows. They
-train in turn before, and name the versions by number: `latest` would be that of whichever date trained last.
-(concept_drift is left out: which audit was the last one published depends on who is first; so are version numbers, as
-they do on who registers first.) Whenever a process has ended, readers of each date must see its whole audit, or
-nothing of it. Where one gives way to another's commit and ends, it is started again. Needs PostgreSQL and its JDBC
-driver (`.ci/run` installs both).
+Each date has data of its own, and is audited alone in another folder first: at once they must come to the same rows.
+They train in turn before, and name the versions by number: `latest` would be that of whichever date trained last.
+(concept_drift is left out: which audit was the last one published depends on who is first; so are version numbers.)
+Whenever a process has ended, readers of each date must see its whole audit, or nothing of it. Where one gives way to
+another's commit and ends, it is started again. Needs PostgreSQL and its JDBC driver (`.ci/run` installs both).
 """
 
 from __future__ import annotations
