@@ -1,10 +1,10 @@
 """Several dates are audited at once, each by a process of its own, on an Iceberg catalog in PostgreSQL.
 
 Each date has data of its own, and is audited alone in another folder first: at once they must come to the same rows.
-(concept_drift is left out: which audit was the last one published depends on who is first; so are version numbers, as
-they do on who registers first.) Whenever a process has ended, readers of each date must see its whole audit, or
-nothing of it. Where one gives way to another's commit and ends, it is started again. Needs PostgreSQL and its JDBC
-driver (`.ci/run` installs both).
+They train in turn before, and name the versions by number: `latest` would be that of whichever date trained last.
+(concept_drift is left out: which audit was the last one published depends on who is first; so are version numbers.)
+Whenever a process has ended, readers of each date must see its whole audit, or nothing of it. Where one gives way to
+another's commit and ends, it is started again. Needs PostgreSQL and its JDBC driver (`.ci/run` installs both).
 """
 
 from __future__ import annotations
@@ -43,7 +43,17 @@ def inject(nights: Nights) -> list[str]:
         settings = [f"spark.properties={write_properties(night, catalog)}", f"catalog={CATALOG}"]
         for dt in DATES:
             write_data(night, dt)
+            train(night, settings, dt)
         return at_once(night, settings, {dt: audited_alone(nights, dt) for dt in DATES})
+
+
+def train(night: Workspace, settings: list[str], dt: date) -> None:
+    """Register recommender and SAE of a date: they become the versions that `versions_of` names."""
+    given = [word for setting in (*settings, *data_of(dt), *versions_of(dt)) for word in ("--set", setting)]
+    for job in ("ingest_dataset", "train_recommender", "extract_representations", "train_sae"):
+        done = night.recsae("run", job, "--conf", "conf/planted.yaml", "--dt", dt.isoformat(), *given)
+        if done.returncode:
+            raise FaultError(f"{job} of {dt} ended with {done.returncode}:\n{done.stderr}")
 
 
 def audited_alone(nights: Nights, dt: date) -> dict[str, Rows]:
@@ -56,7 +66,7 @@ def audited_alone(nights: Nights, dt: date) -> dict[str, Rows]:
 
 def at_once(night: Workspace, settings: list[str], expected: dict[date, dict[str, Rows]]) -> list[str]:
     """Audit all dates at once, and return what differs from each by itself."""
-    running = {dt: Run(night, [*settings, *data_of(dt)], dt=dt) for dt in DATES}
+    running = {dt: Run(night, [*settings, *data_of(dt), *versions_of(dt)], dt=dt) for dt in DATES}
     starts = dict.fromkeys(DATES, 1)
     while running:
         dt, run = next(iter(running.items()))
@@ -65,7 +75,7 @@ def at_once(night: Workspace, settings: list[str], expected: dict[date, dict[str
             if starts[dt] == MOST_STARTS:
                 raise FaultError(f"{MOST_STARTS} starts did not suffice for {dt}:\n{run.log()}")
             starts[dt] += 1
-            running[dt] = Run(night, [*settings, *data_of(dt)], dt=dt)
+            running[dt] = Run(night, [*settings, *data_of(dt), *versions_of(dt)], dt=dt)
         else:
             del running[dt]
         for seen in DATES:
@@ -96,6 +106,12 @@ def folder_of(dt: date) -> str:
 def data_of(dt: date) -> list[str]:
     """Settings by which a date has data of its own."""
     return [f"dataset.{table}={folder_of(dt)}/{table}.csv" for table in WHOLE]
+
+
+def versions_of(dt: date) -> list[str]:
+    """Settings that name the versions of a date: dates train in their order, into a registry that was empty."""
+    number = DATES.index(dt) + 1
+    return [f"recommender.version={number}", f"sae.version={number}"]
 
 
 def rows_of_date(night: Workspace, dt: date) -> dict[str, Rows]:
