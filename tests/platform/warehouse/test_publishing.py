@@ -214,3 +214,27 @@ def test_two_dates_published_at_once_are_both_published(
     monkeypatch.undo()
     assert [(p.number, p.dt) for p in publications(monday)] == [(1, TUESDAY), (2, MONDAY)]
     assert seen(monday) == whole(2, monday=1, tuesday=2)
+
+
+def test_shared_tables_are_read_as_each_model_published(spark: SparkSession, name: str) -> None:
+    first, second = (warehouse_of(spark, name, MONDAY, model) for model in ("a", "b"))
+    for version, warehouse in enumerate((first, second), start=1):  # the second ingests the date anew
+        write(warehouse, version)
+        publish(warehouse)
+    later = warehouse_of(spark, name, TUESDAY, "a")
+    write(later, 3)
+    publish(later)
+    assert seen(first) == whole(3, monday=1, tuesday=3)
+    assert seen(second) == whole(2, monday=2)
+    on_main = spark.table(first.full_name(REJECTS)).collect()
+    assert {row["dt"]: row["reason"] for row in on_main} == {MONDAY: "2", TUESDAY: "3"}
+
+
+def test_the_same_rows_ingested_again_are_no_news(spark: SparkSession, name: str) -> None:
+    monday = warehouse_of(spark, name, MONDAY)
+    write(monday, 1)
+    publish(monday)
+    write(monday, 1, only=(ITEMS, REJECTS))  # as a start after a kill does
+    assert publishing.unpublished_tables(monday) == []
+    write(monday, 2, only=(REJECTS,))
+    assert publishing.unpublished_tables(monday) == [REJECTS]
