@@ -21,8 +21,8 @@ def add_to(commands: Any) -> None:
         "Of the data of the settings, all models on them and all their sites: from every branch, tag and publication, "
         "from the history of the tables at once, and from paths.bulk. Then it looks into every file, prints what was "
         "removed and what is left, and keeps that as a report that has the SHA-256 of the id in place of the id. Exit "
-        "code 0 only where nothing is left. The report names the places that it does not look into (raw data, models "
-        "in MLflow, ledgers of language models, backups), with what to do. Published figures stay as they were. "
+        "code 0 only where nothing is left. The report names the places that it does not look into (raw data, "
+        "ledgers of language models, backups), with what to do. Published figures stay as they were. "
         "Refused while a run holds a night; killed, it goes on where it stopped when it is run again."
     )
 
@@ -42,5 +42,7 @@ def _forget(arguments: argparse.Namespace) -> None:
         say(str(report))
     if forgotten.found:
         raise InputError(
-            f"{forgotten.found:,} traces of the user are left", "Let runs that are under way end, then run this again"
+            f"{forgotten.found:,} traces of the user are left",
+            "Let runs that are under way end, then run this again; where recommenders in MLflow know the user, train "
+            "again and delete these versions first",
         )

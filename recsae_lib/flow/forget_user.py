@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.storage.holding import Mode
 from recsae_lib.platform.storage.locks import hold_night, run_name
 from recsae_lib.platform.storage.reports import write_report
+from recsae_lib.platform.tracking.registry import FILES_TAG
 from recsae_lib.platform.warehouse.forgetting import (
     Copies,
     copy_snapshots,
@@ -30,18 +33,17 @@ from recsae_lib.platform.warehouse.references import branch_date
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_TABLES, AUDITS, Table
 from recsae_lib.platform.warehouse.tables.users import UserColumn, tables_with_users, unclassified
-from recsae_lib.platform.warehouse.traces import application_namespaces, remove_unknown, traces
+from recsae_lib.platform.warehouse.traces import application_namespaces, remove_unknown, rows_in_file, traces
+from recsae_lib.recommenders.vocabulary import FILES
 from recsae_lib.representations.forgetting import remove_from_bulk, rows_in_bulk
 
 # What the command does not look into, and what to do about it.
 NOT_COVERED = (
     "The raw data and your own tables: take the user out there first, or the next ingestion brings the user back",
-    "Recommenders in MLflow, and copies in <var>/models: users.parquet of BPR-MF, LightGCN and modules with users holds "
-    "ids, the weights hold vectors. Train again after the user is out of the tables, then delete the old versions with "
-    "their runs (mlflow gc) and the folder <var>/models",
-    "Ledgers of language models (<var>/llm, paths.llm) and requests in <var>/work: they hold no ids of users. Cases of "
-    "a judge hold item titles of single users under numbers. Delete <var>/work; delete the ledger if that matters, what "
-    "it holds is then paid for again",
+    "Files of MLflow beside the registered recommenders: what deleted versions leave there goes by `mlflow gc`",
+    "Ledgers of language models (<var>/llm, paths.llm) and requests in <var>/work: they hold no ids of users, but the "
+    "cases of a judge hold item titles of single users under numbers. Delete <var>/work; delete the ledger if that "
+    "matters: what it holds is then paid for again",
     "Older versions of objects in S3, snapshots of disks and backups: end their retention",
     "Exports, logs and reports that people made from the tables",
 )
@@ -53,7 +55,8 @@ class Place:
 
     Parameters
     ----------
-    place : full name of a table; or the representations of a model.
+    place : full name of a table; the representations of a model; or a version of a recommender, whose weights hold a
+        vector of each user that its vocabulary names.
     removed : rows of the user, each data file counted once; of a dry run: that would go.
     found : rows of the user in all files afterwards, and entries of lists of files that name the user.
     """
@@ -114,7 +117,8 @@ def forget_user(context: JobContext, user: str, dry_run: bool) -> tuple[Forgotte
             name = f"recommender-{namespace}"
             removed[_bulk(name)] = remove_from_bulk(context.settings.paths.bulk, name, user)
         forgotten = _search(context, warehouses, user, removed)
-    name = f"forgotten-{forgotten.user_sha256[:16]}.json"
+    now = datetime.now(timezone.utc)  # of a second run another report: what the first one removed stays on record
+    name = f"forgotten-{forgotten.user_sha256[:16]}-{now:%Y%m%dT%H%M%S}.json"
     content = json.dumps(asdict(forgotten), indent=1).encode()
     return forgotten, write_report(context.settings.paths, context.namespaces["data"], context.dt, name, content)
 
@@ -133,7 +137,8 @@ def _alone(context: JobContext, warehouses: list[Warehouse]) -> Iterator[None]:
         dates |= {publication.dt for publication in publications(warehouse)}
         for table in AUDIT_TABLES:
             dates |= {dt for name in warehouse.references(table) if (dt := branch_date(name)) is not None}
-    locks, modes = context.settings.paths.locks_folder, {w.namespaces["data"]: "write" for w in warehouses}
+    locks = context.settings.paths.locks_folder
+    modes: dict[str, Mode] = {warehouse.namespaces["data"]: "write" for warehouse in warehouses}
     with ExitStack() as held:
         for dt in sorted(dates):
             held.enter_context(hold_night(locks, modes, dt, f"{run_name()} forgets a user", context.shared.fence))
@@ -174,15 +179,27 @@ def _search(context: JobContext, warehouses: list[Warehouse], user: str, removed
     for warehouse in warehouses:
         name = f"recommender-{warehouse.namespaces['model']}"
         rows = sum(rows_in_bulk(context.settings.paths.bulk, name, user).values())
-        places.append(
-            Place(_bulk(name), rows, 0) if removed is None else Place(_bulk(name), removed[_bulk(name)], rows)
-        )
+        counted = (rows, 0) if removed is None else (removed[_bulk(name)], rows)
+        places += [Place(_bulk(name), *counted), *_versions_with(context, name, user)]
     unknown = [
         f"{warehouse.full_name(table)}.{column}"
         for warehouse, table in existing_tables(warehouses)
         for column in unclassified(table, warehouse.columns(table))
     ]
+    if removed is not None:  # the cache of MLflow's files; a version that is there still is fetched again when needed
+        for vocabulary in context.registry.cache.glob(f"*/{FILES['user']}"):
+            if rows_in_file(str(vocabulary), UserColumn("user_id"), user):
+                shutil.rmtree(vocabulary.parent)
     return Forgotten(hashlib.sha256(user.encode()).hexdigest(), places, unknown)
+
+
+def _versions_with(context: JobContext, recommender: str, user: str) -> Iterator[Place]:
+    """Registered versions that know the user. They cannot be changed: the files would not be those that they state."""
+    for version in context.registry.versions(recommender):
+        if FILES["user"] in version.tags.get(FILES_TAG, FILES["user"]):  # of an earlier release nobody knows
+            vocabulary = context.registry.fetch(recommender, version.number) / FILES["user"]
+            if vocabulary.is_file() and (rows := rows_in_file(str(vocabulary), UserColumn("user_id"), user)):
+                yield Place(f"{recommender} version {version.number} in MLflow", 0, rows)
 
 
 def _tables(warehouses: list[Warehouse]) -> list[tuple[Warehouse, Table, UserColumn]]:

@@ -12,7 +12,9 @@ from pyspark.sql import SparkSession
 
 from recsae_lib.platform.storage.locks import Fence, hold_night
 from recsae_lib.platform.warehouse.tables import LEFT_OUT, REJECTS
+from recsae_lib.recommenders.vocabulary import write_vocabulary
 from tests.publishing import publish
+from tests.stored_models import write_stored
 from tests.workspace import DT, open_workspace
 
 USER = "ann-7@example.org"
@@ -69,6 +71,18 @@ def test_the_command_proves_that_a_user_is_gone(
     assert [place["found"] for place in said["places"]] == [0, 0, 0]
     assert any("MLflow" in line for line in said["not_covered"])
 
+    # A recommender that looks users up cannot be cleaned: it is named, until the version is deleted.
+    registry, stored = workspace.context("tests").registry, tmp_path / "stored"
+    digest = write_stored(stored, "weights")
+    write_vocabulary(stored, "user", [pa.array([USER, "bob"])])
+    with registry.training_run("planted", {"job": "train"}, {}) as run:
+        version = registry.register_recommender(run, "recommender-planted", stored, digest, {})
+    assert workspace.recsae_here("forget-user", *conf) == 2
+    printed = capsys.readouterr()
+    assert f"recommender-planted version {version} in MLflow" in printed.out
+    assert "1 traces of the user are left" in printed.err
+    assert not list(registry.cache.rglob("users.parquet"))
+    registry.client.delete_model_version("recommender-planted", str(version))
     # What a killed run has left, which no snapshot knows.
     stray = workspace.folder / "var" / "warehouse" / "planted" / "left_out" / "data" / "stray.parquet"
     pq.write_table(pa.table({"kind": ["user"], "id": [USER]}), stray)
