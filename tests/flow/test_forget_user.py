@@ -17,7 +17,7 @@ from tests.publishing import publish
 from tests.stored_models import write_stored
 from tests.workspace import DT, open_workspace
 
-USER = "ann-7@example.org"
+USER = "ann-7@x"
 
 
 def write_set(folder: Path, users: list[str]) -> Path:

@@ -174,8 +174,9 @@ def tells_in_lists(warehouse: Warehouse, table: Table, column: UserColumn, user:
     named = F.lit(False)
     for value in bounds:
         named = named | F.coalesce(value == bound, F.lit(False))
-    # The start of a long id may be that of others, whose files are still there.
-    gone = F.lit(True) if len(user) <= BOUND_CHARACTERS else F.col("status") == F.lit(DELETED)
+    # What files are there still for may be others with the same start of a long id, or items with the same name.
+    is_exact = len(user) < BOUND_CHARACTERS and column.only is None
+    gone = F.lit(True) if is_exact else F.col("status") == F.lit(DELETED)
     return entries.where(named & gone).count()
 
 
