@@ -193,7 +193,8 @@ def _sites(arguments: argparse.Namespace) -> None:
 
 def _config(arguments: argparse.Namespace) -> None:
     if arguments.triggerable:
-        print("\n".join(open_settings()))
+        for name in open_settings():
+            say(name)
         return
     settings = Settings() if arguments.defaults else settings_of(arguments)
     say(settings.digest() if arguments.digest else redacted(as_commented_yaml(settings)).rstrip("\n"))
