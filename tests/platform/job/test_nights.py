@@ -16,6 +16,7 @@ from recsae_lib.platform.job.jobs import JOBS, Job
 from recsae_lib.platform.job.nights import hold_tables, modes_of, writes_data
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.storage.locks import RUN_VARIABLE
+from recsae_lib.platform.warehouse import raw_history
 from tests.workspace import DT
 
 
@@ -74,14 +75,14 @@ def test_an_audit_keeps_the_data_that_it_has_ingested(tmp_path: Path, monkeypatc
         held.append((context.job, is_free("ingest_dataset"), is_free("encode_latents")))
         return 0.0
 
-    class Tables:
-        def data_digest(self) -> str:
-            held.append(("digest", is_free("ingest_dataset"), is_free("encode_latents")))
-            return "digest"
+    def data_digest(_: object) -> str:
+        held.append(("digest", is_free("ingest_dataset"), is_free("encode_latents")))
+        return "digest"
 
     monkeypatch.setattr(Job, "load", lambda _: SimpleNamespace(run=None))
     monkeypatch.setattr(audit, "execute", run)
-    monkeypatch.setattr(JobContext, "warehouse", Tables())
+    monkeypatch.setattr(raw_history, "data_digest", data_digest)
+    monkeypatch.setattr(JobContext, "warehouse", None)
     audit.run_audit(context_of(tmp_path, "audit", "a"))
     assert held[:2] == [("ingest_dataset", False, False), ("digest", False, False)]
     assert [(before, after) for _, before, after in held[2:]] == [(False, True)] * 11

@@ -16,6 +16,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.data_files import write_data_file
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, LATENT_ACTIVATIONS, RECOMMENDATIONS
+from tests.publishing import publish
 
 MONDAY, TUESDAY = date(2026, 11, 23), date(2026, 11, 24)
 VERSIONS = SimpleNamespace(model_version=1, sae_version=7)
@@ -56,8 +57,7 @@ def test_both_ways_of_writing_replace_only_the_same_date(spark: SparkSession, mo
     monday.replace(AUDIT_METRICS, spark.createDataFrame([("sae", "fvu", 0.5)], AUDIT_METRICS.row_schema))
     tuesday.replace_by_files(AUDIT_METRICS, [[1.5]], metrics)
     for warehouse in (monday, tuesday):
-        warehouse.publish(AUDIT_METRICS)
-        warehouse.drop_branch(AUDIT_METRICS)
+        publish(warehouse)
     monday.replace_by_files(AUDIT_METRICS, [[2.5]], metrics)
     assert (values(monday), values(tuesday)) == ([2.5], [1.5])
     given = "sae_version int, unit_kind string, metric string, value double"  # versions that the rows bring stay

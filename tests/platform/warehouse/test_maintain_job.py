@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from pyspark.sql import SparkSession
 
 from recsae_jobs import maintain_tables
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.storage.locks import RUN_VARIABLE
 from recsae_lib.platform.warehouse.commits import change
 from recsae_lib.platform.warehouse.publications import publications
 from recsae_lib.platform.warehouse.queries import run_query
@@ -31,8 +29,8 @@ READ = ("audit_metrics", "rejects")
 HOLDER = """
 import sys
 from datetime import date
-from recsae_lib.platform.storage.locks import hold_night
-with hold_night(sys.argv[1], sys.argv[2], date.fromisoformat(sys.argv[3])):
+from recsae_lib.platform.storage.locks import Fence, hold_night
+with hold_night(sys.argv[1], {sys.argv[2]: "write"}, date.fromisoformat(sys.argv[3]), "another run", Fence()):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -72,9 +70,8 @@ def set_of(context: JobContext, dt: date) -> Path:
 
 def hold_elsewhere(context: JobContext, dt: date) -> subprocess.Popen[str]:
     """Another run that holds a night until its standard input ends."""
-    environment = {**os.environ, RUN_VARIABLE: "another run"}
     command = [sys.executable, "-c", HOLDER, context.settings.paths.locks_folder, context.namespaces["model"], str(dt)]
-    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     return holder
