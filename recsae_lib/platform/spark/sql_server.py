@@ -73,7 +73,7 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
         ensure_callback_server_started(gateway)
         gateway.python_parameters.propagate_java_exceptions = True  # else clients see a Python traceback
         logging.getLogger("py4j.clientserver").setLevel(logging.CRITICAL)  # which is no news of the server's either
-        java_session.extensions().injectCheckRule(_RuleOfSession(context))
+        java_session.extensions().injectCheckRule(_RuleOfSession(context, java_session))
         java_session.extensions().injectParser(ParserOfPublished(session, catalog))
     login.install(jvm)
     try:
@@ -108,11 +108,18 @@ class _Rule(_Function):
             raise Py4JJavaError("", jvm.java.lang.UnsupportedOperationException(str(refusal))) from None
 
 
+class _NoRule(_Function):
+    """For the server's own session, in which it makes the views that clients read."""
+
+    def apply(self, plan: Any) -> None:
+        pass
+
+
 class _RuleOfSession(_Function):
     """Gives each session of a client its rule."""
 
-    def __init__(self, context: SparkContext) -> None:
-        self.rule = _Rule(context)
+    def __init__(self, context: SparkContext, own: Any) -> None:
+        self.rule, self.own = _Rule(context), own
 
-    def apply(self, session: Any) -> _Rule:
-        return self.rule
+    def apply(self, session: Any) -> _Function:
+        return _NoRule() if session.equals(self.own) else self.rule

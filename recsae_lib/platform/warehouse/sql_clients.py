@@ -26,8 +26,10 @@ class ParserOfPublished:
     def __init__(self, spark: SparkSession, catalog: str) -> None:
         self.spark, self.catalog = spark, catalog
 
-    def apply(self, session: Any, parser: Any) -> _Parser:
-        """Make the parser of a session, a Java object, in front of Spark's own."""
+    def apply(self, session: Any, parser: Any) -> Any:
+        """Make the parser of a client's session, a Java object, in front of Spark's own."""
+        if session.equals(self.spark._jsparkSession):  # in which the views are made
+            return parser
         return _Parser(self.spark, self.catalog, session, parser)
 
 
