@@ -20,6 +20,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.verification.judging import require_all_judges
 from tests.object_storage import object_storage
 from tests.openai_server import OpenaiServer
+from tests.planted import FEATURES
 from tests.workspace import REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
@@ -66,9 +67,10 @@ def rows_of(frame: DataFrame) -> list[tuple[Any, ...]]:
 
 
 def fires_for_all(body: dict[str, Any]) -> str:
-    """A judge that says of every case that the latent fires."""
+    """A judge that says of every case with a planted item that the latent fires; of the known ones it is right."""
     shown = json.loads(body["messages"][1]["content"])
-    return json.dumps({"verdicts": [{"case": case["case"], "fires": True} for case in shown["cases"]]})
+    planted = {case["case"]: any(name in json.dumps(case) for name in FEATURES) for case in shown["cases"]}
+    return json.dumps({"verdicts": [{"case": case, "fires": fires} for case, fires in planted.items()]})
 
 
 @pytest.mark.parametrize("shares_disk", [True, False])
