@@ -208,7 +208,7 @@ def test_storage_that_fails_at_the_end_leaves_the_ledger_here(
         assert second.ledger.read_text() == "landed"
 
 
-@pytest.mark.parametrize("key", ["../../../.bashrc", "..", "a/b", "a\\b", "a\nb"])
+@pytest.mark.parametrize("key", ["../../../.bashrc", "..", "a/b", "a\\b"])
 def test_a_key_in_s3_is_no_way_out_of_the_folder(address: str, tmp_path: Path, key: str) -> None:
     bucket, _, folder = address.removeprefix("s3://").partition("/")
     machine = Machine(tmp_path / "one" / "var", address)
