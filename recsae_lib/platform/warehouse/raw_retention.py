@@ -58,15 +58,15 @@ def drop_raw_nights(warehouse: Warehouse, dt: date, keep_nights: int, nights: Ni
 def merge_small_files(warehouse: Warehouse, table: Table) -> None:
     """Write small data files of main together, in one commit.
 
-    What is merged is written once more while the tags of past nights hold what it was merged from. In a table without
-    ``dt`` a file is small by the size of the table: the files of a few nights are merged with each other, not with the
+    What is merged is written once more while the tags of past nights hold what it was merged from. In interactions and
+    items a file is small by the size of the table: the files of a few nights are merged with each other, not with the
     rest of the table over and over.
     """
     options: dict[str, int] = {"min-input-files": SMALL_FILES}
     main = warehouse.iceberg(table).currentSnapshot()
     if main is None:
         return
-    if not table.partitioned_by_date:
+    if table in (INTERACTIONS, ITEMS):
         smallest = int(int(main.summary().get("total-files-size") or 0) * SMALL_SHARE)
         options["target-file-size-bytes"] = FILE_BYTES
         options["min-file-size-bytes"] = min(smallest, FILE_BYTES * 3 // 4)
