@@ -19,7 +19,10 @@ from tests.workspace import REPOSITORY, TINY_QUERIES
 OWN_AUDITS = ("test_drift.py", "test_own_models.py", "test_study.py")
 
 
-LONGEST = ("tests/airflow/", "tests/audit/", "tests/packaging/")
+LONGEST = (
+    *("tests/airflow/", "tests/audit/", "tests/packaging/"),
+    *(f"tests/platform/warehouse/test_{name}.py" for name in ("publication_model", "publishing", "maintain_job")),
+)
 
 
 class ByFile(LoadScopeScheduling):
