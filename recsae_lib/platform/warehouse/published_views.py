@@ -66,8 +66,8 @@ class PublishedViews:
             self._views[view].createOrReplaceGlobalTempView(view)
         return f"global_temp.{view}"
 
-    def refuse_nothing(self) -> None:
-        """Refuse to show what was published by a date by which nothing was.
+    def require_rows(self) -> None:
+        """Refuse a query of a date by which nothing was published.
 
         Raises
         ------

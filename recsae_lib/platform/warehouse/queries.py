@@ -53,7 +53,7 @@ def run_query(
         views = PublishedViews(warehouse, as_of, owner=uuid.uuid4().hex)
         try:
             names = {named: view for named in named_relations(plan) if (view := views.view_of(named.parts))}
-            views.refuse_nothing()
+            views.require_rows()
             rows = spark.sql(with_names(query, names), args=dict(parameters or {}))  # analysed at once: views may go
         finally:
             views.drop()

@@ -92,12 +92,12 @@ def unclassified(table: Table, columns: T.StructType) -> list[str]:
     columns : that the table has: declared ones, and those that people added.
     """
     known = USER_COLUMNS.get(table.name)
-    told = set() if known is None else {known.name}
+    own = set() if known is None else {known.name}
     return [
         field.name
         for field in columns.fields
         if _holds_text(field.dataType)
-        and field.name not in told
+        and field.name not in own
         and not (field.name in WITHOUT_USERS and field.name in table.schema.names)
         and (table.name, field.name) not in ELSEWHERE_WITHOUT
     ]
