@@ -36,7 +36,7 @@ from recsae_lib.platform.warehouse.publishing import (
     record_refusal,
     unpublished_tables,
 )
-from recsae_lib.verification.judging import require_all_judges
+from recsae_lib.verification.verdicts import require_all_judges
 
 
 @for_each_site
@@ -58,7 +58,7 @@ def publish(context: JobContext) -> None:
     activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
     labels, scores = warehouse.read(tables.CONCEPT_LABELS), warehouse.read(tables.CONCEPT_SCORES)
     require_all_judges(scores, context.settings.verification.judges, context.dt)
-    warehouse.replace(tables.CONCEPTS, build_concepts(activations, labels, scores))
+    warehouse.replace(tables.CONCEPTS, build_concepts(activations, labels, scores, context.settings.verification))
 
     shape = sae_shape(context)
     origin = origin_of(context, shape.model_version, shape.sae_version)

@@ -1,9 +1,10 @@
-"""Judge on held-out users how well each concept's description predicts where its latent fires.
+"""Judge on held-out users how well the name of a concept predicts where its latent fires, and what removing it does.
 
 spark-submit --properties-file conf/spark/local.conf jobs/verify_concepts.py --dt 2026-11-20
 recsae run verify_concepts --dt 2026-11-20 [--step submit|collect] [--ask-again refused] [--estimate]
 
-With verification.judges [terms, llm] a language model judges the same cases beside the term scorer. What it answered
+The term scorer judges all users of the held-out sample. With verification.judges [terms, llm] a language model judges
+drawn cases beside it. What it answered
 once, on whatever date, is in the ledger and not asked again. An answer that does not name every case once, or is wrong
 of a case whose verdict is known, lands in verification_rejects, and `--ask-again refused` asks for it anew. `--step
 submit` writes what the term scorer says and sends the requests, `--step collect` adds the answers (exit code 5 while
@@ -14,7 +15,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from recsae_lib.concepts.linking import linked_items, strongest_first
+from recsae_lib.concepts.levels import live_latents
+from recsae_lib.concepts.linking import strongest_first
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.llm_requests import collected_requests, requests_path, submit_requests, write_records
 from recsae_lib.platform.job.log import log
@@ -23,8 +25,15 @@ from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.printable import say
 from recsae_lib.verification.estimate import estimate_verification
-from recsae_lib.verification.judging import add_llm_verdicts, verdicts_line, verify_latents
 from recsae_lib.verification.llm_judge import is_refused, write_judge_requests
+from recsae_lib.verification.surroundings import Surroundings, audited_dictionary
+from recsae_lib.verification.verdicts import (
+    add_llm_verdicts,
+    judge,
+    own_scores,
+    scores_by_shuffled,
+    verdicts_line,
+)
 
 READ = (tables.LATENT_ACTIVATIONS, tables.RECOMMENDATIONS, tables.ITEMS)
 
@@ -38,19 +47,19 @@ def run(context: JobContext) -> None:
 
 
 def judge_by_terms(context: JobContext) -> None:
-    """Write what the term scorer says of the cases, and of shuffled labels; send what judge llm is asked of them."""
+    """Write what the term scorer says, also of shuffled labels; send what judge llm is asked of the drawn cases."""
     warehouse, settings, has_llm = context.warehouse, context.settings, "llm" in context.settings.verification.judges
-    activations, recommendations, items = (warehouse.read_filled(table) for table in READ)
-    linked = linked_items(recommendations, settings.evidence)
+    live = live_latents(warehouse.read_filled(tables.LATENT_ACTIVATIONS))
     terms, latent_items = warehouse.read(tables.CONCEPT_TERMS), warehouse.read(tables.LATENT_ITEMS)
-    verdicts, shuffled = verify_latents(activations, linked, items, terms, latent_items, settings)
-    warehouse.replace(tables.VERIFICATION_CASES, verdicts.cases)
-    warehouse.replace(tables.CONCEPT_SCORES, verdicts.scores)
-    warehouse.replace(tables.SHUFFLED_SCORES, shuffled)
+    audited, around = audited_dictionary(context), Surroundings.of_context(context)
+    verdicts = judge([audited], live, terms, latent_items, around, audited, settings, shuffle=True)
+    warehouse.replace(tables.VERIFICATION_CASES, verdicts.cases().drop("judged_by_shuffled"))
+    warehouse.replace(tables.CONCEPT_SCORES, own_scores(verdicts, settings))
+    warehouse.replace(tables.SHUFFLED_SCORES, scores_by_shuffled(verdicts, settings))
     warehouse.replace(tables.VERIFICATION_REJECTS, tables.VERIFICATION_REJECTS.empty(context.spark))
     if has_llm:
         prompt, labels = load_prompt(settings.verification.judge_prompt_file), warehouse.read(tables.CONCEPT_LABELS)
-        shown = verdicts.cases, labels, strongest_first(linked, settings.evidence), items
+        shown = verdicts.cases(), labels, strongest_first(around.linked, settings.evidence), around.items
         write_judge_requests(requests_path(context), *shown, settings.verification, settings.llm, prompt, settings.seed)
     verdicts.release()
     if has_llm:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.dictionaries import PLACE_BITS, dictionary_of
 from recsae_lib.concepts.item_terms import item_terms
 from recsae_lib.concepts.latent_runs import latent_runs
 from recsae_lib.concepts.levels import firing_pairs
@@ -16,7 +18,7 @@ from recsae_lib.config import TermSettings
 
 SMALLEST_SQUARE = 1e-12  # of a sum of unit vectors; a smaller one is rounding and has no direction
 # How many latents have coherence, its sum, how many have a centroid with a direction, and the sum of these directions.
-VECTOR_SUM_COLUMNS = "latents bigint, coherence double, centroids bigint, direction_sum array<double>"
+VECTOR_SUM_COLUMNS = "dictionary int, latents bigint, coherence double, centroids bigint, direction_sum array<double>"
 
 
 def coherence_metrics(
@@ -27,8 +29,8 @@ def coherence_metrics(
     items: DataFrame,
     terms: TermSettings,
     cases: int,
-) -> dict[str, float | None]:
-    """Measure coherence and distinctiveness by representation, item embedding and item text (METHOD.md section 7).
+) -> dict[int, dict[str, float | None]]:
+    """Measure coherence and distinctiveness of each dictionary by representation, item embedding and item text (METHOD.md section 7).
 
     ::
 
@@ -45,7 +47,7 @@ def coherence_metrics(
     over the terms t of the item (words, runs of words, item features); df_t of the N items of the catalogue have t.
 
     No pair of cases or of latents is ever formed. Representations and embeddings meet the cases, at most M · `cases`
-    rows, by broadcast, and only the vectors of cases are shuffled. One vector a task comes to the driver; the sum over
+    rows, by broadcast, and only the vectors of cases are shuffled. One vector a task and dictionary comes to the driver; the sum over
     latents by text, which is as long as the vocabulary, stays in Spark.
 
     Parameters
@@ -60,8 +62,8 @@ def coherence_metrics(
 
     Returns
     -------
-    dict : coherence_v and distinctiveness_v for v in representation, item_embedding, item_text; None where no latent
-        (for distinctiveness fewer than two) has two cases.
+    dict : by dictionary coherence_v and distinctiveness_v for v in representation, item_embedding, item_text; None
+        where no latent (for distinctiveness fewer than two) has two cases.
     """
     users = _top_users(activations, cases)
     linked = latent_items.where(F.col("rank") <= cases).select("latent_id", "item_id")
@@ -73,11 +75,14 @@ def coherence_metrics(
         .unionByName(_text_sums(linked, items, terms, "item_text"), allowMissingColumns=True)
         .collect()  # one row a task
     )
-    metrics: dict[str, float | None] = {}
-    for variant in ("representation", "item_embedding", "item_text"):
-        coherence, distinctiveness = _means([row for row in sums if row["variant"] == variant])
-        metrics[f"coherence_{variant}"] = coherence
-        metrics[f"distinctiveness_{variant}"] = distinctiveness
+    metrics: dict[int, dict[str, float | None]] = {}
+    for dictionary in sorted({row["dictionary"] for row in sums}):
+        metrics[dictionary] = {}
+        for variant in ("representation", "item_embedding", "item_text"):
+            of_both = [row for row in sums if (row["dictionary"], row["variant"]) == (dictionary, variant)]
+            coherence, distinctiveness = _means(of_both)
+            metrics[dictionary][f"coherence_{variant}"] = coherence
+            metrics[dictionary][f"distinctiveness_{variant}"] = distinctiveness
     return metrics
 
 
@@ -113,10 +118,15 @@ def _vector_sums(cases: DataFrame, variant: str) -> DataFrame:
 
 
 def sum_vectors(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Turn the batches of a task, latent_id (sorted) and vector, into one row of `VECTOR_SUM_COLUMNS`."""
+    """Turn the batches of a task, latent_id (sorted) and vector, into `VECTOR_SUM_COLUMNS`, one row a dictionary."""
+    for dictionary, latents in groupby(latent_runs(batches), key=lambda run: run[0] >> PLACE_BITS):
+        yield _sum_of_dictionary(dictionary, (rows for _, rows in latents))
+
+
+def _sum_of_dictionary(dictionary: int, runs: Iterable[Iterable[pa.RecordBatch]]) -> pa.RecordBatch:
     latents, centroids = 0, 0
     coherence, direction_sum = 0.0, np.zeros(0)
-    for _, rows in latent_runs(batches):
+    for rows in runs:
         vectors = np.concatenate([_unit_vectors(batch.column("vector")) for batch in rows])
         n = len(vectors)
         if n < 2:
@@ -129,9 +139,11 @@ def sum_vectors(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             centroids += 1
             direction_sum = total / np.sqrt(square) + (direction_sum if len(direction_sum) else 0.0)
     sums = [[latents], [coherence], [centroids], [direction_sum]]
-    yield pa.RecordBatch.from_arrays(
-        [pa.array(column) for column in sums[:3]] + [pa.array(sums[3], type=pa.list_(pa.float64()))],
-        names=["latents", "coherence", "centroids", "direction_sum"],
+    return pa.RecordBatch.from_arrays(
+        [pa.array([dictionary], pa.int32())]
+        + [pa.array(column) for column in sums[:3]]
+        + [pa.array(sums[3], type=pa.list_(pa.float64()))],
+        names=["dictionary", "latents", "coherence", "centroids", "direction_sum"],
     )
 
 
@@ -161,6 +173,7 @@ def _text_sums(linked: DataFrame, items: DataFrame, settings: TermSettings, vari
         .groupBy("latent_id", "term", "kind")
         .agg(F.sum("component").alias("component"), F.sum("texts").alias("texts"))
         .select(
+            "latent_id",
             "term",
             "kind",
             "component",
@@ -171,12 +184,12 @@ def _text_sums(linked: DataFrame, items: DataFrame, settings: TermSettings, vari
         .where("n >= 2")
     )
     coherence = (F.col("square") - F.col("n")) / (F.col("n") * (F.col("n") - 1))
-    by_term = totals.groupBy("term", "kind").agg(
+    by_term = totals.groupBy(dictionary_of().alias("dictionary"), "term", "kind").agg(
         F.sum(F.col("component") / F.sqrt("square")).alias("direction_sum"),
         F.count_if("first").alias("latents"),
         F.sum(F.when(F.col("first"), coherence)).alias("coherence"),
     )
-    return by_term.agg(
+    return by_term.groupBy("dictionary").agg(
         F.coalesce(F.sum("latents"), F.lit(0)).alias("latents"),
         F.coalesce(F.sum("coherence"), F.lit(0.0)).alias("coherence"),
         F.coalesce(F.sum("latents"), F.lit(0)).alias("centroids"),

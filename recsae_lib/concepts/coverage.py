@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from scipy.stats import hypergeom
 
 from recsae_lib.concepts.chance import units_by_chance
+from recsae_lib.concepts.dictionaries import PLACE_BITS, dictionary_of, first_id
 from recsae_lib.config import CoverageSettings, VerificationSettings
 from recsae_lib.platform.spark.frames import local_frame
 
 COVERAGE_COLUMNS = (
-    "min_confidence double, feature_coverage double, item_coverage double, user_coverage double, "
+    "dictionary int, min_confidence double, feature_coverage double, item_coverage double, user_coverage double, "
     "shuffled_feature_coverage double, units bigint, units_expected_by_chance double"
 )
 # So many features, items or users (`number`) have a best unit of this step, and so many units in all.
-TALLY_COLUMNS = "what string, step int, units bigint, number bigint"
+TALLY_COLUMNS = "dictionary int, what string, step int, units bigint, number bigint"
 
 
 def concept_coverage(
@@ -32,7 +34,7 @@ def concept_coverage(
     coverage: CoverageSettings,
     verification: VerificationSettings,
 ) -> DataFrame:
-    """Measure what the units of one kind cover at each confidence of the settings (METHOD.md section 7).
+    """Measure what the units of each dictionary cover at each confidence of the settings (METHOD.md section 7).
 
     ::
 
@@ -58,7 +60,7 @@ def concept_coverage(
 
     Parameters
     ----------
-    scores : (latent_id, confidence, q_value, cases), one row a live unit. A null confidence never counts.
+    scores : (latent_id, confidence, q_value, effective_cases), one row a live unit. A null confidence never counts.
     concept_terms : (latent_id, term, kind, significant).
     latent_items : (latent_id, item_id).
     activations : (user_id, latent_ids ARRAY<INT>), one row a user.
@@ -68,39 +70,43 @@ def concept_coverage(
 
     Returns
     -------
-    DataFrame : `COVERAGE_COLUMNS`, one row a confidence; coverage is 0 where no unit counts.
+    DataFrame : `COVERAGE_COLUMNS`, one row a dictionary with live units and a confidence; coverage is 0 where no unit
+        counts.
     """
     spark = scores.sparkSession
-    units: pd.DataFrame = scores.select("latent_id", "confidence", "q_value", "cases").toPandas()
-    confidences = np.array(sorted(set(coverage.confidences)))
+    units: pd.DataFrame = scores.select("latent_id", "confidence", "q_value", "effective_cases").toPandas()
+    ids, confidences = units["latent_id"].to_numpy(np.int64), np.array(sorted(set(coverage.confidences)))
     passed = (units["q_value"] < verification.significance).to_numpy()
     steps = _steps(units["confidence"].to_numpy(dtype=float), passed, confidences)
-    step_of_unit = spark.createDataFrame(
-        pd.DataFrame({"latent_id": units["latent_id"], "step": steps}), "latent_id int, step int"
-    )
+    step_of_unit = spark.createDataFrame(pd.DataFrame({"latent_id": ids, "step": steps}), "latent_id int, step int")
+    dictionaries = np.unique(ids >> PLACE_BITS)
+    numbers = F.explode(F.array(*(F.lit(int(number)) for number in dictionaries))).alias("dictionary")
     tally: pd.DataFrame = (
-        _tally_features(items, concept_terms, step_of_unit, coverage.minimum_document_frequency)
-        .unionByName(_tally_items(items, latent_items, step_of_unit))
-        .unionByName(_tally_users(activations, _by_latent_id(units["latent_id"].to_numpy(), steps)))
-        .toPandas()  # counts by step and number of units, and for users by task
+        _tally_features(items, concept_terms, step_of_unit, coverage.minimum_document_frequency, numbers)
+        .unionByName(_tally_items(items, latent_items, step_of_unit, numbers))
+        .unionByName(_tally_users(activations, StepOfUnit.of(ids, steps)))
+        .toPandas()  # counts by dictionary, step and number of units, and for users by task
     )
-    features, linked, users = (tally[tally["what"] == what] for what in ("feature", "item", "user"))
-    units_by_cases = units["cases"].value_counts().to_dict()
-    p_value_below = verification.significance * max(passed.sum(), 1) / max(len(units), 1)
     rows = []
-    for step, confidence in enumerate(confidences.tolist(), start=1):
-        counted = int((steps >= step).sum())
-        rows.append(
-            (
-                confidence,
-                _share(features, features["step"] >= step),
-                _share(linked, linked["step"] >= step),
-                _share(users, users["step"] >= step),
-                _share(features, _shuffled_chance(features["units"].to_numpy(), counted, len(units))),
-                counted,
-                units_by_chance(units_by_cases, confidence, p_value_below),
+    for dictionary in dictionaries.tolist():
+        of_it, own = tally[tally["dictionary"] == dictionary], ids >> PLACE_BITS == dictionary
+        features, linked, users = (of_it[of_it["what"] == what] for what in ("feature", "item", "user"))
+        units_by_cases = units["effective_cases"][own].fillna(0).astype(int).value_counts().to_dict()
+        p_value_below = verification.significance * max(passed[own].sum(), 1) / max(own.sum(), 1)
+        for step, confidence in enumerate(confidences.tolist(), start=1):
+            counted = int((steps[own] >= step).sum())
+            rows.append(
+                (
+                    dictionary,
+                    confidence,
+                    _share(features, features["step"] >= step),
+                    _share(linked, linked["step"] >= step),
+                    _share(users, users["step"] >= step),
+                    _share(features, _shuffled_chance(features["units"].to_numpy(), counted, int(own.sum()))),
+                    counted,
+                    units_by_chance(units_by_cases, confidence, p_value_below),
+                )
             )
-        )
     return local_frame(spark, rows, COVERAGE_COLUMNS)
 
 
@@ -110,15 +116,41 @@ def _steps(confidence: np.ndarray, passed: np.ndarray, confidences: np.ndarray) 
     return (confidence[:, None] >= confidences).sum(axis=1, dtype=np.int32) * passed
 
 
-def _by_latent_id(latent_ids: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Steps as an array over latent ids; its last element, 0, is for those without a score."""
-    table = np.zeros(latent_ids.max(initial=-1) + 2, dtype=np.int32)
-    table[latent_ids] = steps
-    return table
+class StepOfUnit(NamedTuple):
+    """Steps of units, looked up by id.
+
+    Parameters
+    ----------
+    dictionaries : (D,) their numbers, rising.
+    steps : (D, units) 0 of a unit without a score.
+    """
+
+    dictionaries: np.ndarray
+    steps: np.ndarray
+
+    @classmethod
+    def of(cls, ids: np.ndarray, steps: np.ndarray) -> StepOfUnit:
+        """Make the table of the steps of some ids."""
+        dictionaries, row = np.unique(ids >> PLACE_BITS, return_inverse=True)
+        unit = ids & (first_id(1) - 1)
+        table = np.zeros((len(dictionaries), unit.max(initial=-1) + 2), dtype=np.int32)
+        table[row, unit] = steps
+        return cls(dictionaries, table)
+
+    def look_up(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row of the dictionary, and step, of each id; both 0 of units without a score."""
+        row = np.minimum(np.searchsorted(self.dictionaries, ids >> PLACE_BITS), len(self.dictionaries) - 1)
+        known = self.dictionaries[row] == ids >> PLACE_BITS
+        unit = np.minimum(ids & (first_id(1) - 1), self.steps.shape[1] - 1)
+        return np.where(known, row, 0), np.where(known, self.steps[row, unit], 0)
 
 
 def _tally_features(
-    items: DataFrame, concept_terms: DataFrame, step_of_unit: DataFrame, minimum_document_frequency: int
+    items: DataFrame,
+    concept_terms: DataFrame,
+    step_of_unit: DataFrame,
+    minimum_document_frequency: int,
+    dictionaries: Column,
 ) -> DataFrame:
     frequent = (
         items.select(F.explode(F.array_distinct("features")).alias("term"))
@@ -129,56 +161,63 @@ def _tally_features(
     named = (
         concept_terms.where((F.col("kind") == "feature") & F.col("significant"))
         .join(F.broadcast(step_of_unit), "latent_id", "inner")
-        .groupBy("term")
+        .groupBy(dictionary_of().alias("dictionary"), "term")
         .agg(F.max("step").alias("step"), F.count(F.lit(1)).alias("units"))
     )
-    return _tally("feature", frequent.join(named, "term", "left"))
+    every = frequent.select("term", dictionaries)
+    return _tally("feature", every.join(named, ["dictionary", "term"], "left"))
 
 
-def _tally_items(items: DataFrame, latent_items: DataFrame, step_of_unit: DataFrame) -> DataFrame:
+def _tally_items(
+    items: DataFrame, latent_items: DataFrame, step_of_unit: DataFrame, dictionaries: Column
+) -> DataFrame:
     linked = (
         latent_items.join(F.broadcast(step_of_unit.where("step > 0")), "latent_id", "inner")
-        .groupBy("item_id")
+        .groupBy(dictionary_of().alias("dictionary"), "item_id")
         .agg(F.max("step").alias("step"), F.count(F.lit(1)).alias("units"))
     )
-    return _tally("item", items.select("item_id").join(linked, "item_id", "left"))
+    every = items.select("item_id", dictionaries)
+    return _tally("item", every.join(linked, ["dictionary", "item_id"], "left"))
 
 
 def _tally(what: str, rows: DataFrame) -> DataFrame:
     return (
-        rows.groupBy(*(F.coalesce(name, F.lit(0)).alias(name) for name in ("step", "units")))
+        rows.groupBy("dictionary", *(F.coalesce(name, F.lit(0)).alias(name) for name in ("step", "units")))
         .agg(F.count(F.lit(1)).alias("number"))
-        .select(F.lit(what).alias("what"), "step", F.col("units").cast("bigint").alias("units"), "number")
+        .select("dictionary", F.lit(what).alias("what"), "step", F.col("units").cast("bigint").alias("units"), "number")
     )
 
 
-def _tally_users(activations: DataFrame, step_by_latent_id: np.ndarray) -> DataFrame:
+def _tally_users(activations: DataFrame, step_of_unit: StepOfUnit) -> DataFrame:
     """Count the users by the highest step among the units that fire: a table look-up in Arrow, without a shuffle."""
+    dictionaries, largest = step_of_unit.dictionaries, int(step_of_unit.steps.max(initial=0))
 
     def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        numbers = np.zeros(int(step_by_latent_id.max()) + 1, dtype=np.int64)
+        numbers = np.zeros((len(dictionaries), largest + 1), dtype=np.int64)
         for batch in batches:
-            numbers += np.bincount(_highest_steps(batch.column(0), step_by_latent_id), minlength=len(numbers))
-        yield pa.RecordBatch.from_pydict(
-            {
-                "what": pa.array(["user"] * len(numbers)),
-                "step": pa.array(np.arange(len(numbers), dtype=np.int32)),
-                "units": pa.array(np.zeros(len(numbers), dtype=np.int64)),
-                "number": pa.array(numbers),
-            }
-        )
+            highest = _highest_steps(batch.column(0), step_of_unit)
+            for row, steps in enumerate(highest):
+                numbers[row] += np.bincount(steps, minlength=largest + 1)
+        steps = np.tile(np.arange(largest + 1, dtype=np.int32), len(dictionaries))
+        columns = {
+            "dictionary": np.repeat(dictionaries.astype(np.int32), largest + 1),
+            "what": ["user"] * len(steps),
+            "step": steps,
+            "units": np.zeros(len(steps), dtype=np.int64),
+            "number": numbers.ravel(),
+        }
+        yield pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
 
     return activations.select("latent_ids").mapInArrow(count, TALLY_COLUMNS)
 
 
-def _highest_steps(latent_ids: pa.ListArray, step_by_latent_id: np.ndarray) -> np.ndarray:
-    ids = latent_ids.flatten().to_numpy()
-    steps = step_by_latent_id[np.minimum(ids, len(step_by_latent_id) - 1)]
-    lengths = np.diff(latent_ids.offsets.to_numpy())
-    highest = np.zeros(len(lengths), dtype=np.int32)
-    some = np.flatnonzero(lengths)
-    if len(some):
-        highest[some] = np.maximum.reduceat(steps, (np.cumsum(lengths) - lengths)[some])
+def _highest_steps(latent_ids: pa.ListArray, step_of_unit: StepOfUnit) -> np.ndarray:
+    """(dictionaries, users) the highest step among the units of each dictionary that fire."""
+    ids = latent_ids.flatten().to_numpy().astype(np.int64)
+    users = np.repeat(np.arange(len(latent_ids)), np.diff(latent_ids.offsets.to_numpy()))
+    highest = np.zeros((len(step_of_unit.dictionaries), len(latent_ids)), dtype=np.int32)
+    row, steps = step_of_unit.look_up(ids)
+    np.maximum.at(highest, (row, users), steps)
     return highest
 
 

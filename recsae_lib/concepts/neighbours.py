@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.dictionaries import PLACE_BITS, dictionary_of
 from recsae_lib.concepts.latent_runs import latent_runs
 
 PROFILE_WIDTH = 1024  # numbers that stand for the items of a unit; a cosine is off by some 1/√PROFILE_WIDTH
@@ -45,7 +46,8 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
 
     Parameters
     ----------
-    latent_items : (latent_id INT, item_id, weight DOUBLE), see `link_latents_to_items`.
+    latent_items : (latent_id INT, item_id, weight DOUBLE), see `link_latents_to_items`; a unit's neighbours are of its
+        own dictionary (`concepts.dictionaries`).
     number : neighbours wanted a unit; fewer where there are not so many others.
 
     Returns
@@ -53,13 +55,19 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
     DataFrame : (latent_id INT, neighbour_id INT, rank INT), rank 1 is the nearest; equal cosines (to a millionth) by
         neighbour_id. A unit without evidence has no neighbours and is nobody's.
     """
-    largest = latent_items.agg(F.max("latent_id")).first()
-    last_block = (largest[0] if largest and largest[0] is not None else 0) // UNITS_OF_BLOCK
-    block, other = F.floor(F.col("latent_id") / UNITS_OF_BLOCK).cast("int"), F.col("other")
+    def block_of(unit: Column) -> Column:
+        return F.floor(unit / UNITS_OF_BLOCK).cast("int")
+
+    dictionary = dictionary_of().alias("dictionary")
+    ends = latent_items.groupBy(dictionary).agg(block_of(F.max("latent_id")).alias("last"))
+    block, other = block_of(F.col("latent_id")), F.col("other")
+    first = block_of(F.shiftleft("dictionary", PLACE_BITS))
     nearest_first = Window.partitionBy("latent_id").orderBy(F.desc("closeness"), "neighbour_id")
     rows: pd.DataFrame = (
         _profiles(latent_items)
-        .select("*", F.explode(F.sequence(F.lit(0), F.lit(last_block))).alias("other"))
+        .withColumn("dictionary", dictionary_of())
+        .join(F.broadcast(ends), "dictionary")
+        .select("*", F.explode(F.sequence(first, F.col("last"))).alias("other"))
         .select("latent_id", "profile", F.least(block, other).alias("left"), F.greatest(block, other).alias("right"))
         .groupBy("left", "right")
         .applyInPandas(_nearest_of_blocks(number), _NEAREST)
@@ -73,7 +81,7 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
 
 def _profiles(latent_items: DataFrame) -> DataFrame:
     """The hashed v_l of each unit with evidence: (latent_id, profile BINARY), PROFILE_WIDTH numbers of 32 bits."""
-    of_unit, of_item = Window.partitionBy("latent_id"), Window.partitionBy("item")
+    of_unit, of_item = Window.partitionBy("latent_id"), Window.partitionBy(dictionary_of(), "item")
     steps = F.rint(F.col("weight") / F.max("weight").over(of_unit) * WEIGHT_STEPS).cast("long")
     return (
         latent_items.where("weight > 0")

@@ -7,6 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsae_lib.config import VerificationSettings
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.read_point import ReadPoint
 from recsae_lib.platform.warehouse.store import Warehouse
@@ -40,20 +41,35 @@ def latent_reach(activations: DataFrame) -> DataFrame:
     )
 
 
-def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame) -> DataFrame:
+def build_concepts(
+    activations: DataFrame, labels: DataFrame, scores: DataFrame, settings: VerificationSettings
+) -> DataFrame:
     """Join what is known of each live latent; all three inputs are of M rows once `activations` is aggregated.
 
     Where a language model judged as well, its score goes before the term scorer's. Every judge has a row for every
     live latent, so that all concepts carry the score of the same judge: one without a valid answer of the language
     model has no confidence, rather than one of another kind. Interpretable is what every judge calls so: a text that
-    steers the language model does not steer the term scorer.
+    steers the language model does not steer the term scorer. An unlabelled latent is never interpretable: there is
+    nothing to judge it by. Confirmed is what `verification.scores.is_confirmed` says.
+
+    Parameters
+    ----------
+    settings : `minimum_removal`, `minimum_found_again` and `significance` are read.
     """
     of_latent = Window.partitionBy("latent_id")
     first_judge = of_latent.orderBy(F.when(F.col("judge") == "llm", 0).otherwise(1), "judge")
     by_all = F.every("interpretable").over(of_latent)
-    verdicts = scores.withColumns({"order": F.row_number().over(first_judge), "interpretable": by_all}).where(
+    # Only the term scorer scores users one against the other.
+    aucs = {name: F.max(name).over(of_latent) for name in ("auc", "hard_auc")}
+    verdicts = scores.withColumns({"order": F.row_number().over(first_judge), "interpretable": by_all, **aucs}).where(
         "order = 1"
     )
+    interpretable = F.coalesce("interpretable", F.lit(False)) & (F.col("status") == "labelled")
+    causal = (F.col("removal_effect") >= settings.minimum_removal) & (
+        F.col("removal_p_value") < settings.significance
+    )
+    causal = F.coalesce(causal, F.lit(False))
+    found = F.coalesce(F.col("found_again") >= settings.minimum_found_again, F.lit(False))
     return (
         latent_reach(activations)
         .join(labels, "latent_id", how="left")
@@ -70,12 +86,18 @@ def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame)
             "confidence_low",
             "confidence_high",
             "q_value",
-            F.coalesce("interpretable", F.lit(False)).alias("interpretable"),
+            interpretable.alias("interpretable"),
             "best_feature",
             "best_feature_auc",
             "active_users",
             "density",
             "mean_activation",
+            "auc",
+            "hard_auc",
+            *(f"removal_{name}" for name in ("effect", "low", "high", "other", "p_value")),
+            "found_again",
+            "found_again_id",
+            (interpretable & causal & found).alias("confirmed"),
         )
     )
 

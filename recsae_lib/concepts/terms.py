@@ -13,6 +13,8 @@ from pyspark.sql import functions as F
 from scipy.special import betainc
 from scipy.stats import binom, false_discovery_control
 
+from recsae_lib.concepts.dictionaries import dictionary_of
+from recsae_lib.concepts.dictionaries import dictionary_of
 from recsae_lib.concepts.item_terms import item_terms_with_total
 from recsae_lib.concepts.latent_runs import ArrowMap, latent_runs
 from recsae_lib.config import TermSettings
@@ -86,7 +88,8 @@ def concept_terms(latent_items: DataFrame, items: DataFrame, settings: TermSetti
 
     Parameters
     ----------
-    latent_items : (latent_id INT, item_id, weight DOUBLE, users LONG, rank INT), see `link_latents_to_items`.
+    latent_items : (latent_id INT, item_id, weight DOUBLE, users LONG, rank INT), see `link_latents_to_items`; units of
+        several dictionaries (`concepts.dictionaries`) are each weighed against those of their own.
     items : (item_id, title, text, features), the catalogue; a linked item that it does not hold has no terms.
 
     Returns
@@ -112,31 +115,34 @@ def _count(latent_items: DataFrame, items: DataFrame, settings: TermSettings) ->
     needed = items if over_catalogue else items.join(latent_items.select("item_id"), "item_id", how="left_semi")
     # By item before the items are cut into terms: the joins then move items, of which there are fewer than terms.
     terms = item_terms_with_total(needed.repartition("item_id"), settings)
-    of_items = linked.groupBy("item_id").agg(
+    of_items = linked.groupBy("dictionary", "item_id").agg(
         F.sum("weight_steps_in_all").alias("evidence_of_item"), F.sum("observed").alias("observed_of_item")
     )
     in_all = (
-        terms.join(of_items, "item_id", how="left")
-        .groupBy("term", "kind")
+        terms.join(of_items, "item_id", how="inner")
+        .groupBy("dictionary", "term", "kind")
         .agg(
-            F.sum(F.coalesce("evidence_of_item", F.lit(0)) * F.col("occurrences")).alias("evidence_in_all"),
-            F.sum(F.coalesce("observed_of_item", F.lit(0))).alias("observed_in_all"),
-            F.count(F.lit(1)).alias("document_frequency"),
+            F.sum(F.col("evidence_of_item") * F.col("occurrences")).alias("evidence_in_all"),
+            F.sum("observed_of_item").alias("observed_in_all"),
         )
     )
-    # The row of all terms is one an item: joined by their null they would all be one task's. Its sums are one row.
-    of_all = in_all.where("term IS NULL").select(
-        F.col("evidence_in_all").alias("all_evidence"), F.col("document_frequency").alias("all_items")
+    # The row of all terms is one an item: joined by their null they would all be one task's. Its sums are few rows.
+    of_all = in_all.where("term IS NULL").select("dictionary", F.col("evidence_in_all").alias("all_evidence"))
+    # Also of items that the catalogue lacks.
+    of_all = linked.groupBy("dictionary").agg(F.sum("observed").alias("all_observed")).join(of_all, "dictionary", "left")
+    of_terms = in_all.where("term IS NOT NULL")
+    if over_catalogue:
+        frequencies = terms.groupBy("term", "kind").agg(F.count(F.lit(1)).alias("document_frequency"))
+        of_terms = of_terms.join(frequencies.where("term IS NOT NULL"), ["term", "kind"], "inner")
+        all_items = frequencies.where("term IS NULL").select(F.col("document_frequency").alias("all_items"))
+        of_all = of_all.join(F.broadcast(all_items), how="left")
+    same_item = of_items.select("dictionary", F.col("item_id").alias("same_term"), F.lit("").alias("same_kind"))
+    of_terms = of_terms.withColumnsRenamed({"term": "same_term", "kind": "same_kind"}).unionByName(
+        same_item, allowMissingColumns=True
     )
-    observed_of_all = linked.agg(F.sum("observed").alias("all_observed"))  # also of items that the catalogue lacks
-    same_term, same_kind = F.coalesce("term", "item_id"), F.coalesce("kind", F.lit(""))
-    termed = terms.withColumns({"same_term": same_term, "same_kind": same_kind}).join(
-        in_all.where("term IS NOT NULL").withColumnsRenamed({"term": "same_term", "kind": "same_kind"}),
-        ["same_term", "same_kind"],
-        how="left",
-    )
-    counted = linked.join(termed, "item_id", how="left").crossJoin(F.broadcast(observed_of_all))
-    counted = counted.join(F.broadcast(of_all), how="left")
+    same = {"same_term": F.coalesce("term", "item_id"), "same_kind": F.coalesce("kind", F.lit(""))}
+    termed = terms.withColumns(same).join(of_terms, ["same_term", "same_kind"], how="inner")
+    counted = linked.join(termed, ["dictionary", "item_id"], how="left").join(F.broadcast(of_all), "dictionary")
     occurrences, all_terms = F.coalesce("occurrences", F.lit(0)), F.col("term").isNull()
     return counted.select(
         "latent_id",
@@ -159,7 +165,8 @@ def _count(latent_items: DataFrame, items: DataFrame, settings: TermSettings) ->
 
 def _in_steps(latent_items: DataFrame) -> DataFrame:
     """Weights and observations as whole numbers; the sums over a latent's items are taken in the order of rank."""
-    largest = latent_items.agg(F.max("weight").alias("largest_weight"))
+    dictionary = dictionary_of().alias("dictionary")
+    largest = latent_items.groupBy(dictionary).agg(F.max("weight").alias("largest_weight"))
     of_latent = (
         Window.partitionBy("latent_id")
         .orderBy("rank")
@@ -169,8 +176,10 @@ def _in_steps(latent_items: DataFrame) -> DataFrame:
     observations = F.least(F.lit(1.0), weight / F.avg(weight).over(of_latent))
     return (
         latent_items.where("weight > 0")
-        .crossJoin(F.broadcast(largest))
+        .withColumn("dictionary", dictionary_of())
+        .join(F.broadcast(largest), "dictionary")
         .select(
+            "dictionary",
             "latent_id",
             "item_id",
             "users",

@@ -15,7 +15,9 @@ Judge = Literal["terms", "llm"]
 
 class VerificationSettings(Section):
     cases_per_kind: Annotated[int, Field(ge=1, le=1000)] = Field(
-        10, description="n: positive cases a latent, and as many negative ones."
+        10,
+        description="n: positive cases a latent, and as many negative ones, that are drawn for judge llm and for people "
+        "to look at; the term scorer judges all of judged_users.",
     )
     interval_width: Annotated[float, Field(ge=0.05, lt=1.0)] | None = Field(
         None,
@@ -48,8 +50,19 @@ class VerificationSettings(Section):
         "text of an item can steer the verdict on another case, at the cost of a request a case. Requests of several "
         "cases hold two more whose verdicts are known; an answer that is wrong of these is refused.",
     )
-    association_users: PositiveInt = Field(
-        20_000, description="Verify-half users, drawn by hash, behind the ROC-AUC of each latent."
+    judged_users: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        20_000,
+        description="Users of each half, drawn by hash, by whom the term scorer judges all latents, and behind removal "
+        "effect, found_again and best_feature; everybody where there are fewer.",
+    )
+    removal_users: Annotated[int, Field(ge=10, le=1000)] = Field(
+        100, description="Of these, users for whom a latent fires whose lists are made again without it."
+    )
+    minimum_removal: Share = Field(
+        0.2, description="Share of its name in the lists that a confirmed latent takes with it when it is removed."
+    )
+    minimum_found_again: Share = Field(
+        0.7, description="Correlation with a latent of another seed's SAE from which a latent is found again."
     )
 
     @field_validator("judges")

@@ -34,15 +34,7 @@ def interpret_with_terms(
         The columns of concept_labels without dt and sae_version, one row for each live latent.
     """
     named = (
-        concept_terms.where("significant")
-        .select(
-            "latent_id",
-            F.struct(
-                "rank", "kind", "term", "tf", _words("term").alias("words"), _padded("term").alias("padded")
-            ).alias("candidate"),
-        )
-        .groupBy("latent_id")
-        .agg(F.sort_array(F.collect_list("candidate")).alias("candidates"))
+        _candidates(concept_terms)
         .select("latent_id", "candidates", _without_absorbed(F.col("candidates")).alias("kept"))
         .select("latent_id", "candidates", "kept", _without_repeats(F.col("kept"), settings.label_terms).alias("taken"))
     )
@@ -60,6 +52,45 @@ def interpret_with_terms(
         F.lit(None).cast("string").alias("prompt_version"),
         F.lit(None).cast("string").alias("request_id"),
         F.when(labelled, "labelled").otherwise("unlabelled").alias("status"),
+    )
+
+
+def named_terms(concept_terms: DataFrame) -> DataFrame:
+    """Select the terms that a description names: of each kind the first `DESCRIPTION_TERMS` that are kept.
+
+    What is judged is what is published: only these terms say for whom a latent fires.
+
+    Parameters
+    ----------
+    concept_terms : latent_id, term, kind, tf, lift, significant, rank.
+
+    Returns
+    -------
+    DataFrame : (latent_id, term, kind, tf, lift).
+    """
+    kept = _without_absorbed(F.col("candidates"))
+    named = (
+        _candidates(concept_terms)
+        .select("latent_id", kept.alias("kept"))
+        .select("latent_id", F.explode(F.concat(_described("feature"), _described("word"))).alias("named"))
+        .select("latent_id", F.col("named.term").alias("term"), F.col("named.kind").alias("kind"))
+    )
+    terms = concept_terms.where("significant").select("latent_id", "term", "kind", "tf", "lift")
+    return terms.join(named, ["latent_id", "term", "kind"], "left_semi")
+
+
+def _described(kind: str) -> Column:
+    return F.slice(_of_kind(F.col("kept"), kind), 1, DESCRIPTION_TERMS)
+
+
+def _candidates(concept_terms: DataFrame) -> DataFrame:
+    """(latent_id, candidates), the significant terms of each latent that has any, by rank."""
+    term = F.struct("rank", "kind", "term", "tf", _words("term").alias("words"), _padded("term").alias("padded"))
+    return (
+        concept_terms.where("significant")
+        .select("latent_id", term.alias("candidate"))
+        .groupBy("latent_id")
+        .agg(F.sort_array(F.collect_list("candidate")).alias("candidates"))
     )
 
 
@@ -113,8 +144,7 @@ def _without_repeats(terms: Column, most: int) -> Column:
 
 
 def _description(kept: Column) -> Column:
-    features = F.slice(_of_kind(kept, "feature"), 1, DESCRIPTION_TERMS)
-    words = F.slice(_of_kind(kept, "word"), 1, DESCRIPTION_TERMS)
+    features, words = (F.slice(_of_kind(kept, kind), 1, DESCRIPTION_TERMS) for kind in ("feature", "word"))
     parts = F.array(
         F.when(F.size(features) > 0, F.concat(F.lit("features ("), _joined(features), F.lit(")"))),
         F.when(F.size(words) > 0, F.concat(F.lit("words ("), _joined(words), F.lit(")"))),

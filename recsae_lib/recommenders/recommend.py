@@ -142,7 +142,7 @@ def _recommend_block(block: pa.RecordBatch, model: Recommender, item_ids: pa.Str
         x = torch.tensor(vectors_of(block.column("representation"), model.dimension))
     else:
         x = model.represent(model.build_inputs(histories))
-    items, best = top_items(_scores_in_parts(model, x), histories.offsets, histories.items, top_n)
+    items, best = top_items(scores_in_parts(model, x), histories.offsets, histories.items, top_n)
     there = best > -np.inf
     offsets = np.zeros(len(block) + 1, dtype=np.int32)
     np.cumsum(there.sum(1), out=offsets[1:])
@@ -159,7 +159,7 @@ def _recommend_block(block: pa.RecordBatch, model: Recommender, item_ids: pa.Str
 
 
 @torch.no_grad()
-def _scores_in_parts(model: Recommender, x: torch.Tensor) -> Iterator[np.ndarray]:
+def scores_in_parts(model: Recommender, x: torch.Tensor) -> Iterator[np.ndarray]:
     """Score the catalogue from (users, d), a part after the other: (users, items of the part) each."""
     if not model.dot_scored:
         yield model.score(x).float().contiguous().numpy()

@@ -18,6 +18,7 @@ from recsae_lib.sae.reach import Reach
 from recsae_lib.sae.store import load_sae, weights_digest
 
 ENCODED_COLUMNS = "user_id string, latent_ids array<int>, activations array<float>"
+KEPT_DICTIONARIES = 16  # in a worker process; their weights stay mapped from the files
 MEASURED_COLUMNS = ("fvu", "distance")  # beside them, where a sample says what is ordinary
 
 ArrowMap = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
@@ -102,7 +103,7 @@ def dimension_batches(mean: Sequence[float], deviation: Sequence[float], k: int)
     return encode
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=KEPT_DICTIONARIES)
 def _worker_sae(folder: Path, digest: str) -> SparseAutoencoder:
     """Load the weights once a worker process; the digest is part of the key because a folder may be written anew."""
     return load_sae(folder)

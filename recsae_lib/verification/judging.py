@@ -1,187 +1,259 @@
-"""Verification of units from end to end: cases of both halves, term scorer, association, scores, both judges."""
+"""Units of dictionaries judged on a sample of users: Spark hands blocks of units to tasks, which hold the sample."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from pyspark.sql import Column, DataFrame
+import numpy as np
+import pandas as pd
+import torch
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from scipy import sparse
 
-from recsae_lib.concepts.association import best_feature_auc
-from recsae_lib.concepts.halves import in_construct_half
+from recsae_lib.concepts.dictionaries import PLACE_BITS, first_id
 from recsae_lib.concepts.item_terms import item_term_arrays
-from recsae_lib.concepts.levels import activation_levels, level_edges
-from recsae_lib.concepts.neighbours import neighbours_of
-from recsae_lib.config import Judge, Settings
-from recsae_lib.errors import InputError
-from recsae_lib.platform.llm.ledger import Ledger
-from recsae_lib.platform.spark.frames import free, keep
-from recsae_lib.verification.agreement import interpretable_by_both
-from recsae_lib.verification.cases import select_cases
-from recsae_lib.verification.llm_judge import read_judged_cases
-from recsae_lib.verification.sample_size import cases_of_each_kind
-from recsae_lib.verification.scores import score_concepts, score_shuffled
-from recsae_lib.verification.shuffled_labels import shuffle_labels, shuffled_terms
-from recsae_lib.verification.term_judge import judge_by_terms
+from recsae_lib.config import Settings
+from recsae_lib.platform.spark.frames import keep
+from recsae_lib.platform.spark.shipping import ShippedFolder, ship_folder
+from recsae_lib.recommenders.inputs import known_items
+from recsae_lib.recommenders.recommend import BLOCK_SCORES, scores_in_parts
+from recsae_lib.recommenders.top_items import top_items
+from recsae_lib.recommenders.worker import worker_recommender
+from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.store import load_sae
+from recsae_lib.verification.blocks import BLOCK_COLUMNS, Scorer, judge_block
+from recsae_lib.verification.found_again import find_again
+from recsae_lib.verification.removal import LIST_LENGTH
+from recsae_lib.verification.user_sample import UserSample, worker_sample
+
+BLOCK_UNITS = 256  # judged by one task; (users, units) arrays of a sample stay within 100 MiB
+FOUND_COLUMNS = "latent_id int, found_again double, found_again_id int"
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """What the term scorer said of the held-out cases.
+class JudgedDictionary:
+    """A dictionary under judgement.
 
     Parameters
     ----------
-    judged : (latent_id, user_id, kind, fires, judged, judged_by_shuffled, judge); kept by Spark until `release`.
-    scores : one row a live unit, `SCORE_COLUMNS`.
+    number : its place among the ids (`concepts.dictionaries`).
+    folder : of its weights.
+    partner : of a dictionary made alike from another seed, in which its units are looked for; None without one.
     """
 
-    judged: DataFrame
-    scores: DataFrame
-
-    @property
-    def cases(self) -> DataFrame:
-        """Cases as the units' own terms judged them: (latent_id, user_id, kind, fires, judged, judge)."""
-        return self.judged.drop("judged_by_shuffled")
-
-    def release(self) -> None:
-        """Let Spark forget the cases."""
-        free(self.judged)
+    number: int
+    folder: Path
+    partner: Path | None
 
 
 @dataclass(frozen=True)
-class BothVerdicts:
-    """What both judges said of the held-out cases: rows of verification_cases, concept_scores, verification_rejects."""
-
-    cases: DataFrame
-    scores: DataFrame
-    rejects: DataFrame
-
-
-def require_all_judges(scores: DataFrame, judges: Collection[Judge], dt: date) -> None:
-    """Refuse the scores of an audit whose judge llm was asked and not collected: they are the term scorer's alone.
+class ScoringModel:
+    """The recommender whose lists show what removing a unit does.
 
     Parameters
     ----------
-    scores : (judge, …)
-    judges : that the settings name.
-
-    Raises
-    ------
-    InputError : the language model's are missing.
+    folder : of `recommenders.store`.
+    factory : as `load_recommender`.
+    dose : share of a user's distance from the mean by which x moves where dictionaries are compared.
     """
-    if "llm" in judges and [row["judge"] for row in scores.select("judge").distinct().collect()] == ["terms"]:
-        raise InputError(
-            f"The verdicts of judge llm for {dt} were not collected", "Run verify_concepts with --step collect"
+
+    folder: Path
+    factory: str | None
+    dose: float
+
+
+@contextmanager
+def shipped(spark: SparkSession, sample: UserSample) -> Iterator[ShippedFolder]:
+    """Bring the sample to every executor."""
+    with TemporaryDirectory() as folder:
+        sample.save(Path(folder))
+        yield ship_folder(spark, Path(folder))
+
+
+def unit_rows(live: DataFrame, named: DataFrame, of_others: DataFrame | None, neighbours: DataFrame) -> DataFrame:
+    """One row a unit with all that a task needs to know of it, as `judge_block` takes it.
+
+    Parameters
+    ----------
+    live : (latent_id), once each.
+    named : (latent_id, term, kind, tf, lift), the terms that name the units.
+    of_others : the same of another unit each; None without.
+    neighbours : (latent_id, neighbour_id).
+    """
+    near = neighbours.groupBy("latent_id").agg(F.sort_array(F.collect_list("neighbour_id")).alias("neighbours"))
+    rows = live.join(_weights_by_unit(named, ""), "latent_id", "left")
+    others = named.limit(0) if of_others is None else of_others
+    rows = rows.join(_weights_by_unit(others, "shuffled_"), "latent_id", "left").join(near, "latent_id", "left")
+    nothing = {"terms": "bigint", "weights": "double", "is_feature": "boolean"}
+    kinds = {f"{prefix}{name}": kind for prefix in ("", "shuffled_") for name, kind in nothing.items()}
+    kinds["neighbours"] = "int"
+    empty = {name: F.coalesce(name, F.array().cast(f"array<{kind}>")) for name, kind in kinds.items()}
+    return rows.withColumns(empty)
+
+
+def _weights_by_unit(named: DataFrame, prefix: str) -> DataFrame:
+    # The logarithm of 0 is null in Spark: a term without evidence weighs nothing.
+    weight = F.coalesce(F.col("tf") * F.log("lift"), F.lit(0.0))
+    term = F.struct(F.xxhash64("kind", "term").alias("term"), weight.alias("weight"), (F.col("kind") != "word").alias("is_feature"))
+    terms = F.sort_array(F.collect_list(term))
+    return (
+        named.groupBy("latent_id")
+        .agg(terms.alias("named"))
+        .select(
+            "latent_id",
+            *(
+                F.transform("named", lambda one, place=place: one[place]).alias(f"{prefix}{name}")
+                for place, name in (("term", "terms"), ("weight", "weights"), ("is_feature", "is_feature"))
+            ),
         )
+    )
 
 
-def verify_units(
-    activations: DataFrame,
-    linked: DataFrame,
+def judge_dictionaries(
+    units: DataFrame,
+    dictionaries: Sequence[JudgedDictionary],
+    sample: ShippedFolder,
     items: DataFrame,
-    concept_terms: DataFrame,
-    latent_items: DataFrame,
+    model: ScoringModel | None,
     settings: Settings,
-    shuffled: DataFrame | None = None,
-) -> Verdicts:
-    """Judge every live unit by the term scorer on users of the verify half (METHOD.md section 6).
+) -> DataFrame:
+    """Judge the units of all dictionaries, a block of units a task.
 
-    The construct half built the terms and sets the thresholds; only the verify half judges. The scores are computed
-    before this returns.
+    A task holds the sample, the weights of its dictionary and, where removal is measured, the recommender. No user is
+    shuffled; of items only those that carry a named term go to the tasks.
 
     Parameters
     ----------
-    activations : (user_id, latent_ids, activations) of all users.
-    linked : (user_id, item_ids).
-    items : (item_id, title, text, features).
-    concept_terms : terms of the units, built on the construct half.
-    latent_items : evidence of the units, by which their neighbours are found.
-    shuffled : (latent_id, label_of), see `shuffle_labels`: whose terms judge the same cases once more; none where not
-        given.
-    """
-    verification, salt = settings.verification, settings.evidence.salt
-    users = activations.withColumn("construct", in_construct_half(F.col("user_id"), salt))
-    edges = level_edges(activations)
-    cases = select_cases(
-        activation_levels(users, edges).select("construct", "user_id", "latent_ids", "latent_id", "level"),
-        users.select("construct", "user_id"),
-        neighbours_of(latent_items, verification.neighbours),
-        cases_of_each_kind(verification),
-        verification,
-        settings.seed,
-    )
-    terms = item_term_arrays(items, settings.terms)
-    of_others = None if shuffled is None else shuffled_terms(concept_terms, shuffled)
-    # Read several times, for the table of cases, the scores and the other judge, and expensive.
-    judged = keep(judge_by_terms(cases, linked, terms, concept_terms, of_others).withColumn("judge", F.lit("terms")))
-    association = best_feature_auc(activations, linked, items, verification, salt, settings.seed)
-    return Verdicts(judged, score_concepts(judged, "terms", edges.select("latent_id"), association, verification))
-
-
-def verify_latents(
-    activations: DataFrame,
-    linked: DataFrame,
-    items: DataFrame,
-    concept_terms: DataFrame,
-    latent_items: DataFrame,
-    settings: Settings,
-) -> tuple[Verdicts, DataFrame]:
-    """Judge the latents of an audit as `verify_units` does, by their own labels and by shuffled ones.
+    units : see `unit_rows`.
+    items : (item_id, title, text, features …), the catalogue.
+    model : None where the representations are not what items are scored from.
 
     Returns
     -------
-    tuple[Verdicts, DataFrame] : the first, whose scores are rows of concept_scores, and rows of shuffled_scores.
+    DataFrame : `BLOCK_COLUMNS`, computed and kept until `free`.
     """
-    shuffled = shuffle_labels(concept_terms, settings.seed)
-    verdicts = verify_units(activations, linked, items, concept_terms, latent_items, settings, shuffled)
-    by_shuffled = verdicts.judged.withColumn("judged", F.col("judged_by_shuffled"))
-    shuffled_scores = score_shuffled(by_shuffled, verdicts.scores, shuffled, settings.verification)
-    return Verdicts(verdicts.judged, verdicts.scores.withColumns(_origin_columns(None, None))), shuffled_scores
+    spark = units.sparkSession
+    folders = {one.number: ship_folder(spark, one.folder) for one in dictionaries}
+    recommender = None if model is None else ship_folder(spark, model.folder)
+
+    def judge(key: Any, rows: pd.DataFrame, carriers: pd.DataFrame) -> pd.DataFrame:
+        if rows.empty:
+            return rows.reindex(columns=[column.split()[0] for column in BLOCK_COLUMNS.split(", ")])
+        rows = rows.sort_values("latent_id", ignore_index=True)
+        number = int(rows["latent_id"].iloc[0]) >> PLACE_BITS
+        of_users, (sae, activations) = worker_sample(Path(sample)), _codes(Path(folders[number]), Path(sample))
+        scorer = None
+        if model is not None and recommender is not None:
+            scorer = _scorer(recommender, model, of_users, carriers)
+        decoder = sae.W_dec.detach().numpy()
+        return judge_block(rows, activations, decoder, first_id(number), of_users, scorer, settings)
+
+    by_block = units.withColumn("block", F.floor(F.col("latent_id") / BLOCK_UNITS))
+    carriers = _carriers(by_block, items, model, settings)
+    return keep(by_block.groupBy("block").cogroup(carriers.groupBy("block")).applyInPandas(judge, BLOCK_COLUMNS))
 
 
-def add_llm_verdicts(ledger: Ledger, cases: DataFrame, scores: DataFrame, settings: Settings) -> BothVerdicts:
-    """Read what a language model says of the cases, and add it to what the term scorer says of them.
+def _carriers(by_block: DataFrame, items: DataFrame, model: ScoringModel | None, settings: Settings) -> DataFrame:
+    """(block, term, item_indices): the items of the model that carry a term that names a unit of the block."""
+    spark = by_block.sparkSession
+    if model is None:
+        return spark.createDataFrame([], "block bigint, term bigint, item_indices array<int>")
+    wanted = by_block.select("block", F.explode("terms").alias("term")).distinct()
+    carried = (
+        item_term_arrays(items, settings.terms)
+        .join(known_items(spark, model.folder), "item_id", "inner")
+        .select("item_index", F.explode("terms").alias("counted"))
+        .select("item_index", F.xxhash64("counted.kind", "counted.term").alias("term"))
+        .join(F.broadcast(wanted.select("term").distinct()), "term", "left_semi")
+        .groupBy("term")
+        .agg(F.collect_list("item_index").alias("item_indices"))
+    )
+    return carried.join(F.broadcast(wanted), "term", "inner").select("block", "term", "item_indices")
 
-    Which latents live, and their best features, the scores of the term scorer say; those of the language model that
-    are there already are replaced.
+
+@lru_cache(maxsize=1)
+def _codes(folder: Path, sample: Path) -> tuple[SparseAutoencoder, sparse.csr_matrix]:
+    """Load a dictionary and encode the sample with it, once a worker process: (S, M) activations."""
+    sae = load_sae(folder)
+    return sae, encode_sample(sae, worker_sample(sample).representations)
+
+
+def encode_sample(sae: SparseAutoencoder, x: np.ndarray) -> sparse.csr_matrix:
+    """Activations of (S, d) representations as a sparse (S, M) matrix."""
+    torch.set_num_threads(1)  # Spark runs one task a core already
+    activations, latent_ids = (part.numpy() for part in sae.encode(torch.from_numpy(x)))
+    row, column = np.nonzero(activations > 0)
+    where = (row, latent_ids[row, column])
+    return sparse.csr_matrix((activations[row, column].astype(np.float64), where), (len(x), sae.num_latents))
+
+
+def _scorer(recommender: ShippedFolder, model: ScoringModel, sample: UserSample, carriers: pd.DataFrame) -> Scorer:
+    loaded = worker_recommender(recommender, model.factory)
+    rows = len(sample) if loaded.dot_scored else max(1, BLOCK_SCORES // loaded.item_count)
+
+    def best_items(vectors: np.ndarray, users: np.ndarray) -> np.ndarray:
+        best = np.empty((len(vectors), LIST_LENGTH), dtype=np.int64)
+        for start in range(0, len(vectors), rows):
+            block = users[start : start + rows]
+            seen = [sample.seen_items[sample.seen_offsets[user] : sample.seen_offsets[user + 1]] for user in block]
+            offsets = np.concatenate([[0], np.cumsum([len(items) for items in seen])])
+            x = torch.from_numpy(np.ascontiguousarray(vectors[start : start + rows], dtype=np.float32))
+            found, scores = top_items(scores_in_parts(loaded, x), offsets, np.concatenate(seen), LIST_LENGTH)
+            best[start : start + rows] = np.where(scores > -np.inf, found, -1)
+        return best
+
+    x = sample.representations
+    doses = model.dose * np.linalg.norm(x - x.mean(axis=0), axis=1)
+    pairs = zip(carriers["term"], carriers["item_indices"], strict=True)
+    of_term = {int(term): np.asarray(found, np.int64) for term, found in pairs}
+    return Scorer(best_items, doses, of_term, loaded.item_count)
+
+
+def mean_dose(folder: Path, sample: UserSample) -> float:
+    """How far removing one of its units moves x, on average over all that fire, as a share of x's distance from the
+    mean of the sample.
 
     Parameters
     ----------
-    ledger : on the file of `write_judge_requests`, after `transports.collect`.
-    cases, scores : verification_cases and concept_scores.
+    folder : of the audited SAE.
     """
-    cases, scores = (rows.where("judge = 'terms'").drop("dt", "sae_version") for rows in (cases, scores))
-    by_llm = read_judged_cases(ledger, cases, settings.verification, settings.seed)
-    llm_scores = score_concepts(by_llm.cases, "llm", scores, scores, settings.verification)
-    return BothVerdicts(
-        cases.unionByName(by_llm.cases.withColumn("judge", F.lit("llm"))),
-        scores.unionByName(llm_scores.withColumns(_origin_columns(*by_llm.origin))),
-        by_llm.rejects,
-    )
+    sae, x = load_sae(folder), sample.representations
+    activations = encode_sample(sae, x).tocoo()
+    distance = np.linalg.norm(x - x.mean(axis=0), axis=1)[activations.row]
+    lengths = np.linalg.norm(sae.W_dec.detach().numpy(), axis=1)[activations.col] * activations.data
+    some = distance > 0
+    return float((lengths[some] / distance[some]).mean()) if some.any() else 0.0
 
 
-def verdicts_line(cases: DataFrame, rejects: DataFrame, scores: DataFrame, shuffled: DataFrame) -> str:
-    """How many concepts each judge calls interpretable, beside the shuffled labels, as people read it.
+def find_units_again(
+    spark: SparkSession, dictionaries: Sequence[JudgedDictionary], sample: ShippedFolder
+) -> DataFrame:
+    """Look for the units of each dictionary in its partner, on users of the verify half; a dictionary a task.
 
-    Parameters
-    ----------
-    cases, rejects, scores, shuffled : verification_cases, verification_rejects, concept_scores and shuffled_scores.
+    Returns
+    -------
+    DataFrame : (latent_id, found_again DOUBLE, found_again_id INT), the correlation with the unit of the partner that
+        each is matched with, 0 and null without one; no rows of a dictionary without a partner.
     """
-    found = scores.where("interpretable").groupBy("judge").count().orderBy("judge").collect()  # one row for each judge
-    by_judge = ", ".join(f"{row['count']:,} by judge {row['judge']}" for row in found) or "none"
-    if scores.select("judge").distinct().count() > 1:
-        by_judge += f", {interpretable_by_both(scores):,} by both"
-    return (
-        f"{cases.count():,} cases, {rejects.count():,} refused answers; of {shuffled.count():,} latents interpretable: "
-        f"{by_judge}; with shuffled labels: {shuffled.where('interpretable').count():,}"
-    )
+    pairs = [one for one in dictionaries if one.partner is not None]
+    folders = {one.number: (ship_folder(spark, one.folder), ship_folder(spark, one.partner)) for one in pairs}
 
+    def look(key: Any, rows: pd.DataFrame) -> pd.DataFrame:
+        number = int(rows["number"].iloc[0])
+        of_users = worker_sample(Path(sample))
+        x = of_users.representations[~of_users.construct]
+        found = find_again(*(encode_sample(load_sae(Path(folder)), x) for folder in folders[number]))
+        ids = np.arange(len(found.partners)) + first_id(number)
+        partners = pd.array(np.where(found.partners < 0, 0, found.partners), dtype="Int32")
+        partners[found.partners < 0] = pd.NA
+        return pd.DataFrame({"latent_id": ids, "found_again": found.correlations, "found_again_id": partners})
 
-def _origin_columns(llm_model: str | None, prompt_version: str | None) -> dict[str, Column]:
-    """Columns that say which language model judged under which prompt; nulls for the term scorer."""
-    return {
-        "llm_model": F.lit(llm_model).cast("string"),
-        "prompt_version": F.lit(prompt_version).cast("string"),
-    }
+    numbers = spark.createDataFrame([(one.number,) for one in pairs], "number int")
+    return numbers.groupBy("number").applyInPandas(look, FOUND_COLUMNS)

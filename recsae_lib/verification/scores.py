@@ -1,4 +1,4 @@
-"""Scores of concepts: how well a description predicts, on users it has not seen, where the latent fires."""
+"""Scores of units: how sure a confidence is, and what is interpretable and confirmed by the limits of the settings."""
 
 from __future__ import annotations
 
@@ -6,144 +6,205 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from scipy.stats import binom, false_discovery_control
+from scipy.special import betainc
+from scipy.stats import false_discovery_control
 
 from recsae_lib.concepts.chance import units_by_chance
+from recsae_lib.concepts.dictionaries import PLACE_BITS
 from recsae_lib.config import Judge, VerificationSettings
 from recsae_lib.verification.sample_size import wilson_interval
 
-COUNTS = ("TP", "FN", "TN", "FP")
 VERDICT_COLUMNS = (
     "latent_id int, judge string, confidence double, confidence_low double, confidence_high double, recall double, "
-    "specificity double, precision double, cases int, p_value double, q_value double, interpretable boolean"
+    "specificity double, hard_specificity double, precision double, auc double, hard_auc double, cases int, "
+    "effective_cases double, p_value double, q_value double, interpretable boolean"
 )
-ASSOCIATION = ("best_feature", "best_feature_auc", "best_feature_null_auc", "best_feature_p_value")
-SCORE_COLUMNS = f"{VERDICT_COLUMNS}, best_feature string, {', '.join(f'{name} double' for name in ASSOCIATION[1:])}"
+# What is known of a unit whoever judges it.
+UNIT_COLUMNS = (
+    "best_feature string, best_feature_auc double, best_feature_null_auc double, best_feature_p_value double, "
+    "removal_effect double, removal_low double, removal_high double, removal_other double, removal_equal_dose double, "
+    "removal_p_value double, removal_users int, found_again double, found_again_id int"
+)
+SCORE_COLUMNS = f"{VERDICT_COLUMNS}, {UNIT_COLUMNS}"
 
 
-def score_concepts(
-    judged: DataFrame, judge: Judge, live_latents: DataFrame, association: DataFrame, settings: VerificationSettings
-) -> DataFrame:
-    """Compute confidence and its chance level for each live latent (METHOD.md section 6; RecSAE 2411.06112).
+def names_of(columns: str) -> list[str]:
+    """Names of the columns of a schema in words."""
+    return [column.split()[0] for column in columns.split(", ")]
 
-        recall = TP/(TP+FN)    specificity = TN/(TN+FP)    precision = TP/(TP+FP)
-        confidence = (TP+TN)/(TP+FN+TN+FP)    confidence_low, confidence_high: its 95 % interval (`wilson_interval`)
-        p_value = P(Binomial(cases, 1/2) >= TP+TN)    q_value: Benjamini-Hochberg over the live latents of the judge
+
+def score_units(judged: pd.DataFrame, prefix: str, settings: VerificationSettings) -> pd.DataFrame:
+    """Score units by what the term scorer says of all users of the verify half (METHOD.md section 6).
+
+    Parameters
+    ----------
+    judged : one row a unit, `blocks.BLOCK_COLUMNS`.
+    prefix : empty for the terms that name a unit, ``shuffled_`` for those of another one.
+
+    Returns
+    -------
+    pd.DataFrame : `VERDICT_COLUMNS`, in the order of the units.
+    """
+    own = {name: judged[f"{prefix}{name}"].to_numpy(dtype=float) for name in _MEASURED}
+    return scored("terms", pd.DataFrame({"latent_id": judged["latent_id"].to_numpy(), **own}), settings)
+
+
+_MEASURED = (
+    "confidence",
+    "recall",
+    "specificity",
+    "hard_specificity",
+    "precision",
+    "auc",
+    "hard_auc",
+    "cases",
+    "effective_cases",
+)
+
+
+def scored(judge: Judge, units: pd.DataFrame, settings: VerificationSettings) -> pd.DataFrame:
+    """Add interval, chance and verdict to confidences.
+
+    ::
+
+        confidence_low, confidence_high = 95 % interval of confidence · n of n right answers      (`wilson_interval`)
+        p_value = P(Binomial(n, 1/2) >= confidence · n) = I_½(confidence · n, n − confidence · n + 1)
+        q_value : Benjamini-Hochberg over the units of a dictionary
         interpretable <=> confidence >= settings.confidence and q_value < settings.significance
 
-    A latent without cases has p_value 1 and counts among the latents of the correction; a ratio without a
-    denominator is null.
-
-    The p-value holds for a judge that knows nothing, however often it says "fires": with n positives and n negatives
-    the expected share of right answers is then 1/2, and the number of them varies less than a coin's.
-
-    The correction needs all latents at once: the tallies, M rows, are collected, and the scores are computed before
-    this returns.
+    n counts users of equal weight, `effective_cases`. A unit without cases has p_value 1 and counts among the units of
+    the correction. The p-value holds for a judge that knows nothing, however often it says "fires".
 
     Parameters
     ----------
-    judged : (latent_id, fires BOOLEAN, judged BOOLEAN), the cases that one judge has judged.
-    judge : who it was.
-    live_latents : (latent_id), once each.
-    association : (latent_id, best_feature, best_feature_auc, best_feature_null_auc, best_feature_p_value), at most one
-        row a latent.
-    settings : `confidence` and `significance` are read.
-
-    Returns
-    -------
-    DataFrame
-        `SCORE_COLUMNS`, those of concept_scores without dt, sae_version and what only a language model has; one row
-        for each live latent.
+    units : (latent_id, confidence, …, cases, effective_cases), NaN where a unit has no cases.
     """
-    features: pd.DataFrame = association.select("latent_id", *ASSOCIATION).toPandas()
-    rows = _verdicts(judged, judge, live_latents, settings).merge(features, on="latent_id", how="left")
-    return _frame(judged.sparkSession, rows, SCORE_COLUMNS)
+    cases = units["effective_cases"].fillna(0.0).to_numpy(dtype=float)
+    confidence = units["confidence"].to_numpy(dtype=float)
+    right = np.where(cases > 0, np.nan_to_num(confidence) * cases, 0.0)
+    p_value = np.where(right > 0, betainc(np.maximum(right, 1e-9), cases - right + 1, 0.5), 1.0)
+    q_value = pd.Series(p_value).groupby(units["latent_id"].to_numpy() >> PLACE_BITS).transform(_corrected).to_numpy()
+    low, high = wilson_interval(right, cases)
+    return units.assign(
+        judge=judge,
+        confidence_low=low,
+        confidence_high=high,
+        cases=units["cases"].fillna(0).astype(np.int32),
+        effective_cases=cases,
+        p_value=p_value,
+        q_value=q_value,
+        interpretable=(confidence >= settings.confidence) & (q_value < settings.significance),
+    )[names_of(VERDICT_COLUMNS)]
 
 
-def score_shuffled(
-    judged: DataFrame, live_latents: DataFrame, shuffled: DataFrame, settings: VerificationSettings
-) -> DataFrame:
-    """Score the latents as `score_concepts` does, where the terms of another latent judged their cases.
+def _corrected(p_values: pd.Series) -> np.ndarray:
+    corrected: np.ndarray = false_discovery_control(p_values.to_numpy(), method="bh")
+    return corrected
+
+
+def score_cases(cases: DataFrame, judge: Judge, live_latents: DataFrame, settings: VerificationSettings) -> DataFrame:
+    """Score latents by drawn cases, half of them positives (RecSAE 2411.06112).
+
+    ::
+
+        recall = TP/(TP+FN)    specificity = TN/(TN+FP)    precision = TP/(TP+FP)
+        confidence = (TP+TN)/(TP+FN+TN+FP)
+
+    The tallies, M rows, are collected.
 
     Parameters
     ----------
-    judged : (latent_id, fires BOOLEAN, judged BOOLEAN), judged by the terms of another latent.
-    shuffled : (latent_id, label_of), whose terms they were; a latent without any is absent.
+    cases : (latent_id, kind, fires BOOLEAN, judged BOOLEAN), the cases that one judge has judged.
+    live_latents : (latent_id) and `UNIT_COLUMNS`, once each.
 
     Returns
     -------
-    DataFrame : (latent_id, label_of) and the other columns of `VERDICT_COLUMNS`; one row for each live latent.
+    DataFrame : `SCORE_COLUMNS`, one row a live latent.
     """
-    rows = _verdicts(judged, "terms", live_latents, settings).merge(shuffled.toPandas(), on="latent_id", how="left")
-    return _frame(judged.sparkSession, rows.astype({"label_of": "Int32"}), f"{VERDICT_COLUMNS}, label_of int")
-
-
-def _frame(spark: SparkSession, rows: pd.DataFrame, columns: str) -> DataFrame:
-    names = [column.split()[0] for column in columns.split(", ")]
-    return spark.createDataFrame(rows[names], columns) if len(rows) else spark.createDataFrame([], columns)
-
-
-def _verdicts(judged: DataFrame, judge: Judge, live_latents: DataFrame, settings: VerificationSettings) -> pd.DataFrame:
-    tallied: pd.DataFrame = _tally(judged).toPandas()
-    live: pd.DataFrame = live_latents.select("latent_id").orderBy("latent_id").toPandas()
-    return score_tallies(judge, live.merge(tallied, on="latent_id", how="left"), settings)
+    fires, says, hard = F.col("fires"), F.col("judged"), F.col("kind") == "hard"
+    outcomes = {"TP": fires & says, "FN": fires & ~says, "TN": ~fires & ~says, "FP": ~fires & says}
+    outcomes |= {"hard_TN": hard & ~says, "hard": hard}
+    counts = [F.count_if(condition).cast("int").alias(name) for name, condition in outcomes.items()]
+    tallied: pd.DataFrame = cases.groupBy("latent_id").agg(*counts).toPandas()
+    live: pd.DataFrame = live_latents.select("latent_id", *names_of(UNIT_COLUMNS)).orderBy("latent_id").toPandas()
+    rows = score_tallies(judge, live[["latent_id"]].merge(tallied, on="latent_id", how="left"), settings)
+    return as_rows(cases.sparkSession, rows.merge(live, on="latent_id", how="left"), SCORE_COLUMNS)
 
 
 def score_tallies(judge: Judge, latents: pd.DataFrame, settings: VerificationSettings) -> pd.DataFrame:
-    """Score all live latents of one judge: ratios, exact binomial tails, and the correction over all of them.
+    """Score all live latents of one judge by counted cases.
 
     Parameters
     ----------
-    latents : (latent_id, TP, FN, TN, FP), one row a live latent, NaN where it has no cases.
+    latents : (latent_id, TP, FN, TN, FP, hard_TN, hard), one row a live latent, NaN where it has no cases.
 
     Returns
     -------
     pd.DataFrame : `VERDICT_COLUMNS`.
     """
-    tp, fn, tn, fp = (latents[name].fillna(0).to_numpy(dtype=np.int64) for name in COUNTS)
+    counts = ("TP", "FN", "TN", "FP", "hard_TN", "hard")
+    tp, fn, tn, fp, hard_tn, hard = (latents[name].fillna(0).to_numpy(dtype=np.int64) for name in counts)
     cases = tp + fn + tn + fp
-    p_value = binom.sf(tp + tn - 1, cases, 0.5)
-    q_value = false_discovery_control(p_value, method="bh") if len(p_value) else p_value
-    confidence = _ratio(tp + tn, cases)
-    low, high = wilson_interval(tp + tn, cases)
-    return pd.DataFrame(
+    units = pd.DataFrame(
         {
             "latent_id": latents["latent_id"],
-            "judge": judge,
-            "confidence": confidence,
-            "confidence_low": low,
-            "confidence_high": high,
+            "confidence": _ratio(tp + tn, cases),
             "recall": _ratio(tp, tp + fn),
             "specificity": _ratio(tn, tn + fp),
+            "hard_specificity": _ratio(hard_tn, hard),
             "precision": _ratio(tp, tp + fp),
-            "cases": cases.astype(np.int32),
-            "p_value": p_value,
-            "q_value": q_value,
-            "interpretable": (confidence >= settings.confidence) & (q_value < settings.significance),
+            "auc": np.nan,
+            "hard_auc": np.nan,
+            "cases": cases,
+            "effective_cases": cases.astype(float),
         }
+    )
+    return scored(judge, units, settings)
+
+
+def is_confirmed(rows: pd.DataFrame, settings: VerificationSettings) -> np.ndarray:
+    """Say which units are confirmed: interpretable, causal and found again (METHOD.md section 6; ours).
+
+    ::
+
+        causal <=> removal_effect >= settings.minimum_removal and removal_p_value < settings.significance
+        found  <=> found_again >= settings.minimum_found_again
+
+    Interpretable units have a name: without one nothing says that they fire. What was not measured confirms nothing.
+
+    Parameters
+    ----------
+    rows : (interpretable, removal_effect, removal_p_value, found_again), one row a unit.
+    """
+    causal = (rows["removal_effect"] >= settings.minimum_removal) & (rows["removal_p_value"] < settings.significance)
+    found = rows["found_again"] >= settings.minimum_found_again
+    return np.asarray(rows["interpretable"].astype(bool) & causal & found, dtype=bool)
+
+
+def as_rows(spark: SparkSession, rows: pd.DataFrame, columns: str) -> DataFrame:
+    """Make a DataFrame of these columns; whole numbers may be missing."""
+    declared = spark.createDataFrame([], columns).schema
+    whole = {field.name: "Int32" for field in declared if field.dataType.simpleString() == "int"}
+    return spark.createDataFrame(rows[declared.names].astype(whole), declared) if len(rows) else (
+        spark.createDataFrame([], declared)
     )
 
 
 def expected_by_chance(cases: pd.Series, settings: VerificationSettings) -> float:
-    """How many latents a coin as judge would let reach the confidence asked for (METHOD.md section 6).
+    """How many units a coin as judge would let reach the confidence asked for (METHOD.md section 6).
 
-        sum over latents of P(Binomial(cases, 1/2) / cases >= settings.confidence)
+        sum over units of P(Binomial(cases, 1/2) / cases >= settings.confidence)
 
     The q-value, which `interpretable` asks for as well, is left out: the figure is what the confidence alone lets by
-    chance, and so an upper bound (5.5 % of latents for confidence 0.8 on 5 + 5 cases, 0.6 % on 10 + 10).
+    chance, and so an upper bound (5.5 % of units for confidence 0.8 on 5 + 5 cases, 0.6 % on 10 + 10). A coin is a weak
+    null: shuffled labels and untrained dictionaries are judged beside it.
 
     Parameters
     ----------
-    cases : number of judged cases of each latent of one judge.
+    cases : effective cases of each unit of one judge, rounded down.
     settings : `confidence` is read.
     """
-    return units_by_chance(cases.value_counts().to_dict(), settings.confidence)
-
-
-def _tally(judged: DataFrame) -> DataFrame:
-    fires, says = F.col("fires"), F.col("judged")
-    outcomes = {"TP": fires & says, "FN": fires & ~says, "TN": ~fires & ~says, "FP": ~fires & says}
-    return judged.groupBy("latent_id").agg(*(F.count_if(outcomes[name]).cast("int").alias(name) for name in COUNTS))
+    return units_by_chance(cases.astype(int).value_counts().to_dict(), settings.confidence)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -1,125 +1,175 @@
-"""Units of any kind (latents, untrained latents, raw dimensions) described and judged alike."""
+"""The dictionaries that an SAE is compared with, named and judged like it, all in the same pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark.sql import DataFrame
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsae_lib.concepts.coverage import concept_coverage
+from recsae_lib.concepts.dictionaries import PLACE_BITS, dictionary_of, first_id
 from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
+from recsae_lib.concepts.latent_runs import ArrowMap
+from recsae_lib.concepts.levels import live_latents
 from recsae_lib.concepts.terms import concept_terms
 from recsae_lib.config import Settings
 from recsae_lib.platform.spark.frames import free, keep
-from recsae_lib.platform.spark.shipping import ship_folder
+from recsae_lib.platform.spark.shipping import ShippedFolder, ship_folder
 from recsae_lib.platform.warehouse.tables import UnitKind
-from recsae_lib.representations.moments import dimension_moments
-from recsae_lib.sae.encoding import ENCODED_COLUMNS, ArrowMap, dimension_batches, encode_batches
-from recsae_lib.sae.store import load_sae
-from recsae_lib.verification.judging import verify_units
-from recsae_lib.verification.shuffled_labels import shuffled_terms
+from recsae_lib.sae.dictionaries import Dictionary
+from recsae_lib.sae.encoding import ENCODED_COLUMNS, encode_batches
+from recsae_lib.verification.judging import JudgedDictionary
+from recsae_lib.verification.surroundings import Surroundings
+from recsae_lib.verification.verdicts import Verdicts, judge
 
 
 @dataclass(frozen=True)
-class Units:
-    """Everything that is known of the units of one kind.
+class Baselines:
+    """All dictionaries beside the audited SAE, as they were named and judged.
 
     Parameters
     ----------
-    kind : one of `JUDGED_UNITS`.
-    activations : (user_id, latent_ids, activations).
-    latent_items, concept_terms, scores : columns of the tables of these names, without dt and version.
-    kept : those of them that `release` lets go.
+    dictionaries : each has its place among the ids, from 1.
+    activations : (user_id, latent_ids, activations) of the units of all of them, one row a user of the sample.
+    latent_items, concept_terms : columns of the tables of these names.
+    verdicts : of all units.
     """
 
-    kind: UnitKind
+    dictionaries: Sequence[Dictionary]
     activations: DataFrame
     latent_items: DataFrame
     concept_terms: DataFrame
-    scores: DataFrame
-    kept: tuple[DataFrame, ...] = ()
+    verdicts: Verdicts
+
+    def number_of(self, kind: UnitKind) -> int | None:
+        """Place of the first dictionary of a kind; None without one."""
+        numbers = [n for n, one in enumerate(self.dictionaries, start=1) if one.kind == kind]
+        return numbers[0] if numbers else None
+
+    def release(self) -> None:
+        """Let Spark forget everything."""
+        self.activations.unpersist()
+        self.verdicts.release()
+        for rows in (self.latent_items, self.concept_terms):
+            free(rows)
 
 
-def units_of_each_kind(
-    latents: Units,
-    shuffled: DataFrame,
-    untrained: Path,
-    representations: DataFrame,
-    linked: DataFrame,
-    items: DataFrame,
-    settings: Settings,
-) -> list[Callable[[], Units]]:
-    """Return what makes the units of each of `JUDGED_UNITS`, in that order; the baselines are judged when called.
+def judge_baselines(
+    dictionaries: Sequence[Dictionary], audited: JudgedDictionary, around: Surroundings, settings: Settings
+) -> Baselines:
+    """Take the units of all dictionaries through the same evidence, terms and judge as the latents of the SAE.
 
-    Parameters
-    ----------
-    latents : of the SAE, as they were named and judged.
-    shuffled : scores of the same latents with shuffled labels, see `score_shuffled`.
-    untrained : folder of the SAE as it was initialised.
-    representations : (user_id, representation ARRAY<FLOAT>), one row a user.
-    linked : (user_id, item_ids).
-    items : (item_id, title, text, features), the catalogue.
-    """
-    sae = load_sae(untrained)
-
-    def shuffled_labels() -> Units:
-        terms = shuffled_terms(latents.concept_terms, shuffled)
-        return replace(latents, kind=UnitKind.SHUFFLED, concept_terms=terms, scores=shuffled)
-
-    def untrained_latents() -> Units:
-        encode = encode_batches(ship_folder(representations.sparkSession, untrained))
-        return judge(UnitKind.UNTRAINED, encode)
-
-    def dimensions() -> Units:
-        return judge(UnitKind.DIMENSION, dimension_batches(*dimension_moments(representations, sae.dimension), sae.k))
-
-    def judge(kind: UnitKind, encode: ArrowMap) -> Units:
-        return judge_baseline(kind, representations.mapInArrow(encode, ENCODED_COLUMNS), linked, items, settings)
-
-    return [lambda: latents, shuffled_labels, untrained_latents, dimensions]
-
-
-def judge_baseline(
-    kind: UnitKind,
-    activations: DataFrame,
-    linked: DataFrame,
-    items: DataFrame,
-    settings: Settings,
-) -> Units:
-    """Take the units of a baseline through the same evidence, terms and cases as the latents of the SAE.
+    A step takes all dictionaries at once: one plan, one shuffle. Their evidence is that of at most
+    `coverage.baseline_users` users, drawn by hash: all where there are no more.
 
     Parameters
     ----------
-    activations : (user_id, latent_ids, activations) of the units; kept in memory or on disk by Spark until `release`.
-    linked : (user_id, item_ids).
+    dictionaries : beside the audited SAE.
+    audited : the SAE, in which the first replica is found again, and whose dose is the equal one.
     """
-    activations = activations.persist()
+    alike = _alike(dictionaries)
+    spark = around.items.sparkSession
+    folders = {n: ship_folder(spark, one.folder) for n, one in _numbered(dictionaries) if n not in alike}
+    encoded = (
+        around.representations.where(_is_drawn(around.representations, settings))
+        .mapInArrow(encode_dictionaries(folders), ENCODED_COLUMNS)
+        .persist()
+    )
     construct = in_construct_half(F.col("user_id"), settings.evidence.salt)
-    latent_items = keep(link_latents_to_items(activations.where(construct), linked, settings.evidence.items_per_latent))
-    terms = keep(concept_terms(latent_items, items, settings.terms))
-    verdicts = verify_units(activations, linked, items, terms, latent_items, settings)
-    verdicts.release()
-    return Units(kind, activations, latent_items, terms, verdicts.scores, (latent_items, terms))
+    latent_items = keep(
+        link_latents_to_items(encoded.where(construct), around.linked, settings.evidence.items_per_latent)
+    )
+    terms = keep(concept_terms(latent_items, around.items, settings.terms))
+    copied = [_with_copies(rows, alike) for rows in (live_latents(encoded), terms, latent_items)]
+    judged = [JudgedDictionary(n, one.folder, _partner(one, dictionaries, audited)) for n, one in _numbered(dictionaries)]
+    verdicts = judge(judged, *copied, around, audited, settings)
+    return Baselines(dictionaries, encoded, latent_items, terms, verdicts)
 
 
-def unit_coverage(units: Units, items: DataFrame, settings: Settings) -> DataFrame:
-    """Measure what the units of one kind cover: the rows of concept_coverage without dt and version.
+def _numbered(dictionaries: Sequence[Dictionary]) -> list[tuple[int, Dictionary]]:
+    return list(enumerate(dictionaries, start=1))
 
-    Parameters
-    ----------
-    items : (item_id, features), the catalogue.
+
+def _is_drawn(representations: DataFrame, settings: Settings) -> Column:
+    users = representations.count()
+    place = F.xxhash64(F.lit("baselines"), F.lit(settings.seed), "user_id")
+    return F.pmod(place, F.lit(max(users, 1))) < settings.coverage.baseline_users
+
+
+def _alike(dictionaries: Sequence[Dictionary]) -> dict[int, int]:
+    """Dictionaries that fire as another one does, and write something else: an untrained SAE with a fitted decoder.
+
+    Its evidence and terms are those of the other one.
     """
-    evidence = units.scores, units.concept_terms, units.latent_items, units.activations, items
-    rows = concept_coverage(*evidence, settings.coverage, settings.verification)
-    return rows.withColumn("unit_kind", F.lit(units.kind.value))
+    untrained = {one.number: n for n, one in _numbered(dictionaries) if one.kind == UnitKind.UNTRAINED}
+    fitted = [(n, one) for n, one in _numbered(dictionaries) if one.kind == UnitKind.UNTRAINED_FITTED]
+    return {n: untrained[one.number] for n, one in fitted if one.number in untrained}
 
 
-def release(units: Units) -> None:
-    """Let Spark forget what `judge_baseline` kept."""
-    units.activations.unpersist()
-    for rows in units.kept:
-        free(rows)
+def _with_copies(rows: DataFrame, alike: dict[int, int]) -> DataFrame:
+    """Rows of units, and those of the dictionaries that are alike, under ids of their own."""
+    copies = rows
+    for number, original in alike.items():
+        shift = F.lit(first_id(number) - first_id(original))
+        copy = rows.where(dictionary_of() == original).withColumn("latent_id", F.col("latent_id") + shift)
+        copies = copies.unionByName(copy)
+    return copies
+
+
+def _partner(one: Dictionary, dictionaries: Sequence[Dictionary], audited: JudgedDictionary) -> Path | None:
+    """Folder of the next dictionary of the same kind, the first after the last.
+
+    Replicas stand in a ring with the audited SAE. Raw dimensions are what they are whatever the seed.
+    """
+    if one.kind == UnitKind.DIMENSION:
+        return one.folder
+    ring = [other.folder for other in dictionaries if other.kind == one.kind]
+    if one.kind == UnitKind.SAE:
+        ring.append(audited.folder)
+    if len(ring) < 2:
+        return None
+    return ring[(ring.index(one.folder) + 1) % len(ring)]
+
+
+def encode_dictionaries(folders: Mapping[int, ShippedFolder]) -> ArrowMap:
+    """Make the function that encodes Arrow batches with several dictionaries, as `encode_batches` does with one.
+
+    The units of each stand after those of the one before, under the ids of its number.
+    """
+
+    def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        encoders = {number: encode_batches(folder) for number, folder in folders.items()}
+        for batch in batches:
+            codes = [(number, next(iter(encoder([batch])))) for number, encoder in encoders.items()]
+            yield _side_by_side(batch.column("user_id"), codes)
+
+    return encode
+
+
+def _side_by_side(user_ids: pa.Array, codes: Sequence[tuple[int, pa.RecordBatch]]) -> pa.RecordBatch:
+    """Put the codes of each user by several dictionaries behind each other."""
+    lengths = np.stack([np.diff(batch.column("latent_ids").offsets.to_numpy()) for _, batch in codes], axis=1)
+    ends = np.cumsum(lengths.ravel()).reshape(lengths.shape)
+    total = int(lengths.sum())
+    ids, values = np.empty(total, np.int32), np.empty(total, np.float32)
+    for place, (number, batch) in enumerate(codes):
+        counts = lengths[:, place]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        where = np.repeat(ends[:, place] - counts, counts) + within
+        ids[where] = batch.column("latent_ids").flatten().to_numpy() + first_id(number)
+        values[where] = batch.column("activations").flatten().to_numpy()
+    offsets = pa.array(np.concatenate([[0], ends[:, -1]]).astype(np.int32))
+    lists = [pa.ListArray.from_arrays(offsets, pa.array(flat)) for flat in (ids, values)]
+    return pa.RecordBatch.from_arrays([user_ids, *lists], names=["user_id", "latent_ids", "activations"])
+
+
+def units_frame(verdicts: Verdicts, number: int) -> pd.DataFrame:
+    """What was judged of one dictionary."""
+    rows = verdicts.units
+    return rows[np.asarray(rows["latent_id"]) >> PLACE_BITS == number]

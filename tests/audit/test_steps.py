@@ -17,7 +17,7 @@ from recsae_lib.platform.job.failures import guarded
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.verification.judging import require_all_judges
+from recsae_lib.verification.verdicts import require_all_judges
 from tests.object_storage import object_storage
 from tests.openai_server import OpenaiServer
 from tests.planted import FEATURES

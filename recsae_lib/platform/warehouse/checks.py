@@ -37,7 +37,10 @@ class SaeShape:
 
 
 _VERDICT_RANGES = dict.fromkeys(
-    ("confidence", "confidence_low", "confidence_high", "recall", "specificity", "precision", "p_value", "q_value"),
+    (
+        *("confidence", "confidence_low", "confidence_high", "recall", "specificity", "hard_specificity"),
+        *("precision", "auc", "hard_auc", "p_value", "q_value"),
+    ),
     (0.0, 1.0),
 )
 # Columns whose values must lie in a closed range.
@@ -46,6 +49,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "concept_scores": {
         **_VERDICT_RANGES,
         **dict.fromkeys(("best_feature_auc", "best_feature_null_auc", "best_feature_p_value"), (0.0, 1.0)),
+        **dict.fromkeys(("removal_p_value", "found_again"), (0.0, 1.0)),
     },
     "shuffled_scores": _VERDICT_RANGES,
     "concepts": {"density": (0.0, 1.0), "confidence": (0.0, 1.0)},

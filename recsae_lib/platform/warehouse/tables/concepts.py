@@ -77,17 +77,43 @@ CONCEPT_REJECTS = derived(
     ("latent_id",),
 )
 
+# Columns that earlier versions did not have are null in their rows.
 _VERDICT_COLUMNS = [
-    column("confidence", DOUBLE, "(TP+TN)/cases; null without cases", nullable=True),
+    column("confidence", DOUBLE, "(recall + specificity)/2; null without cases", nullable=True),
     column("confidence_low", DOUBLE, "Lower end of the 95 % Wilson interval of confidence", nullable=True),
     column("confidence_high", DOUBLE, "Upper end of the 95 % Wilson interval of confidence", nullable=True),
     column("recall", DOUBLE, "TP/(TP+FN); null without positives", nullable=True),
     column("specificity", DOUBLE, "TN/(TN+FP); null without negatives", nullable=True),
     column("precision", DOUBLE, "TP/(TP+FP); null where nothing was judged to fire", nullable=True),
-    column("cases", INT, "Cases judged"),
-    column("p_value", DOUBLE, "Chance that a coin does as well: P(Binomial(cases, 1/2) >= TP+TN)"),
+    column("cases", INT, "Users judged: all of the held-out sample by terms, drawn ones by llm"),
+    column("p_value", DOUBLE, "Chance that a coin does as well on effective_cases"),
     column("q_value", DOUBLE, "p_value after Benjamini-Hochberg over the latents of the judge"),
     column("interpretable", BOOLEAN, "confidence and q_value of this judge pass the limits of the settings"),
+    column("hard_specificity", DOUBLE, "Of the hard negatives: share rightly said not to fire", nullable=True),
+    column("auc", DOUBLE, "Chance that the score of a positive exceeds that of a negative", nullable=True),
+    column("hard_auc", DOUBLE, "The same against hard negatives", nullable=True),
+    column("effective_cases", DOUBLE, "Users of equal weight whose confidence is as sure", nullable=True),
+]
+_BEST_FEATURE = [
+    column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),
+    column("best_feature_auc", DOUBLE, "ROC-AUC of the activation against best_feature", nullable=True),
+]
+_REMOVAL = [
+    column(
+        "removal_effect",
+        DOUBLE,
+        "Share of its name in the first 20 recommendations that removing the latent takes away, for users for whom it "
+        "fires; null where it has no name, or where items are not scored from the representation",
+        nullable=True,
+    ),
+    column("removal_low", DOUBLE, "Lower end of the 95 % interval of removal_effect over users", nullable=True),
+    column("removal_high", DOUBLE, "Upper end of that interval", nullable=True),
+    column("removal_other", DOUBLE, "The same where another latent's direction is taken away as far", nullable=True),
+    column("removal_p_value", DOUBLE, "Chance that the latent's own direction does no more than others", nullable=True),
+]
+_FOUND_AGAIN = [
+    column("found_again", DOUBLE, "Correlation with its match in an SAE of another seed; 0 without", nullable=True),
+    column("found_again_id", INT, "Latent of that SAE that it is matched with", nullable=True),
 ]
 
 
@@ -147,8 +173,7 @@ CONCEPT_SCORES = derived(
         LATENT_ID,
         JUDGE,
         *_VERDICT_COLUMNS,
-        column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),
-        column("best_feature_auc", DOUBLE, "ROC-AUC of the activation against best_feature", nullable=True),
+        *_BEST_FEATURE,
         column(
             "best_feature_null_auc",
             DOUBLE,
@@ -163,6 +188,10 @@ CONCEPT_SCORES = derived(
         ),
         column("llm_model", STRING, "Language model that judged; null of judge terms", nullable=True),
         column("prompt_version", STRING, "Digest of the prompt that it was given", nullable=True),
+        *_REMOVAL,
+        column("removal_equal_dose", DOUBLE, "removal_effect where x moves as far for all dictionaries", nullable=True),
+        column("removal_users", INT, "Users behind removal_effect", nullable=True),
+        *_FOUND_AGAIN,
     ],
     ("latent_id", "judge"),
 )
@@ -207,11 +236,21 @@ CONCEPTS = derived(
         column("confidence_high", DOUBLE, "Upper end of the 95 % Wilson interval of confidence", nullable=True),
         column("q_value", DOUBLE, "Chance level of confidence after Benjamini-Hochberg", nullable=True),
         column("interpretable", BOOLEAN, "Every judge finds it interpretable: terms, and llm where it judges"),
-        column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),
-        column("best_feature_auc", DOUBLE, "ROC-AUC of the activation against best_feature", nullable=True),
+        *_BEST_FEATURE,
         column("active_users", LONG, "Users that the latent fires for"),
         column("density", DOUBLE, "active_users over all users"),
         column("mean_activation", DOUBLE, "Mean activation over the active users"),
+        column("auc", DOUBLE, "Chance that the terms score a positive above a negative", nullable=True),
+        column("hard_auc", DOUBLE, "The same against hard negatives", nullable=True),
+        *_REMOVAL,
+        *_FOUND_AGAIN,
+        column(
+            "confirmed",
+            BOOLEAN,
+            "Interpretable (and so named), removal_effect and removal_p_value pass the limits of the settings, and so "
+            "does found_again; null in rows of earlier versions",
+            nullable=True,
+        ),
     ],
     ("latent_id",),
 )
