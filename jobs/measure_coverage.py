@@ -26,6 +26,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.recommenders.left_out import left_out_metrics
 from recsae_lib.representations.layout import RepresentationSet
+from recsae_lib.sae.dictionaries import dictionary_folder
 from recsae_lib.verification.metrics import (
     Metrics,
     counts_line,
@@ -49,7 +50,7 @@ def run(context: JobContext) -> None:
     activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
     by_terms = read(tables.CONCEPT_SCORES).where("judge = 'terms'")
     latents = Units(UnitKind.SAE, activations, read(tables.LATENT_ITEMS), read(tables.CONCEPT_TERMS), by_terms)
-    untrained = context.registry.fetch(context.sae_name, context.sae_version) / "initial"
+    untrained = dictionary_folder(context.registry.fetch(context.sae_name, context.sae_version), UnitKind.UNTRAINED, 1)
 
     def measure(units_of: Callable[[], Units]) -> tuple[DataFrame, Metrics]:
         units = units_of()

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
+
+import torch
 
 from recsae_lib.platform.compute.checkpoint import CheckpointFile
 from recsae_lib.platform.compute.device import resolve_device
@@ -19,29 +22,34 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.tracking import sae_runs
+from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.held_out import read_held_out
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.loader import RepresentationLoader
+from recsae_lib.sae.baselines import baselines
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.fidelity import measure_fidelity
 from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.reach import bounded_sample
 from recsae_lib.sae.training.loop import OnEpoch, TrainedSae, train_saes
 from recsae_lib.sae.training.ranks import ALONE, Ranks
-from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of
+from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of, with_replicas
 
 CHECKPOINT_SECONDS = 60.0
 EXAMPLE_ROWS = 3
+SAMPLE_BATCH = 8192  # rows at a time
 
 
 @for_each_site
 def run(context: JobContext) -> None:
-    """Train, measure reconstruction and fidelity, register weights and metrics together."""
+    """Train, measure reconstruction and fidelity, register weights, comparisons and metrics together."""
     device = resolve_device(context.settings.device)
     ranks = Ranks.join(device)
     loader = _loader(context, ranks, device)
     parent, start = sae_runs.warm_start(context)
-    choices = [replace(choice, start=start) for choice in choices_of(context.settings)]
+    replicas = context.settings.sae.replicas
+    choices = with_replicas([replace(choice, start=start) for choice in choices_of(context.settings)], replicas)
     parameters = sae_runs.training_parameters(context, loader.parameters(), device, ranks.world_size)
     file = context.work_folder() / "checkpoint.safetensors"
     checkpoint = CheckpointFile(file, sae_runs.training_identity(parameters), CHECKPOINT_SECONDS)
@@ -60,11 +68,19 @@ def run(context: JobContext) -> None:
         trained = train(runs.log_epochs(lambda sae: fidelity_of("dev", sae).get(sae_runs.KEPT)))
         rows = loader if ranks.world_size == 1 else _loader(context, ALONE, device)
         example = next(rows.iterate(0))[:EXAMPLE_ROWS].cpu().numpy()
-        for of_sae, choice, one in zip(runs.each, choices, trained, strict=True):
+        sample = bounded_sample(rows.iterate(0), rows.dimension)
+        measure = _figures_measure(fidelity_of, sample)
+        for place in range(0, len(choices), 1 + replicas):
+            choice, (one, *others) = choices[place], trained[place : place + 1 + replicas]
             measured, fidelity = evaluate_sae(one.sae, rows.iterate(0)), fidelity_of("test", one.sae)
             kept = fidelity_of("dev", one.sae).get(sae_runs.KEPT)
             results.append(SweepResult(choice, measured.fvu_within_reach, measured.dead_fraction, measured.l0, kept))
-            versions.append(sae_runs.register(context, of_sae, choice, one, measured, fidelity, example, origin))
+            compared = chain(
+                ((UnitKind.SAE, number, other.sae) for number, other in enumerate(others, start=1)),
+                baselines(one.initial, sample, choice.seed),
+            )
+            made = choice, one, measured, fidelity, example, origin, compared, measure
+            versions.append(sae_runs.register(context, runs.each[place], *made))
         best = best_of(results, context.settings.checks)
         runs.log_sweep(results, versions, best)
     context.registry.set_alias(context.sae_name, "candidate", versions[best])
@@ -97,6 +113,18 @@ def _fidelity_measure(context: JobContext) -> Callable[[RowKind, SparseAutoencod
     return lambda rows, sae: measure_fidelity(
         sae, recommender, read_held_out(held_out[rows].path, block_users)
     ).by_name()
+
+
+def _figures_measure(
+    fidelity_of: Callable[[RowKind, SparseAutoencoder], dict[str, float]], sample: torch.Tensor
+) -> Callable[[SparseAutoencoder], dict[str, float]]:
+    """Return what measures a dictionary: FVU of the sample, and the test NDCG kept where somebody is held out."""
+
+    def measure(sae: SparseAutoencoder) -> dict[str, float]:
+        kept = {name: value for name, value in fidelity_of("test", sae).items() if name == sae_runs.KEPT}
+        return {"fvu": evaluate_sae(sae, sample.split(SAMPLE_BATCH)).fvu, **kept}
+
+    return measure
 
 
 if __name__ == "__main__":

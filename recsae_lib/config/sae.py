@@ -57,6 +57,16 @@ class SaeSettings(Section):
         description="Weights that training starts from: random ones, or the champion's, so that latent ids keep their "
         "meaning from version to version (random ones where there is no champion yet).",
     )
+    initial_directions: Literal["random", "clusters"] = Field(
+        "random",
+        description="Rows of W_dec, and of W_enc, that training begins with where it starts at random: random ones, or "
+        "those towards the k-means centroids of up to 100,000 training rows.",
+    )
+    replicas: Annotated[int, Field(ge=0, le=10)] = Field(
+        1,
+        description="SAEs that are trained beside each one in the same passes, as its settings say but with another "
+        "seed. They show which latents are found again, and are never candidates.",
+    )
     sweep: tuple[SaeVariation, ...] = Field(
         (),
         description="SAEs to train in the same passes over the data instead of one, each as these settings say but for "

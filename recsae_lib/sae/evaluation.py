@@ -13,9 +13,8 @@ from torch.nn import functional as F
 from recsae_lib.errors import InputError
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
-from recsae_lib.sae.reach import Reach, first_rows
+from recsae_lib.sae.reach import MEASURED_ROWS, Reach, first_rows
 
-SAMPLE_ROWS = 8192  # by which reach is measured
 ROUNDING = 1e-12  # share of Σ (x − centre)² below which a dimension has no variance
 
 
@@ -80,7 +79,7 @@ def evaluate_sae(sae: SparseAutoencoder, batches: Iterable[torch.Tensor]) -> Sae
     fires = torch.zeros(sae.num_latents, dtype=torch.int64, device=device)
     # Σ‖x − x̂‖², active latents, Σ cosine, Σ‖x̂ − b_dec‖², Σ (x̂ − b_dec) · (x − b_dec)
     sums = torch.zeros(5, dtype=torch.float64, device=device)
-    sample, every = first_rows(batches, SAMPLE_ROWS, sae.dimension)
+    sample, every = first_rows(batches, MEASURED_ROWS, sae.dimension)
     reach = Reach.of(sample.to(device))
     # Of the rows within reach, by dimension: Σ (x − x̂)², Σ (x − centre), Σ (x − centre)²
     within, rows_within = torch.zeros(3, sae.dimension, dtype=torch.float64, device=device), 0

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 SHARE, FACTOR = 0.9, 4.0
+MEASURED_ROWS = 8192  # of a sample, by which its reach is measured
+MOST_ROWS, MOST_BYTES = 100_000, 2**26  # of a bounded sample: 64 MiB, which is fewer rows from d = 168 on
 
 Rows = TypeVar("Rows", np.ndarray, torch.Tensor)
 
@@ -65,6 +67,17 @@ class Reach:
 
     def _like(self, x: Rows) -> Rows:
         return self.centre.numpy() if isinstance(x, np.ndarray) else self.centre
+
+
+def bounded_rows(dimension: int) -> int:
+    """Rows of a bounded sample: 100,000, or as many as 64 MiB hold."""
+    return max(min(MOST_ROWS, MOST_BYTES // (4 * dimension)), 1)
+
+
+def bounded_sample(batches: Iterable[torch.Tensor], dimension: int) -> torch.Tensor:
+    """Return the first `bounded_rows` rows of a shuffled stream of (batch, d) batches, within reach, on the CPU."""
+    rows = first_rows(batches, bounded_rows(dimension), dimension)[0].cpu()
+    return Reach.of(rows[:MEASURED_ROWS]).clip(rows)
 
 
 def first_rows(

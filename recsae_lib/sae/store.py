@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,14 @@ WEIGHTS = "weights.safetensors"
 LONGEST_DESCRIPTION = 1_000_000  # bytes
 
 
-def save_sae(sae: SparseAutoencoder, folder: str | Path, metadata: dict[str, Any]) -> None:
+def save_sae(sae: SparseAutoencoder, folder: str | Path, metadata: Mapping[str, Any], unit_rows: bool = True) -> None:
     """Write the weights (float32), then sae.json with sizes, digest and `metadata` (JSON values).
 
     A folder that was left half-written is refused by `load_sae`.
+
+    Parameters
+    ----------
+    unit_rows : whether rows of W_dec are of unit norm, as `load_sae` then asks; those of a fitted decoder are not.
     """
     folder = Path(folder)
     weights = {name: tensor.detach().float().cpu().contiguous() for name, tensor in sae.state_dict().items()}
@@ -41,7 +46,8 @@ def save_sae(sae: SparseAutoencoder, folder: str | Path, metadata: dict[str, Any
         "k": sae.k,
         "threshold": sae.threshold,
         "weights_sha256": _sha256(folder / WEIGHTS),
-        "metadata": metadata,
+        "metadata": dict(metadata),
+        "unit_rows": unit_rows,
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -52,7 +58,7 @@ def load_sae(folder: str | Path, device: str = "cpu") -> SparseAutoencoder:
     Raises
     ------
     InputError : a file is missing, truncated or does not match its digest, a shape differs from what sae.json says, a
-        weight is not finite, or a row of W_dec is not of unit norm.
+        weight is not finite, or a row of W_dec is not of unit norm, which sae.json does not say.
     """
     folder = Path(folder)
     description = _description(folder)
@@ -75,7 +81,7 @@ def load_sae(folder: str | Path, device: str = "cpu") -> SparseAutoencoder:
     for name, tensor in weights.items():
         if tensor.dtype != torch.float32 or not tensor.isfinite().all():
             raise _refused(folder, f"{name} is not finite float32")
-    if (weights["W_dec"].norm(dim=1) - 1).abs().max() > 1e-3:
+    if description.get("unit_rows") is not False and (weights["W_dec"].norm(dim=1) - 1).abs().max() > 1e-3:
         raise _refused(folder, "a row of W_dec is not of unit norm")
     return SparseAutoencoder(**weights, k=description["k"], threshold=float(description["threshold"]))
 

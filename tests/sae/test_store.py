@@ -78,9 +78,20 @@ def test_saving_again_replaces_and_leaves_a_loaded_sae_alone(sae: SparseAutoenco
 
 
 def test_subfolder_of_the_baseline_is_independent(sae: SparseAutoencoder, folder: Path) -> None:
-    save_sae(sae.scaled(2.0), folder / "initial", {})
+    save_sae(sae.scaled(2.0), folder / "below", {})
     assert torch.equal(load_sae(folder).b_dec, sae.b_dec)
-    torch.testing.assert_close(load_sae(folder / "initial").b_dec, 2.0 * sae.b_dec)
+    torch.testing.assert_close(load_sae(folder / "below").b_dec, 2.0 * sae.b_dec)
+
+
+def test_rows_of_other_norms_are_read_where_the_folder_says_so(sae: SparseAutoencoder, folder: Path) -> None:
+    with torch.no_grad():
+        sae.W_dec.mul_(3.0)
+    save_sae(sae, folder, {}, unit_rows=False)
+    assert torch.equal(load_sae(folder).W_dec, sae.W_dec)
+    assert json.loads((folder / "sae.json").read_text())["format_version"] == 2
+    describe(folder, unit_rows=True)
+    with pytest.raises(InputError, match="unit norm"):
+        load_sae(folder)
 
 
 def flip_a_byte(folder: Path) -> None:

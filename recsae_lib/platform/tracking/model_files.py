@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import mlflow
@@ -23,6 +23,11 @@ def digests_of(folder: Path) -> dict[str, str]:
     """SHA-256 of each file in a folder and below, by its path within."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+
+
+def weight_files(digests: Mapping[str, str]) -> dict[str, str]:
+    """Those digests that are of weights of stored SAEs: what a folder holds, whatever is written about it."""
+    return {name: digest for name, digest in digests.items() if PurePosixPath(name).name == sae_store.WEIGHTS}
 
 
 def difference(folder: Path, digests: Mapping[str, str], weights_digest: str | None) -> str | None:

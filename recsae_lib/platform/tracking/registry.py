@@ -28,7 +28,7 @@ from mlflow.exceptions import MlflowException
 from recsae_lib.errors import InputError, PassingError, lost_connection
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.remote_names import file_name, sha256_digest
-from recsae_lib.platform.tracking.model_files import difference, digests_of, download
+from recsae_lib.platform.tracking.model_files import difference, digests_of, download, weight_files
 from recsae_lib.platform.tracking.relocation import refuse_misplaced_artifacts
 from recsae_lib.platform.tracking.runs import TrainingRun, artifacts_address, close_abandoned, experiment_of, open_run
 from recsae_lib.platform.tracking.served_models import log_served_sae
@@ -108,9 +108,7 @@ class Registry:
     def register_recommender(
         self, run: TrainingRun, name: str, folder: Path, digest: str, tags: Mapping[str, str]
     ) -> int:
-        """Register a folder of `recommenders.store`; returns the version, an older one where the weights are its and
-        MLflow still has them.
-        """
+        """Register a folder of `recommenders.store`; returns the version, an older one with these weights if intact."""
         if (known := self._intact_version_of(name, digest)) is not None:
             return known
         self.client.log_artifacts(run.run_id, str(folder), "recommender")
@@ -121,13 +119,13 @@ class Registry:
         self, run: TrainingRun, name: str, folder: Path, digest: str, example: np.ndarray, tags: Mapping[str, str]
     ) -> int:
         """Register a folder of `sae.store` as a pyfunc (models from code), see `sae.served`. Returns the version, an
-        older one where the weights are its and MLflow still has them.
+        older one where the weights of all dictionaries are its and MLflow still has them.
 
         Parameters
         ----------
         example : (n, d) some representations, kept beside the model.
         """
-        if (known := self._intact_version_of(name, digest)) is not None:
+        if (known := self._intact_version_of(name, digest, weight_files(digests_of(folder)))) is not None:
             return known
         model = log_served_sae(self.client, run.run_id, folder, example)
         tags = {**tags, DIGEST_TAG: digest}
@@ -181,10 +179,7 @@ class Registry:
             return None
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """Return all versions of a model, newest first; none where the model is unknown.
-
-        A version whose metrics are gone with its run has none, and a warning names it.
-        """
+        """All versions of a model, newest first; a warning names those whose metrics are gone with their runs."""
         found = sorted(self._search(name), key=lambda version: -int(version.version))
         aliases = self._aliases(name) if found else {}
         metrics = [self._metrics(version) for version in found]
@@ -314,9 +309,13 @@ class Registry:
         version = self.client.create_model_version(name, source, run.run_id, tags={**tags, **kept}, model_id=model_id)
         return int(version.version)
 
-    def _intact_version_of(self, name: str, digest: str) -> int | None:
-        """The first version with these weights that MLflow can still give, fetched anew; None where there is none."""
+    def _intact_version_of(self, name: str, digest: str, weights: Mapping[str, str] | None = None) -> int | None:
+        """The first version with these weights (`weights`: of all dictionaries, by file) that MLflow can still give,
+        fetched anew; None where there is none.
+        """
         for version in sorted(self._search(name, digest), key=lambda version: int(version.version)):
+            if weights is not None and weight_files(_kept(version, FILES_TAG)) != weights:
+                continue
             try:
                 self._download(version, self._folder_of(name, version))
                 return int(version.version)

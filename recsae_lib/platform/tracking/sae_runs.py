@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from shutil import rmtree
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.tracking.registry import MOST_ACTIVE_TAG
 from recsae_lib.platform.tracking.runs import TrainingRun
+from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.sae.dictionaries import FOLDER, name_of, write_dictionaries
 from recsae_lib.sae.evaluation import SaeMetrics
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.plots import density_plot, loss_plot, sweep_plot
@@ -34,8 +37,8 @@ class SaeRuns:
     Parameters
     ----------
     whole : run of the training.
-    each : run of each SAE: `whole` where there is one, else a run nested in it.
-    choices : the SAEs, in the order of `each`.
+    each : run of each SAE: `whole` where there is one, else a run nested in it; of a replica one in that of its SAE.
+    choices : the SAEs, each followed by its replicas, in the order of `each`.
     """
 
     whole: TrainingRun
@@ -43,7 +46,8 @@ class SaeRuns:
     choices: tuple[SaeChoice, ...]
 
     def log_epochs(self, kept_of: Callable[[SparseAutoencoder], float | None]) -> OnEpoch:
-        """Return what logs an epoch of one SAE: always to MLflow, every few seconds to the terminal.
+        """Return what logs an epoch of one SAE: always to MLflow, every few seconds to the terminal. Of replicas only
+        the training is logged, and only to MLflow.
 
         Parameters
         ----------
@@ -53,12 +57,15 @@ class SaeRuns:
 
         def log_epoch(number: int, report: EpochReport, sae: SparseAutoencoder | None) -> None:
             nonlocal last_line
-            kept = None if sae is None else kept_of(sae)
+            choice = self.choices[number]
+            kept = None if sae is None or choice.replica else kept_of(sae)
             self.each[number].log_metrics(epoch_metrics(report, kept), step=report.epoch)
-            epochs = self.choices[number].settings.epochs
+            if choice.replica:
+                return
+            epochs = choice.settings.epochs
             if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES or report.epoch in (1, epochs):
                 last_line = time.monotonic()
-                name = f"{choice_name(self.choices[number])}: " if len(self.choices) > 1 else ""
+                name = f"{choice_name(choice)}: " if several_of(self.choices) else ""
                 log.info("train_sae: %s%s", name, epoch_line(report, epochs, kept))
 
         return log_epoch
@@ -68,9 +75,10 @@ class SaeRuns:
 
         Parameters
         ----------
+        results, versions : of the SAEs, without replicas.
         best : place of the best one.
         """
-        if len(self.choices) > 1:
+        if len(results) > 1:
             rows = [{"version": version, **result.row()} for version, result in zip(versions, results, strict=True)]
             self.whole.log_table("sweep", rows)
             self.whole.log_figure("fvu_by_k", sweep_plot(results))
@@ -79,11 +87,20 @@ class SaeRuns:
 
 @contextmanager
 def open_runs(context: JobContext, choices: Sequence[SaeChoice], parameters: Mapping[str, object]) -> Iterator[SaeRuns]:
-    """Open the run of the training and, of several SAEs, a run for each; they end as `Registry.training_run` says."""
+    """Open the run of the training, of several SAEs a run for each, and of each replica one in that of its SAE.
+
+    They end as `Registry.training_run` says.
+    """
     with context.registry.training_run(context.sae_name, context.tags, parameters) as whole, ExitStack() as nested:
-        each = [whole]
-        if len(choices) > 1:
-            each = [nested.enter_context(whole.nested(choice_name(one), choice_parameters(one))) for one in choices]
+        each: list[TrainingRun] = []
+        own = whole
+        for choice in choices:
+            run = whole
+            if choice.replica or several_of(choices):
+                above = own if choice.replica else whole
+                run = nested.enter_context(above.nested(choice_name(choice), choice_parameters(choice)))
+            own = own if choice.replica else run
+            each.append(run)
         yield SaeRuns(whole, tuple(each), tuple(choices))
 
 
@@ -146,8 +163,10 @@ def register(
     fidelity: Mapping[str, float],
     example: np.ndarray,
     origin: Mapping[str, str],
+    others: Iterable[tuple[UnitKind, int, SparseAutoencoder]],
+    measure: Callable[[SparseAutoencoder], dict[str, float]],
 ) -> int:
-    """Log what one SAE came to, register it together with its untrained self, and return its version.
+    """Log what one SAE came to, register it together with what it is compared with, and return its version.
 
     Parameters
     ----------
@@ -155,14 +174,17 @@ def register(
     fidelity : on the test users; empty where nobody is held out.
     example : (n, d) some representations, kept beside the model.
     origin : see `lineage`.
+    others, measure : see `write_dictionaries`. Figures of the dictionaries are metrics ``dictionaries/<kind>-<n>_…`` of
+        the run; later jobs read them from the folder of the version.
     """
     run.log_metrics({**reconstruction.by_name(), **fidelity})
     run.log_figure("density", density_plot(reconstruction.densities, reconstruction.rows))
     run.log_figure("loss", loss_plot(trained.reports))
     description = {"model_version": context.model_version, "dt": context.dt.isoformat()}
     folder = context.work_folder() / "sae"
+    rmtree(folder, ignore_errors=True)  # an earlier run may have had more dictionaries
     save_sae(trained.sae, folder, description)
-    save_sae(trained.initial, folder / "initial", {**description, "initial": True})
+    figures = write_dictionaries(folder, trained.sae, others, description, measure)
     tags = {
         **{name: str(value) for name, value in description.items()},
         "num_latents": str(trained.sae.num_latents),
@@ -173,14 +195,23 @@ def register(
         **origin,
     }
     version = context.registry.register_sae(run, context.sae_name, folder, weights_digest(folder), example, tags)
+    run.log_metrics(
+        {f"{FOLDER}/{name_of(key)}_{name}": value for key, of in figures.items() for name, value in of.items()}
+    )
     log.info("train_sae: version %s: %s", version, outcome_line(reconstruction, fidelity.get(KEPT)))
     return version
 
 
 def choice_name(choice: SaeChoice) -> str:
-    """Name of one of several SAEs."""
+    """Name of one of several SAEs, or of a replica."""
     settings = choice.settings
-    return f"{settings.variant}, k = {settings.k}, s = {settings.expansion_factor}, seed {choice.seed}"
+    name = f"{settings.variant}, k = {settings.k}, s = {settings.expansion_factor}, seed {choice.seed}"
+    return f"replica {choice.replica}: {name}" if choice.replica else name
+
+
+def several_of(choices: Sequence[SaeChoice]) -> bool:
+    """Whether there is more than one SAE, replicas apart."""
+    return sum(not choice.replica for choice in choices) > 1
 
 
 def choice_parameters(choice: SaeChoice) -> dict[str, object]:

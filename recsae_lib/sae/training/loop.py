@@ -15,11 +15,11 @@ from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.platform.compute.checkpoint import Checkpoint, CheckpointFile
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
-from recsae_lib.sae.reach import Reach, first_rows
+from recsae_lib.sae.reach import Reach, bounded_rows, first_rows
 from recsae_lib.sae.training.one_sae import EpochReport, Position, SaeChoice, SaeTraining
 from recsae_lib.sae.training.ranks import ALONE, Ranks
 
-SAMPLE_ROWS = 1024  # rows that initialisation looks at
+SAMPLE_ROWS = 1024  # rows that initialisation looks at, but for clusters, which need more
 CENTRE = "reach.centre"  # in a checkpoint
 
 
@@ -85,8 +85,9 @@ def train_saes(
     kept = checkpoint.load() if checkpoint is not None else None
     _require_same_start(kept, ranks, device)
     if kept is None:
-        position, reach, sample = _measure(batches_of(0), dimension, device, ranks)
-        trainings = [SaeTraining.begin(choice, position, sample, ranks) for choice in choices]
+        clusters = any(choice.settings.initial_directions == "clusters" for choice in choices)
+        position, reach, sample, many = _measure(batches_of(0), dimension, device, ranks, clusters)
+        trainings = [SaeTraining.begin(choice, position, sample, many, ranks) for choice in choices]
     else:
         position = Position(**kept.progress["position"])
         reach = Reach(kept.tensors[CENTRE].to(device), kept.progress["radius"])
@@ -145,11 +146,15 @@ def _require_same_start(kept: Checkpoint | None, ranks: Ranks, device: str) -> N
 
 
 def _measure(
-    batches: Iterator[torch.Tensor], dimension: int, device: str, ranks: Ranks
-) -> tuple[Position, Reach, torch.Tensor]:
-    """Return the scale of the training set, its reach, and a sample of it, within reach and scaled."""
-    own_sample, every = first_rows(batches, max(SAMPLE_ROWS // ranks.world_size, 1), dimension)
-    sample = ranks.gather(own_sample.to(device))
+    batches: Iterator[torch.Tensor], dimension: int, device: str, ranks: Ranks, clusters: bool
+) -> tuple[Position, Reach, torch.Tensor, torch.Tensor]:
+    """Return the scale of the training set, its reach, and a sample and, for clusters, a large sample of it, within
+    reach and scaled.
+    """
+    few, many = (max(rows // ranks.world_size, 1) for rows in (SAMPLE_ROWS, bounded_rows(dimension)))
+    own_sample, every = first_rows(batches, many if clusters else few, dimension)
+    sample = ranks.gather(own_sample[:few].to(device))
+    large = ranks.gather(own_sample.to(device)) if clusters else sample
     reach = Reach.of(sample)
     moments, steps = RunningMoments(dimension, device), 0
     for batch in every:
@@ -168,7 +173,7 @@ def _measure(
             "Extract representations of a trained recommender first",
         )
     scale = math.sqrt(total_variance / dimension)
-    return Position(moments.rows, scale, steps), reach, reach.clip(sample) / scale
+    return Position(moments.rows, scale, steps), reach, reach.clip(sample) / scale, reach.clip(large) / scale
 
 
 def _save(checkpoint: CheckpointFile, position: Position, reach: Reach, trainings: Sequence[SaeTraining]) -> None:

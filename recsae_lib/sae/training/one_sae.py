@@ -12,6 +12,7 @@ import torch
 from recsae_lib.config import SaeSettings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.compute.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
+from recsae_lib.sae.clusters import cluster_directions
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.training.ranks import Ranks
 from recsae_lib.sae.training.state import TrainingState
@@ -49,11 +50,13 @@ class SaeChoice:
     settings : its size, variant and optimiser.
     seed : of its initial weights.
     start : an SAE of the same sizes that takes raw representations, to go on from instead of random weights.
+    replica : number of a replica, from 1; 0 of what is no replica.
     """
 
     settings: SaeSettings
     seed: int
     start: SparseAutoencoder | None = None
+    replica: int = 0
 
 
 @dataclass
@@ -103,14 +106,20 @@ class SaeTraining:
         self.rows_done = 0
 
     @classmethod
-    def begin(cls, choice: SaeChoice, position: Position, sample: torch.Tensor, ranks: Ranks) -> SaeTraining:
-        """Initialise on a sample of scaled representations, or take the weights that are there."""
+    def begin(
+        cls, choice: SaeChoice, position: Position, sample: torch.Tensor, many: torch.Tensor, ranks: Ranks
+    ) -> SaeTraining:
+        """Initialise on a sample of scaled representations, and on more of them for clusters, or take the weights that
+        are there.
+        """
         settings = choice.settings
         num_latents = settings.expansion_factor * sample.shape[1]
         sae = SparseAutoencoder.initialise(sample, num_latents, settings.k, choice.seed)
         initial = sae.scaled(position.scale).cpu()
         if choice.start is not None:
             sae = _start_of(choice, sae, position.scale)
+        elif settings.initial_directions == "clusters":
+            sae = _with_directions(sae, ranks.gather(cluster_directions(many, num_latents, choice.seed))[:num_latents])
         return cls(choice, position, sae, initial, deepcopy(initial), ranks)
 
     @classmethod
@@ -175,6 +184,12 @@ class SaeTraining:
         self.reports, self.rows_done = (*self.reports, report), 0
         self.sums = torch.zeros_like(self.sums)
         return report, current
+
+
+def _with_directions(sae: SparseAutoencoder, directions: torch.Tensor) -> SparseAutoencoder:
+    """Return the SAE with given rows of W_enc and W_dec, (M, d); its own stay where a given one is zero."""
+    rows = torch.where(directions.any(1, keepdim=True), directions, sae.W_dec.detach())
+    return SparseAutoencoder(rows.clone(), sae.b_enc.detach(), rows, sae.b_dec.detach(), sae.k)
 
 
 def _start_of(choice: SaeChoice, like: SparseAutoencoder, scale: float) -> SparseAutoencoder:

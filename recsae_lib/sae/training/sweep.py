@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, islice
 
 from recsae_lib.config import CheckSettings, Settings
 from recsae_lib.sae.training.one_sae import SaeChoice
@@ -49,6 +50,20 @@ def choices_of(settings: Settings) -> list[SaeChoice]:
         seed = int(changes.pop("seed", settings.seed))
         choices.append(SaeChoice(settings.sae.model_copy(update={**changes, "sweep": ()}), seed))
     return choices
+
+
+def with_replicas(choices: Sequence[SaeChoice], replicas: int) -> list[SaeChoice]:
+    """Return each choice, followed by its replicas: the same settings, begun at random by seeds that no choice has.
+
+    The seeds are the first ones after that of the choice.
+    """
+    taken = {choice.seed for choice in choices}
+    every = []
+    for choice in choices:
+        free = (seed for seed in count(choice.seed + 1) if seed not in taken)
+        others = enumerate(islice(free, replicas), start=1)
+        every += [choice, *(replace(choice, seed=seed, start=None, replica=number) for number, seed in others)]
+    return every
 
 
 def best_of(results: Sequence[SweepResult], limits: CheckSettings) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from recsae_lib.platform.tracking.sae_runs import (
     training_parameters,
     warm_start,
 )
+from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.sae.dictionaries import dictionaries_of, figures_of
 from recsae_lib.sae.evaluation import SaeMetrics
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import load_sae
@@ -37,6 +39,7 @@ from tests.workspace import write_mlflow_database
 REPORT = EpochReport(epoch=2, fvu=0.25, auxk=0.5, l0=3.96, dead_fraction=0.125, rows=3000, seconds=2.0)
 MEASURED = SaeMetrics(0.25, 0.2, 0.3, 2, 3.5, 7, 0.125, 0.875, 0.75, 1000, np.array([0.5] * 7 + [0.0]))
 CHOICES = (SaeChoice(SaeSettings(k=1, epochs=3), seed=5), SaeChoice(SaeSettings(k=2, epochs=3), seed=6))
+REPLICA = SaeChoice(SaeSettings(k=2, epochs=3), seed=7, replica=1)
 NAME = "recsae-shop"
 
 
@@ -69,12 +72,21 @@ def context(tmp_path: Path) -> JobContext:
     return context
 
 
-def registered(context: JobContext, trained: SparseAutoencoder) -> int:
-    origin = {"data_digest": "abc"}
-    with open_runs(context, CHOICES[1:], {}) as runs:
+def registered(
+    context: JobContext, trained: SparseAutoencoder, choice: SaeChoice = CHOICES[1], replicas: tuple[int, ...] = (7,)
+) -> int:
+    """Register with replicas of these seeds and an untrained one beside it; figures are made up of the seeds."""
+    others = [(UnitKind.SAE, number, sae(seed)) for number, seed in enumerate(replicas, start=1)]
+    others.append((UnitKind.UNTRAINED, 1, sae(seed=99)))
+    figures = iter(range(len(others) + 1))
+    with open_runs(context, [choice], {}) as runs:
         ended = TrainedSae(trained, sae(seed=99), (REPORT,))
-        example = np.zeros((3, 4), np.float32)
-        return register(context, runs.whole, CHOICES[1], ended, MEASURED, {"ndcg@10_kept": 0.5}, example, origin)
+        example, fidelity = np.zeros((3, 4), np.float32), {"ndcg@10_kept": 0.5}
+        return register(
+            *(context, runs.whole, choice, ended, MEASURED, fidelity, example, {"data_digest": "abc"}),
+            others=others,
+            measure=lambda of: {"ndcg@10_kept": next(figures) / 8},
+        )
 
 
 def test_an_epoch_and_an_outcome_as_people_read_them() -> None:
@@ -181,17 +193,51 @@ def test_a_version_has_weights_metrics_and_origin(context: JobContext) -> None:
     }
     folder = context.registry.fetch(NAME, version)
     assert torch.equal(load_sae(folder).W_dec, trained.W_dec)
-    assert torch.equal(load_sae(folder / "initial").W_dec, sae(seed=99).W_dec)
+    assert [(one.kind, one.number) for one in dictionaries_of(folder)] == [("sae", 1), ("untrained", 1)]
+    assert torch.equal(load_sae(folder / "dictionaries/sae-1").W_dec, sae(seed=7).W_dec)
+    assert torch.equal(load_sae(folder / "dictionaries/untrained-1").W_dec, sae(seed=99).W_dec)
+    kept = {key: figures["ndcg@10_kept"] for key, figures in figures_of(folder).items()}
+    assert kept == {("sae", 0): 0.0, ("sae", 1): 0.125, ("untrained", 1): 0.25}
+    (run,) = (one for one in context.registry.versions(NAME))
+    logged = context.registry.client.get_run(run.run_id).data.metrics
+    assert logged["dictionaries/untrained-1_ndcg_at_10_kept"] == 0.25
+
+
+def test_other_dictionaries_beside_the_same_sae_are_a_version(context: JobContext) -> None:
+    first, more, again = (registered(context, sae(), replicas=seeds) for seeds in ((7,), (7, 8), (7,)))
+    assert (first, more, again) == (1, 2, 1)
+    counts = [len(dictionaries_of(context.registry.fetch(NAME, version))) for version in (1, 2, 1)]
+    assert counts == [2, 3, 2]
+
+
+def test_a_replica_has_a_run_in_that_of_its_sae(context: JobContext) -> None:
+    several = (CHOICES[0], replace(REPLICA, seed=8), CHOICES[1], REPLICA)
+    for choices in (several, several[2:]):
+        with open_runs(context, choices, {}) as runs:
+            pass
+        client = context.registry.client
+        each = [client.get_run(run.run_id) for run in runs.each]
+        for own, replica in zip(each[::2], each[1::2], strict=True):
+            assert replica.data.tags["mlflow.parentRunId"] == own.info.run_id
+        assert each[-1].info.run_name == "replica 1: top_k, k = 2, s = 16, seed 7"
+        assert (each[-2].info.run_id == runs.whole.run_id) == (len(choices) == 2)
+
+
+def test_replicas_are_logged_but_neither_measured_nor_shown(caplog: pytest.LogCaptureFixture) -> None:
+    runs: Any = (FakeRun(), FakeRun())
+    log_epoch = SaeRuns(runs[0], runs, (CHOICES[1], REPLICA)).log_epochs(lambda of_epoch: 0.75)
+    with caplog.at_level(logging.INFO, "recsae"):
+        for number in (0, 1):
+            log_epoch(number, EpochReport(1, 0.5, 0.0, 1.0, 0.0, 100, 1.0), sae())
+    assert ["epoch_dev_ndcg@10_kept" in run.logged[0][0] for run in runs] == [True, False]
+    assert [message.partition(" of 3")[0] for message in caplog.messages] == ["train_sae: epoch 1"]
 
 
 def test_the_tag_k_is_that_of_the_settings(context: JobContext) -> None:
     trained = sae()
     trained.k, trained.threshold = 8, 0.125  # as BatchTopK leaves it, whose rows share what k allows them
     choice = SaeChoice(SaeSettings(k=2, variant="batch_top_k"), seed=5)
-    with open_runs(context, [choice], {}) as runs:
-        ended = TrainedSae(trained, sae(seed=99), (REPORT,))
-        version = register(context, runs.whole, choice, ended, MEASURED, {}, np.zeros((3, 4), np.float32), {})
-    tags = context.registry.tags(NAME, version)
+    tags = context.registry.tags(NAME, registered(context, trained, choice))
     assert (tags["k"], tags["most_active_latents"], tags["variant"]) == ("2", "8", "batch_top_k")
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from recsae_lib.config import CheckSettings, SaeSettings, Settings
+from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.training.one_sae import SaeChoice
-from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of
+from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of, with_replicas
 
 LIMITS = CheckSettings(maximum_fvu=0.5, maximum_dead_fraction=0.1, minimum_ndcg_kept=0.9)
 
@@ -37,3 +39,17 @@ def test_each_entry_changes_what_it_names() -> None:
     assert named == [(9, "top_k", 5, 7), (4, "matryoshka", 6, 7)]
     (alone,) = choices_of(Settings.model_validate({"seed": 5, "sae": {"k": 4}}))
     assert (alone.settings.k, alone.seed, alone.start) == (4, 5, None)
+
+
+def test_replicas_have_seeds_that_no_choice_has() -> None:
+    start = SparseAutoencoder.initialise(torch.ones(2, 4), 64, 2, 1)
+    choices = [SaeChoice(SaeSettings(k=2), 5, start), SaeChoice(SaeSettings(k=3), 6), SaeChoice(SaeSettings(k=4), 8)]
+    every = with_replicas(choices, 2)
+    assert [(one.settings.k, one.seed, one.replica) for one in every] == [
+        *((2, 5, 0), (2, 7, 1), (2, 9, 2)),
+        *((3, 6, 0), (3, 7, 1), (3, 9, 2)),
+        *((4, 8, 0), (4, 9, 1), (4, 10, 2)),
+    ]
+    # A replica of what goes on from a champion would be the same SAE, if it went on from there too.
+    assert [one.start is None for one in every[:3]] == [False, True, True]
+    assert with_replicas(choices, 0) == choices
