@@ -1,70 +1,53 @@
-"""Measure coverage, coherence, distinctiveness and chance levels: of the SAE, its shuffled labels, and both baselines.
+"""Measure coverage, coherence and distinctiveness of the SAE, and of every dictionary that it is compared with.
 
 spark-submit --properties-file conf/spark/local.conf jobs/measure_coverage.py --dt 2026-11-20
 recsae run measure_coverage --dt 2026-11-20
 
-The shuffled labels are the SAE's latents as the terms of other latents judged them (verify_concepts). The baselines (a
-randomly initialised SAE, and the raw dimensions with each sign a unit) go through the same evidence, terms, cases and
-judge as the SAE. All kinds are compared by the term scorer; of judge llm the metrics of the SAE begin with llm_.
+The shuffled labels are the SAE's latents as the terms of other latents judged them (verify_concepts). The dictionaries
+that train_sae stored beside the SAE (replicas, untrained ones, clusters, random users, raw dimensions) go through the
+same evidence, terms and judge as the SAE, all in one pass. All are compared by the term scorer; of judge llm the
+metrics of the SAE begin with llm_.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
-from functools import reduce
-
-from pyspark.sql import DataFrame
-
-from recsae_lib.concepts.linking import linked_items
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
-from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.spark.frames import local_frame
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.recommenders.left_out import left_out_metrics
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.sae.dictionaries import dictionary_folder
-from recsae_lib.verification.metrics import (
-    Metrics,
-    counts_line,
-    llm_metrics,
-    recorded_metrics,
-    unit_metrics,
-    user_metrics,
-)
-from recsae_lib.verification.units import Units, release, unit_coverage, units_of_each_kind
+from recsae_lib.sae.dictionaries import dictionaries_of, figures_of
+from recsae_lib.verification.comparison import Audited, compare_dictionaries, coverage_of_kinds
+from recsae_lib.verification.metrics import Metrics, counts_line, llm_metrics, recorded_metrics, user_metrics
+from recsae_lib.verification.surroundings import Surroundings, audited_dictionary
+from recsae_lib.verification.units import judge_baselines
 
 
 @for_each_site
 def run(context: JobContext) -> None:
-    """Measure all kinds of units side by side; write concept_coverage, then audit_metrics."""
+    """Judge the other dictionaries; write concept_coverage, then audit_metrics, of all kinds side by side."""
     warehouse, settings, read = context.warehouse, context.settings, context.warehouse.read
-    items = warehouse.read_filled(tables.ITEMS).cache()
-    linked = linked_items(warehouse.read_filled(tables.RECOMMENDATIONS), settings.evidence)
-    last = RepresentationSet.of_context(context, "last")
-    representations = context.spark.read.parquet(last.require()).select("user_id", "representation")
-    embeddings = context.spark.read.parquet(last.item_embeddings())
-    activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
-    by_terms = read(tables.CONCEPT_SCORES).where("judge = 'terms'")
-    latents = Units(UnitKind.SAE, activations, read(tables.LATENT_ITEMS), read(tables.CONCEPT_TERMS), by_terms)
-    untrained = dictionary_folder(context.registry.fetch(context.sae_name, context.sae_version), UnitKind.UNTRAINED, 1)
-
-    def measure(units_of: Callable[[], Units]) -> tuple[DataFrame, Metrics]:
-        units = units_of()
-        coverage = unit_coverage(units, items, settings)
-        metrics = unit_metrics(units, representations, embeddings, items, settings)
-        release(units)
-        log.info("measure_coverage: %s", counts_line(units.kind, metrics))
-        return coverage, metrics
-
-    shuffled = read(tables.SHUFFLED_SCORES)
-    kinds = units_of_each_kind(latents, shuffled, untrained, representations, linked, items, settings)
-    coverage, measured = zip(*side_by_side(measure, kinds), strict=True)
-    warehouse.replace(tables.CONCEPT_COVERAGE, reduce(DataFrame.unionByName, coverage))
-    metrics = reduce(operator.or_, measured, measured_before(context))
+    around, dictionary = Surroundings.of_context(context), audited_dictionary(context)
+    embeddings = context.spark.read.parquet(RepresentationSet.of_context(context, "last").item_embeddings())
+    audited = Audited(
+        warehouse.read_filled(tables.LATENT_ACTIVATIONS),
+        read(tables.LATENT_ITEMS),
+        read(tables.CONCEPT_TERMS),
+        read(tables.CONCEPT_SCORES).where("judge = 'terms'"),
+        read(tables.SHUFFLED_SCORES),
+    )
+    baselines = judge_baselines(dictionaries_of(dictionary.folder), dictionary, around, settings)
+    figures = figures_of(dictionary.folder)
+    coverage = coverage_of_kinds(audited, baselines, around.items, settings)
+    metrics = compare_dictionaries(audited, baselines, figures, around, embeddings, settings)
+    for kind in tables.JUDGED_UNITS:
+        log.info("measure_coverage: %s", counts_line(kind, metrics))
+    warehouse.replace(tables.CONCEPT_COVERAGE, coverage)
+    baselines.release()
+    metrics |= measured_before(context)
     rows = [(kind.value, name, value) for (kind, name), value in sorted(metrics.items())]
     values = local_frame(context.spark, rows, "unit_kind string, metric string, value double")
     warehouse.replace(tables.AUDIT_METRICS, values)

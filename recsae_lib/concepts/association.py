@@ -77,7 +77,7 @@ def associate(
     """
     carries = (item_features > 0).astype(np.float64)
     used = linked[:, :].sum(axis=0).A1 > 0 if linked.shape[1] else np.zeros(0, bool)
-    supported = np.flatnonzero(carries[used].sum(axis=0).A1 >= fewest_items)
+    supported = np.flatnonzero(fewest_items <= carries[used].sum(axis=0).A1)
     typical, tried = typical_features((linked @ carries[:, supported]).tocsr(), np.diff(linked.indptr))
     tried = supported[tried]
     units = activations.shape[1]
@@ -143,8 +143,10 @@ def centred_ranks(activations: sparse.csc_matrix) -> tuple[sparse.csr_matrix, np
     (ranks, silent) : the distances (L, S), sparse, and (L,) numbers of silent users.
     """
     users, units = activations.shape
-    of_user, unit, values = activations.indices, np.repeat(np.arange(units), np.diff(activations.indptr)), (
-        activations.data
+    of_user, unit, values = (
+        activations.indices,
+        np.repeat(np.arange(units), np.diff(activations.indptr)),
+        (activations.data),
     )
     order = np.lexsort((of_user, values, unit))
     of_user, unit, values = of_user[order], unit[order], values[order]

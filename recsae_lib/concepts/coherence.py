@@ -30,7 +30,7 @@ def coherence_metrics(
     terms: TermSettings,
     cases: int,
 ) -> dict[int, dict[str, float | None]]:
-    """Measure coherence and distinctiveness of each dictionary by representation, item embedding and item text (METHOD.md section 7).
+    """Measure coherence and distinctiveness of each dictionary (METHOD.md section 7).
 
     ::
 
@@ -47,8 +47,8 @@ def coherence_metrics(
     over the terms t of the item (words, runs of words, item features); df_t of the N items of the catalogue have t.
 
     No pair of cases or of latents is ever formed. Representations and embeddings meet the cases, at most M · `cases`
-    rows, by broadcast, and only the vectors of cases are shuffled. One vector a task and dictionary comes to the driver; the sum over
-    latents by text, which is as long as the vocabulary, stays in Spark.
+    rows, by broadcast, and only the vectors of cases are shuffled. One vector a task and dictionary comes to the
+    driver; the sum over latents by text, which is as long as the vocabulary, stays in Spark.
 
     Parameters
     ----------
@@ -189,12 +189,16 @@ def _text_sums(linked: DataFrame, items: DataFrame, settings: TermSettings, vari
         F.count_if("first").alias("latents"),
         F.sum(F.when(F.col("first"), coherence)).alias("coherence"),
     )
-    return by_term.groupBy("dictionary").agg(
-        F.coalesce(F.sum("latents"), F.lit(0)).alias("latents"),
-        F.coalesce(F.sum("coherence"), F.lit(0.0)).alias("coherence"),
-        F.coalesce(F.sum("latents"), F.lit(0)).alias("centroids"),
-        F.sum(F.col("direction_sum") ** 2).alias("square"),
-    ).withColumn("variant", F.lit(variant))
+    return (
+        by_term.groupBy("dictionary")
+        .agg(
+            F.coalesce(F.sum("latents"), F.lit(0)).alias("latents"),
+            F.coalesce(F.sum("coherence"), F.lit(0.0)).alias("coherence"),
+            F.coalesce(F.sum("latents"), F.lit(0)).alias("centroids"),
+            F.sum(F.col("direction_sum") ** 2).alias("square"),
+        )
+        .withColumn("variant", F.lit(variant))
+    )
 
 
 def _weighted_terms(linked: DataFrame, items: DataFrame, settings: TermSettings) -> DataFrame:

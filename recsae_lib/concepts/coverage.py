@@ -168,9 +168,7 @@ def _tally_features(
     return _tally("feature", every.join(named, ["dictionary", "term"], "left"))
 
 
-def _tally_items(
-    items: DataFrame, latent_items: DataFrame, step_of_unit: DataFrame, dictionaries: Column
-) -> DataFrame:
+def _tally_items(items: DataFrame, latent_items: DataFrame, step_of_unit: DataFrame, dictionaries: Column) -> DataFrame:
     linked = (
         latent_items.join(F.broadcast(step_of_unit.where("step > 0")), "latent_id", "inner")
         .groupBy(dictionary_of().alias("dictionary"), "item_id")

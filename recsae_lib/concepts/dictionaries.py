@@ -1,8 +1,8 @@
 """Units of several dictionaries in one table: which dictionary an id belongs to.
 
-The latents of the audited SAE, of others and of baselines go through the same steps at once. Each dictionary has a place
-of its own among the ids, so that what is counted by unit needs to know nothing of dictionaries; what is counted of all
-units together is counted of a dictionary.
+The latents of the audited SAE, of others and of baselines go through the same steps at once. Each dictionary has a
+place of its own among the ids: what is counted by unit needs to know nothing of dictionaries, and what is counted of
+all units together is counted of a dictionary.
 """
 
 from __future__ import annotations

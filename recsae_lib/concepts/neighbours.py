@@ -55,6 +55,7 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
     DataFrame : (latent_id INT, neighbour_id INT, rank INT), rank 1 is the nearest; equal cosines (to a millionth) by
         neighbour_id. A unit without evidence has no neighbours and is nobody's.
     """
+
     def block_of(unit: Column) -> Column:
         return F.floor(unit / UNITS_OF_BLOCK).cast("int")
 

@@ -65,9 +65,7 @@ def build_concepts(
         "order = 1"
     )
     interpretable = F.coalesce("interpretable", F.lit(False)) & (F.col("status") == "labelled")
-    causal = (F.col("removal_effect") >= settings.minimum_removal) & (
-        F.col("removal_p_value") < settings.significance
-    )
+    causal = (F.col("removal_effect") >= settings.minimum_removal) & (F.col("removal_p_value") < settings.significance)
     causal = F.coalesce(causal, F.lit(False))
     found = F.coalesce(F.col("found_again") >= settings.minimum_found_again, F.lit(False))
     return (

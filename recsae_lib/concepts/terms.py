@@ -14,7 +14,6 @@ from scipy.special import betainc
 from scipy.stats import binom, false_discovery_control
 
 from recsae_lib.concepts.dictionaries import dictionary_of
-from recsae_lib.concepts.dictionaries import dictionary_of
 from recsae_lib.concepts.item_terms import item_terms_with_total
 from recsae_lib.concepts.latent_runs import ArrowMap, latent_runs
 from recsae_lib.config import TermSettings
@@ -129,7 +128,9 @@ def _count(latent_items: DataFrame, items: DataFrame, settings: TermSettings) ->
     # The row of all terms is one an item: joined by their null they would all be one task's. Its sums are few rows.
     of_all = in_all.where("term IS NULL").select("dictionary", F.col("evidence_in_all").alias("all_evidence"))
     # Also of items that the catalogue lacks.
-    of_all = linked.groupBy("dictionary").agg(F.sum("observed").alias("all_observed")).join(of_all, "dictionary", "left")
+    of_all = (
+        linked.groupBy("dictionary").agg(F.sum("observed").alias("all_observed")).join(of_all, "dictionary", "left")
+    )
     of_terms = in_all.where("term IS NOT NULL")
     if over_catalogue:
         frequencies = terms.groupBy("term", "kind").agg(F.count(F.lit(1)).alias("document_frequency"))

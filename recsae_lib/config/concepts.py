@@ -41,3 +41,8 @@ class CoverageSettings(Section):
     minimum_document_frequency: PositiveInt = Field(5, description="Items that an item feature needs before it counts.")
     confidences: tuple[Share, ...] = Field((0.6, 0.7, 0.8, 0.9, 1.0), description="Confidences that are reported.")
     coherence_cases: Annotated[int, Field(ge=2, le=100)] = Field(10, description="Top cases behind coherence.")
+    baseline_users: Annotated[int, Field(ge=100, le=10_000_000)] = Field(
+        100_000,
+        description="Users, drawn by hash, behind the evidence of the dictionaries that the SAE is compared with; "
+        "everybody where there are fewer.",
+    )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from recsae_lib.config.section import PositiveInt, Section, Share
+from recsae_lib.config.section import Section, Share
 from recsae_lib.config.shipped import own_or_shipped
 
 Judge = Literal["terms", "llm"]
@@ -16,8 +16,8 @@ Judge = Literal["terms", "llm"]
 class VerificationSettings(Section):
     cases_per_kind: Annotated[int, Field(ge=1, le=1000)] = Field(
         10,
-        description="n: positive cases a latent, and as many negative ones, that are drawn for judge llm and for people "
-        "to look at; the term scorer judges all of judged_users.",
+        description="n: positive cases a latent, and as many negative ones, that are drawn for judge llm and for "
+        "people to look at; the term scorer judges all of judged_users.",
     )
     interval_width: Annotated[float, Field(ge=0.05, lt=1.0)] | None = Field(
         None,

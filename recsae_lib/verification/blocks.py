@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -106,9 +106,7 @@ def _fires_any(activations: sparse.csr_matrix, neighbours: pd.Series, first: int
     return fires
 
 
-def _judge(
-    units: pd.DataFrame, prefix: str, who: Sides, sample: UserSample
-) -> tuple[list[UnitVerdict], np.ndarray]:
+def _judge(units: pd.DataFrame, prefix: str, who: Sides, sample: UserSample) -> tuple[list[UnitVerdict], np.ndarray]:
     terms, weights = units[f"{prefix}terms"], units[f"{prefix}weights"]
     of_unit = np.repeat(np.arange(len(units)), terms.map(len))
     hashes = np.concatenate([np.empty(0, np.int64), *terms]).astype(np.int64)
@@ -123,13 +121,9 @@ def _judge(
     verdicts, said = [], np.zeros(scores.shape, dtype=bool)
     for unit in range(len(units)):
         named = len(terms.iloc[unit]) > 0
-        threshold = float("inf")
-        if named:
-            of_built = (part[:, unit] for part in (built.positive, built.negative, built.hard))
-            threshold = best_threshold(*of_built, scores[construct, unit])
+        threshold = best_threshold(built.of_unit(unit), scores[construct, unit]) if named else float("inf")
         said[:, unit] = scores[:, unit] > threshold
-        of_held_out = (part[:, unit] for part in (held_out.positive, held_out.negative, held_out.hard))
-        verdicts.append(judge_unit(*of_held_out, scores[verify, unit], threshold))
+        verdicts.append(judge_unit(held_out.of_unit(unit), scores[verify, unit], threshold))
     return verdicts, said
 
 
@@ -141,8 +135,7 @@ def _drawn_cases(
     held_out, per_kind = who.of(verify), cases_of_each_kind(settings.verification)
     drawn = []
     for unit, latent in enumerate(units["latent_id"]):
-        of_unit = (part[:, unit] for part in (held_out.positive, held_out.negative, held_out.hard))
-        cases = draw_cases(*of_unit, sample.draws[verify], int(latent), per_kind)
+        cases = draw_cases(held_out.of_unit(unit), sample.draws[verify], int(latent), per_kind)
         users = verify[cases.users]
         drawn.append(
             [
@@ -168,7 +161,7 @@ def _association(of_block: sparse.csc_matrix, sample: UserSample, settings: Sett
         settings.coverage.minimum_document_frequency,
         settings.seed,
     )
-    names = np.append(sample.features, None)[found.best]
+    names = [sample.features[place] if place >= 0 else None for place in found.best]
     return {
         "best_feature": names,
         "best_feature_auc": np.where(found.best >= 0, found.auc, np.nan),
@@ -231,6 +224,3 @@ def _removed_terms(unit: pd.Series) -> list[tuple[int, float]]:
     named = list(zip(unit["terms"].tolist(), unit["weights"].tolist(), unit["is_feature"].tolist(), strict=True))
     features = [(term, weight) for term, weight, is_feature in named if is_feature and weight > 0]
     return features or [(term, weight) for term, weight, _ in named if weight > 0]
-
-
-Judge = Callable[[pd.DataFrame], pd.DataFrame]

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsae_lib.verification.term_judge import Sides
+
 KINDS = ("positive", "random", "hard")
 
 
@@ -22,9 +24,7 @@ class Cases(NamedTuple):
     kinds: np.ndarray
 
 
-def draw_cases(
-    positive: np.ndarray, negative: np.ndarray, hard: np.ndarray, draws: np.ndarray, unit: int, per_kind: int
-) -> Cases:
+def draw_cases(who: Sides, draws: np.ndarray, unit: int, per_kind: int) -> Cases:
     """Draw n positive and n negative users of a unit (METHOD.md section 6; RecSAE 2411.06112).
 
     Half of the negatives are random and half hard. Where one of the two sides is short of n, the other is cut to the
@@ -37,13 +37,13 @@ def draw_cases(
 
     Parameters
     ----------
-    positive, negative, hard : (S,) bool, see `term_judge.Sides`.
+    who : of the unit, (S,) users.
     draws : (S,) int64 hashes of the users.
     unit : id of the unit, which has an order of its own.
     per_kind : n.
     """
     order = np.lexsort((draws, mixed(draws, unit)))
-    positives, negatives, hards = (order[side[order]] for side in (positive, negative, hard))
+    positives, negatives, hards = (order[side[order]] for side in (who.positive, who.negative, who.hard))
     n = min(per_kind, len(positives), len(negatives))
     hard_cases = hards[: n // 2]
     # Any negative may be a random one; there are always enough of them, as hard ones are negatives.

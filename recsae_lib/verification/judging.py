@@ -101,19 +101,11 @@ def unit_rows(live: DataFrame, named: DataFrame, of_others: DataFrame | None, ne
 def _weights_by_unit(named: DataFrame, prefix: str) -> DataFrame:
     # The logarithm of 0 is null in Spark: a term without evidence weighs nothing.
     weight = F.coalesce(F.col("tf") * F.log("lift"), F.lit(0.0))
-    term = F.struct(F.xxhash64("kind", "term").alias("term"), weight.alias("weight"), (F.col("kind") != "word").alias("is_feature"))
-    terms = F.sort_array(F.collect_list(term))
-    return (
-        named.groupBy("latent_id")
-        .agg(terms.alias("named"))
-        .select(
-            "latent_id",
-            *(
-                F.transform("named", lambda one, place=place: one[place]).alias(f"{prefix}{name}")
-                for place, name in (("term", "terms"), ("weight", "weights"), ("is_feature", "is_feature"))
-            ),
-        )
-    )
+    is_feature = F.col("kind") != "word"
+    term = F.struct(F.xxhash64("kind", "term").alias("terms"), weight.alias("weights"), is_feature.alias("is_feature"))
+    rows = named.groupBy("latent_id").agg(F.sort_array(F.collect_list(term)).alias("named"))
+    parts = [F.col(f"named.{name}").alias(f"{prefix}{name}") for name in ("terms", "weights", "is_feature")]
+    return rows.select("latent_id", *parts)
 
 
 def judge_dictionaries(
@@ -232,9 +224,7 @@ def mean_dose(folder: Path, sample: UserSample) -> float:
     return float((lengths[some] / distance[some]).mean()) if some.any() else 0.0
 
 
-def find_units_again(
-    spark: SparkSession, dictionaries: Sequence[JudgedDictionary], sample: ShippedFolder
-) -> DataFrame:
+def find_units_again(spark: SparkSession, dictionaries: Sequence[JudgedDictionary], sample: ShippedFolder) -> DataFrame:
     """Look for the units of each dictionary in its partner, on users of the verify half; a dictionary a task.
 
     Returns
@@ -242,18 +232,19 @@ def find_units_again(
     DataFrame : (latent_id, found_again DOUBLE, found_again_id INT), the correlation with the unit of the partner that
         each is matched with, 0 and null without one; no rows of a dictionary without a partner.
     """
-    pairs = [one for one in dictionaries if one.partner is not None]
-    folders = {one.number: (ship_folder(spark, one.folder), ship_folder(spark, one.partner)) for one in pairs}
+    pairs = {one.number: (one.folder, one.partner) for one in dictionaries if one.partner is not None}
+    folders = {number: [ship_folder(spark, folder) for folder in both] for number, both in pairs.items()}
 
     def look(key: Any, rows: pd.DataFrame) -> pd.DataFrame:
         number = int(rows["number"].iloc[0])
         of_users = worker_sample(Path(sample))
         x = of_users.representations[~of_users.construct]
-        found = find_again(*(encode_sample(load_sae(Path(folder)), x) for folder in folders[number]))
+        units, others = (encode_sample(load_sae(Path(folder)), x) for folder in folders[number])
+        found = find_again(units, others)
         ids = np.arange(len(found.partners)) + first_id(number)
         partners = pd.array(np.where(found.partners < 0, 0, found.partners), dtype="Int32")
         partners[found.partners < 0] = pd.NA
         return pd.DataFrame({"latent_id": ids, "found_again": found.correlations, "found_again_id": partners})
 
-    numbers = spark.createDataFrame([(one.number,) for one in pairs], "number int")
+    numbers = spark.createDataFrame([(number,) for number in pairs], "number int")
     return numbers.groupBy("number").applyInPandas(look, FOUND_COLUMNS)

@@ -3,51 +3,93 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.association import NAMED_BY_CHANCE
-from recsae_lib.concepts.coherence import coherence_metrics
-from recsae_lib.config import Settings, VerificationSettings
+from recsae_lib.config import VerificationSettings
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.verification.agreement import judge_agreement
 from recsae_lib.verification.known_cases import MISJUDGED
 from recsae_lib.verification.sample_size import cases_of_each_kind
-from recsae_lib.verification.scores import expected_by_chance
-from recsae_lib.verification.units import Units
+from recsae_lib.verification.scores import expected_by_chance, is_confirmed
 
 Metrics = dict[tuple[UnitKind, str], float | None]
 
-VERDICT = ["cases", "interpretable", "confidence"]
 LARGEST_FVU = 10.0  # of a user; more is counted as this
-ASSOCIATION = ["best_feature", "best_feature_auc", "best_feature_p_value"]
+FREQUENT = {"": 5, "_50": 50}  # items that carry a feature, by the suffix of the metric
+# Figures that stand beside their mean and interval over dictionaries of other seeds.
+OVER_SEEDS = (
+    *("interpretable_units", "confirmed_units", "found_again_share", "mean_hard_auc", "mean_removal_effect"),
+    *("mean_removal_equal_dose", "feature_coverage_of_interpretable", "feature_coverage_of_confirmed"),
+    *("ndcg_at_10_kept", "fvu"),
+)
 
 
-def unit_metrics(
-    units: Units, representations: DataFrame, embeddings: DataFrame, items: DataFrame, settings: Settings
-) -> Metrics:
-    """Measure the units of one kind by the term scorer, and how alike their cases are (METHOD.md section 7).
+def dictionary_metrics(
+    scores: pd.DataFrame, features: pd.DataFrame, frequent: Mapping[int, int], settings: VerificationSettings
+) -> dict[str, float | None]:
+    """Measure the units of one dictionary by the term scorer (METHOD.md section 7).
 
-    A latent has the same users and items whatever its label: of shuffled labels only the verdicts are measured.
+    ::
+
+        feature_coverage_of_X = share of the item features that at least 5 (``_50``: 50) items carry that are a
+                                significant term of a unit of X; X: interpretable units, or confirmed ones
 
     Parameters
     ----------
-    representations : (user_id, representation ARRAY<FLOAT>), one row a user.
-    embeddings : (item_id, embedding ARRAY<FLOAT>), one row an item.
-    items : (item_id, title, text, features), the catalogue.
+    scores : `SCORE_COLUMNS`, one row a live unit.
+    features : (latent_id, term, items), frequent item features that are significant terms of the units, and how many
+        items carry them.
+    frequent : how many item features so many items carry, by the numbers of `FREQUENT`.
     """
-    shuffled = units.kind == UnitKind.SHUFFLED
-    scores: pd.DataFrame = units.scores.select(VERDICT if shuffled else VERDICT + ASSOCIATION).toPandas()  # M rows
-    metrics = verdict_metrics(scores, settings.verification)
-    if not shuffled:
-        cases = settings.coverage.coherence_cases
-        evidence = units.activations, units.latent_items, representations, embeddings, items
-        metrics |= association_metrics(scores)
-        metrics |= coherence_metrics(*evidence, settings.terms, cases)
-    return {(units.kind, name): value for name, value in metrics.items()}
+    confirmed = is_confirmed(scores, settings)
+    causal = (scores["removal_effect"] >= settings.minimum_removal) & (
+        scores["removal_p_value"] < settings.significance
+    )
+    found = scores["found_again"] >= settings.minimum_found_again
+    looked_for = scores["found_again"].notna()
+    metrics = verdict_metrics(scores, settings) | {
+        "confirmed_units": float(confirmed.sum()),
+        "causal_units": float(causal.sum()),
+        "found_again_units": float(found.sum()) if looked_for.any() else None,
+        "found_again_share": float(found.sum() / looked_for.sum()) if looked_for.any() else None,
+        **{f"mean_{name}": mean(scores[name].dropna()) for name in ("auc", "hard_auc", "removal_effect")},
+        **{f"mean_{name}": mean(scores[name].dropna()) for name in ("removal_other", "removal_equal_dose")},
+        **association_metrics(scores),
+    }
+    sets = {"interpretable": scores["interpretable"].to_numpy(bool), "confirmed": confirmed}
+    for name, chosen in sets.items():
+        of_set = features[features["latent_id"].isin(scores["latent_id"][chosen])]
+        for suffix, fewest in FREQUENT.items():
+            covered = of_set["term"][of_set["items"] >= fewest].nunique()
+            share = covered / frequent[fewest] if frequent[fewest] else None
+            metrics[f"feature_coverage_of_{name}{suffix}"] = share
+    return metrics
+
+
+def over_seeds(of_each: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Figures of the first dictionary of a kind, and mean and 95 % interval over those of all seeds.
+
+    ::
+
+        mean ± 1.96 sd / √n        sd with n − 1; no interval of one dictionary
+
+    Returns
+    -------
+    dict : the figures; ``X_mean``, ``X_low`` and ``X_high`` of `OVER_SEEDS`; and ``seeds``, n.
+    """
+    metrics: dict[str, float | None] = {**of_each[0], "seeds": float(len(of_each))}
+    for name in OVER_SEEDS:
+        values = [value for figures in of_each if (value := figures.get(name)) is not None]
+        if len(values) > 1:
+            middle, error = float(np.mean(values)), 1.96 * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+            metrics |= {f"{name}_mean": middle, f"{name}_low": middle - error, f"{name}_high": middle + error}
+    return metrics
 
 
 def verdict_metrics(scores: pd.DataFrame, settings: VerificationSettings) -> dict[str, float | None]:
@@ -55,7 +97,7 @@ def verdict_metrics(scores: pd.DataFrame, settings: VerificationSettings) -> dic
 
     Parameters
     ----------
-    scores : (cases, interpretable, confidence), one row a live unit; confidence is NaN without cases.
+    scores : (cases, effective_cases, interpretable, confidence), one row a live unit; confidence is NaN without cases.
 
     Returns
     -------
@@ -65,10 +107,9 @@ def verdict_metrics(scores: pd.DataFrame, settings: VerificationSettings) -> dic
     spread = confidences.quantile([0.1, 0.5, 0.9], interpolation="lower") if len(confidences) else None
     return {
         "live_units": float(len(scores)),
-        "judged_units": float((scores["cases"] > 0).sum()),
-        "fully_judged_units": float((scores["cases"] == 2 * cases_of_each_kind(settings)).sum()),
+        "judged_units": float(scores["confidence"].notna().sum()),
         "interpretable_units": float(scores["interpretable"].sum()),
-        "interpretable_units_expected_by_chance": expected_by_chance(scores["cases"], settings),
+        "interpretable_units_expected_by_chance": expected_by_chance(scores["effective_cases"], settings),
         "mean_confidence": mean(confidences),
         **{f"confidence_p{q * 100:.0f}": None if spread is None else float(spread[q]) for q in (0.1, 0.5, 0.9)},
     }
@@ -118,8 +159,10 @@ def llm_metrics(scores: DataFrame, cases: DataFrame, rejects: DataFrame, setting
     cases : verification_cases of both judges.
     rejects : (reason), answers of the language model that could not be used.
     """
-    by_llm: pd.DataFrame = scores.where("judge = 'llm'").select(VERDICT).toPandas()  # M rows
+    columns = ("cases", "effective_cases", "interpretable", "confidence")
+    by_llm: pd.DataFrame = scores.where("judge = 'llm'").select(*columns).toPandas()  # M rows
     metrics = {
+        "llm_fully_judged_units": float((by_llm["cases"] == 2 * cases_of_each_kind(settings)).sum()),
         **{f"llm_{name}": value for name, value in verdict_metrics(by_llm, settings).items()},
         **judge_agreement(cases, scores),
         "llm_refused_answers": float(rejects.count()),
@@ -155,11 +198,10 @@ def recorded_metrics(
 
 def counts_line(kind: UnitKind, metrics: Metrics) -> str:
     """The counts of one kind as people read them."""
-    live, passed, by_chance = (
-        metrics[kind, name] or 0.0
-        for name in ("live_units", "interpretable_units", "interpretable_units_expected_by_chance")
+    live, passed, confirmed = (
+        metrics.get((kind, name)) or 0.0 for name in ("live_units", "interpretable_units", "confirmed_units")
     )
-    return f"{kind}: {live:.0f} live units, {passed:.0f} interpretable, {by_chance:.2f} expected by chance"
+    return f"{kind}: {live:.0f} live units, {passed:.0f} interpretable, {confirmed:.0f} confirmed"
 
 
 def mean(values: pd.Series) -> float | None:

@@ -38,7 +38,8 @@ class Removal:
     users: int
 
 
-NOT_MEASURED = Removal(*[float("nan")] * 6, 0)
+_NONE = float("nan")
+NOT_MEASURED = Removal(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0)
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ def removal_effects(
     for unit, (where, move) in enumerate(zip(wheres, moves, strict=False)):
         values = np.append(values_of(unit), 0.0)  # the last one for places without an item
         n = len(move.users)
-        shares = [values[after[where + part * n : where + (part + 1) * n]].sum(1) for part in range(3)]
-        measured.append(_removal(values[before[move.users]].sum(1), *shares, random))
+        own, other, equal = values[after[where : where + 3 * n]].sum(1).reshape(3, n)
+        measured.append(_removal(values[before[move.users]].sum(1), own, other, equal, random))
     return measured
 
 

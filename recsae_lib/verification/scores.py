@@ -185,8 +185,10 @@ def as_rows(spark: SparkSession, rows: pd.DataFrame, columns: str) -> DataFrame:
     """Make a DataFrame of these columns; whole numbers may be missing."""
     declared = spark.createDataFrame([], columns).schema
     whole = {field.name: "Int32" for field in declared if field.dataType.simpleString() == "int"}
-    return spark.createDataFrame(rows[declared.names].astype(whole), declared) if len(rows) else (
-        spark.createDataFrame([], declared)
+    return (
+        spark.createDataFrame(rows[declared.names].astype(whole), declared)
+        if len(rows)
+        else (spark.createDataFrame([], declared))
     )
 
 

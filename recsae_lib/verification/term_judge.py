@@ -11,13 +11,13 @@ from scipy.stats import rankdata
 
 @dataclass(frozen=True)
 class Sides:
-    """Who is a positive and who a negative of each of L units among S users; some users are neither.
+    """Who is a positive and who a negative of units among S users; some users are neither.
 
     Parameters
     ----------
-    positive : (S, L) bool, the unit fires for the user at the required level.
-    negative : (S, L) bool, it does not fire at all.
-    hard : (S, L) bool, negatives for whom one of the nearest other units fires.
+    positive : (S, L) bool, or (S,) of one unit: it fires for the user at the required level.
+    negative : the same shape; it does not fire at all.
+    hard : the same shape; negatives for whom one of the nearest other units fires.
     """
 
     positive: np.ndarray
@@ -27,6 +27,10 @@ class Sides:
     def of(self, users: np.ndarray) -> Sides:
         """The rows of some users."""
         return Sides(self.positive[users], self.negative[users], self.hard[users])
+
+    def of_unit(self, unit: int) -> Sides:
+        """The column of one unit."""
+        return Sides(self.positive[:, unit], self.negative[:, unit], self.hard[:, unit])
 
 
 def sides(activations: sparse.csc_matrix, fires_neighbour: np.ndarray, minimum_level: int) -> Sides:
@@ -80,7 +84,7 @@ def user_scores(
     return np.round(scores, 12)  # equal sums in another order differ in the last bits
 
 
-def best_threshold(positive: np.ndarray, negative: np.ndarray, hard: np.ndarray, scores: np.ndarray) -> float:
+def best_threshold(who: Sides, scores: np.ndarray) -> float:
     """Choose the threshold of highest confidence, as `confidence_of` weighs it (ours).
 
     Thresholds are the midpoints between neighbouring scores, and the largest score (nothing exceeds it). Of equally
@@ -89,13 +93,14 @@ def best_threshold(positive: np.ndarray, negative: np.ndarray, hard: np.ndarray,
 
     Parameters
     ----------
-    positive, negative, hard : (S,) bool, of one unit.
+    who : of one unit.
     scores : (S,)
 
     Returns
     -------
     float : the threshold; infinity, which nothing exceeds, without a positive or without a negative.
     """
+    positive, negative, hard = who.positive, who.negative, who.hard
     if not positive.any() or not negative.any():
         return float("inf")
     judged = positive | negative
@@ -141,15 +146,14 @@ class UnitVerdict:
     hard_auc: float
 
 
-def judge_unit(
-    positive: np.ndarray, negative: np.ndarray, hard: np.ndarray, scores: np.ndarray, threshold: float
-) -> UnitVerdict:
+def judge_unit(who: Sides, scores: np.ndarray, threshold: float) -> UnitVerdict:
     """Judge users of the verify half by their scores: who exceeds the threshold is said to fire.
 
     Parameters
     ----------
-    positive, negative, hard, scores : as of `best_threshold`.
+    who, scores : as of `best_threshold`.
     """
+    positive, negative, hard = who.positive, who.negative, who.hard
     said = scores > threshold
     recall = _share(said, positive)
     of_all, of_hard = _share(~said, negative), _share(~said, hard)

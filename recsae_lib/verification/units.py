@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsae_lib.concepts.dictionaries import PLACE_BITS, dictionary_of, first_id
+from recsae_lib.concepts.dictionaries import dictionary_of, first_id
 from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.latent_runs import ArrowMap
@@ -39,6 +38,7 @@ class Baselines:
     activations : (user_id, latent_ids, activations) of the units of all of them, one row a user of the sample.
     latent_items, concept_terms : columns of the tables of these names.
     verdicts : of all units.
+    kept : what `release` lets go.
     """
 
     dictionaries: Sequence[Dictionary]
@@ -46,6 +46,7 @@ class Baselines:
     latent_items: DataFrame
     concept_terms: DataFrame
     verdicts: Verdicts
+    kept: Sequence[DataFrame] = ()
 
     def number_of(self, kind: UnitKind) -> int | None:
         """Place of the first dictionary of a kind; None without one."""
@@ -56,7 +57,7 @@ class Baselines:
         """Let Spark forget everything."""
         self.activations.unpersist()
         self.verdicts.release()
-        for rows in (self.latent_items, self.concept_terms):
+        for rows in self.kept:
             free(rows)
 
 
@@ -86,10 +87,12 @@ def judge_baselines(
         link_latents_to_items(encoded.where(construct), around.linked, settings.evidence.items_per_latent)
     )
     terms = keep(concept_terms(latent_items, around.items, settings.terms))
-    copied = [_with_copies(rows, alike) for rows in (live_latents(encoded), terms, latent_items)]
-    judged = [JudgedDictionary(n, one.folder, _partner(one, dictionaries, audited)) for n, one in _numbered(dictionaries)]
-    verdicts = judge(judged, *copied, around, audited, settings)
-    return Baselines(dictionaries, encoded, latent_items, terms, verdicts)
+    live, all_terms, all_items = (_with_copies(rows, alike) for rows in (live_latents(encoded), terms, latent_items))
+    judged = [
+        JudgedDictionary(n, one.folder, _partner(one, dictionaries, audited)) for n, one in _numbered(dictionaries)
+    ]
+    verdicts = judge(judged, live, all_terms, all_items, around, audited, settings)
+    return Baselines(dictionaries, encoded, latent_items, all_terms, verdicts, (latent_items, terms))
 
 
 def _numbered(dictionaries: Sequence[Dictionary]) -> list[tuple[int, Dictionary]]:
@@ -167,9 +170,3 @@ def _side_by_side(user_ids: pa.Array, codes: Sequence[tuple[int, pa.RecordBatch]
     offsets = pa.array(np.concatenate([[0], ends[:, -1]]).astype(np.int32))
     lists = [pa.ListArray.from_arrays(offsets, pa.array(flat)) for flat in (ids, values)]
     return pa.RecordBatch.from_arrays([user_ids, *lists], names=["user_id", "latent_ids", "activations"])
-
-
-def units_frame(verdicts: Verdicts, number: int) -> pd.DataFrame:
-    """What was judged of one dictionary."""
-    rows = verdicts.units
-    return rows[np.asarray(rows["latent_id"]) >> PLACE_BITS == number]

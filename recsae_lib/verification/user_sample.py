@@ -129,7 +129,8 @@ def draw_users(
     InputError : nobody has both a representation and linked items.
     """
     drawn = _drawn(representations, linked, settings)
-    users: pd.DataFrame = drawn.toPandas().sort_values("user_id", ignore_index=True)
+    found: pd.DataFrame = drawn.toPandas()
+    users = found.sort_values("user_id", ignore_index=True)
     if users.empty:
         raise InputError(
             "No user has both a representation and linked items", "Run extract_representations and recommend_items"
@@ -214,5 +215,6 @@ def _seen_of(user_ids: pd.Series, drawn: DataFrame, interactions: DataFrame | No
         return [np.empty(0, np.int64)] * len(user_ids)
     verify = F.broadcast(drawn.where("NOT construct").select("user_id"))
     seen = interactions.join(verify, "user_id", "left_semi").groupBy("user_id").agg(F.collect_set("item_index"))
-    histories = dict(seen.toPandas().itertuples(index=False, name=None))
+    found: pd.DataFrame = seen.toPandas()
+    histories = dict(found.itertuples(index=False, name=None))
     return [np.sort(np.asarray(histories.get(user, ()), np.int64)) for user in user_ids]

@@ -41,4 +41,7 @@ class UnitKind(str, Enum):
 
 
 # Units that are named and judged alike; all others are recommendations, which are scored against held-out items.
-JUDGED_UNITS = (UnitKind.SAE, UnitKind.SHUFFLED, UnitKind.UNTRAINED, UnitKind.DIMENSION)
+JUDGED_UNITS = (
+    *(UnitKind.SAE, UnitKind.SHUFFLED, UnitKind.UNTRAINED, UnitKind.UNTRAINED_FITTED),
+    *(UnitKind.CLUSTER, UnitKind.RANDOM_USER, UnitKind.DIMENSION),
+)
