@@ -1,4 +1,5 @@
-"""Train the sparse autoencoder on the representations of this date and register it, alias candidate.
+"""Train the sparse autoencoder on the representations of this date and register it, alias candidate, with replicas and
+baselines beside it.
 
 spark-submit --properties-file conf/spark/local.conf jobs/train_sae.py --dt 2026-11-20
 recsae run train_sae --dt 2026-11-20
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import chain
 
 import torch
 
@@ -22,12 +22,11 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.tracking import sae_runs
-from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.held_out import read_held_out
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.loader import RepresentationLoader
-from recsae_lib.sae.baselines import baselines
+from recsae_lib.sae.baselines import compared_with
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.fidelity import measure_fidelity
 from recsae_lib.sae.model import SparseAutoencoder
@@ -75,11 +74,8 @@ def run(context: JobContext) -> None:
             measured, fidelity = evaluate_sae(one.sae, rows.iterate(0)), fidelity_of("test", one.sae)
             kept = fidelity_of("dev", one.sae).get(sae_runs.KEPT)
             results.append(SweepResult(choice, measured.fvu_within_reach, measured.dead_fraction, measured.l0, kept))
-            compared = chain(
-                ((UnitKind.SAE, number, other.sae) for number, other in enumerate(others, start=1)),
-                baselines(one.initial, sample, choice.seed),
-            )
-            made = choice, one, measured, fidelity, example, origin, compared, measure
+            beside = compared_with([other.sae for other in others], one.initial, sample, choice.seed)
+            made = choice, one, measured, fidelity, example, origin, beside, measure
             versions.append(sae_runs.register(context, runs.each[place], *made))
         best = best_of(results, context.settings.checks)
         runs.log_sweep(results, versions, best)

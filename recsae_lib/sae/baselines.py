@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch.nn import functional as F
@@ -13,6 +13,14 @@ from recsae_lib.sae.decoder_fit import with_fitted_decoder
 from recsae_lib.sae.model import SparseAutoencoder
 
 SEEDS = 3  # of each kind that is drawn
+
+
+def compared_with(
+    replicas: Sequence[SparseAutoencoder], initial: SparseAutoencoder, rows: torch.Tensor, seed: int
+) -> Iterator[tuple[UnitKind, int, SparseAutoencoder]]:
+    """Give what stands beside an SAE, with kind and number: its replicas, then its `baselines`."""
+    yield from ((UnitKind.SAE, number, replica) for number, replica in enumerate(replicas, start=1))
+    yield from baselines(initial, rows, seed)
 
 
 def baselines(

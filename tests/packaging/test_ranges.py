@@ -23,7 +23,7 @@ PYTHONS, MACHINES = ("3.10", "3.11", "3.12"), ("x86_64", "aarch64")
 # Versions of packages by date: nothing is promised for a next year, nor broken by one.
 BY_DATE = ("fsspec", "s3fs", "setuptools")
 # What a package of setup.py brings in a version of its own choice.
-BROUGHT = {"py4j": "pyspark", "botocore": "boto3"}
+BROUGHT = {"py4j": "pyspark", "botocore": "boto3", "threadpoolctl": "scikit-learn"}
 IMPORTED_AS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",

@@ -9,7 +9,7 @@ import torch
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.tables import UnitKind
-from recsae_lib.sae.baselines import baselines
+from recsae_lib.sae.baselines import compared_with
 from recsae_lib.sae.dictionaries import dictionaries_of, dictionary_folder, figures_of, write_dictionaries
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.model import SparseAutoencoder
@@ -33,9 +33,8 @@ def fvu(of: SparseAutoencoder) -> dict[str, float]:
 
 
 def write(folder: Path) -> None:
-    others = [(UnitKind.SAE, 1, sae(seed=9)), *baselines(sae(seed=1), ROWS, seed=1)]
     save_sae(sae(seed=5), folder, {})
-    write_dictionaries(folder, sae(seed=5), others, {}, fvu)
+    write_dictionaries(folder, sae(seed=5), compared_with([sae(seed=9)], sae(seed=1), ROWS, seed=1), {}, fvu)
 
 
 def test_what_was_written_is_listed_and_can_be_loaded(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from recsae_lib.config import SaeSettings
 from recsae_lib.errors import InputError, StoppedError
 from recsae_lib.platform.compute.checkpoint import CheckpointFile
+from recsae_lib.sae.clusters import cluster_directions
 from recsae_lib.sae.evaluation import evaluate_sae
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.training import state as training_state
@@ -18,6 +19,7 @@ from recsae_lib.sae.training.loop import TrainedSae, train_saes
 from recsae_lib.sae.training.one_sae import EpochReport, SaeChoice
 from recsae_lib.sae.training.optimiser import remove_parallel_gradient
 from recsae_lib.sae.training.state import TrainingState, default_learning_rate, rate_share
+from recsae_lib.sae.training.sweep import with_replicas
 
 
 def batches_of(x: torch.Tensor, batch_size: int) -> Callable[[int], Iterator[torch.Tensor]]:
@@ -207,6 +209,34 @@ def test_saes_that_share_passes_equal_those_trained_alone(tmp_path: Path) -> Non
         for name, weights in alone.sae.state_dict().items():
             assert torch.equal(weights, ours.sae.state_dict()[name]), name
         assert [report.fvu for report in ours.reports] == [report.fvu for report in alone.reports]
+
+
+def test_a_replica_has_the_bits_of_its_seed_trained_alone() -> None:
+    _, x = planted(rows=2000, dimension=8, atoms=24, active=2)
+    settings = SaeSettings(expansion_factor=4, k=2, batch_size=256, epochs=3, initial_directions="clusters")
+    choices = with_replicas([SaeChoice(settings, 1), SaeChoice(settings.model_copy(update={"k": 3}), 2)], 2)
+    together = train_saes(batches_of(x, 256), 8, choices, "cpu", lambda *_: None)
+    assert [choice.seed for choice in choices] == [1, 3, 4, 2, 3, 4]
+    for ours, choice in zip(together, choices, strict=True):
+        alone = train(x, choice.settings, choice.seed)
+        for name, weights in alone.sae.state_dict().items():
+            assert torch.equal(weights, ours.sae.state_dict()[name]), name
+
+
+def test_clusters_are_begun_with_and_others_do_not_notice() -> None:
+    _, x = planted(rows=3000, dimension=8, atoms=24, active=1)
+    shared = {"expansion_factor": 4, "k": 1, "batch_size": 256, "epochs": 1, "learning_rate": 1e-9}
+    begun, random = (SaeSettings(**shared, initial_directions=name) for name in ("clusters", "random"))
+    both = train_saes(batches_of(x, 256), 8, [SaeChoice(begun, 1), SaeChoice(random, 1)], "cpu", lambda *_: None)
+    expected = cluster_directions(x, 32, seed=1)
+    found = both[0].sae.W_dec.detach()
+    # k-means of rows of another scale and order, so not the same bits; most centroids are found either way.
+    assert (found @ expected.T).max(1).values.median() > 0.999
+    torch.testing.assert_close(both[0].sae.W_enc, both[0].sae.W_dec, rtol=0, atol=1e-5)
+    assert (F.normalize(both[0].initial.W_dec.detach()) @ expected.T).max(1).values.median() < 0.99
+    for name, weights in train(x, random).sae.state_dict().items():
+        assert torch.equal(weights, both[1].sae.state_dict()[name]), name
+        assert torch.equal(both[0].initial.state_dict()[name], both[1].initial.state_dict()[name]), name
 
 
 def test_a_due_checkpoint_is_written_and_bound_to_its_data(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class UnitKind(str, Enum):
     SAE = "sae", "SAE", "latents of the audited SAE"
     SHUFFLED = "shuffled", "SAE, shuffled labels", "its latents, each judged by the terms of another one"
     UNTRAINED = "untrained", "untrained SAE", "latents of the SAE as it was initialised at random"
-    UNTRAINED_FITTED = "untrained_fitted", "untrained SAE, fitted decoder", "its latents, which write what fits best"
+    UNTRAINED_FITTED = "untrained_fitted", "untrained SAE, fitted decoder", "its latents with a decoder fitted to them"
     CLUSTER = "cluster", "clusters", "directions of k-means centroids of x"
     RANDOM_USER = "random_user", "random users", "directions of the x of users drawn at random"
     DIMENSION = "dimension", "dimensions", "raw dimensions of x, each sign a unit"
