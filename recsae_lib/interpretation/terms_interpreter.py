@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsae_lib.concepts.item_terms import CHARACTER
+from recsae_lib.concepts.item_terms import CHARACTER, is_feature
 from recsae_lib.config import InterpretationSettings
 
 ABSORBED_SHARE = 0.5  # a word gives way to a longer term that makes up this share of its weight
@@ -20,7 +20,7 @@ def interpret_with_terms(
     A word gives way to a longer word term that contains it and has at least half of its tf ("wars" to "star wars"),
     and to an item feature of the same words; what replaces a word takes over its rank. Then terms are taken by rank,
     leaving out each that repeats a word of one taken before; of two item features only equal ones (whatever the
-    case) are repeats.
+    case) are repeats. Derived features are item features here.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def interpret_with_terms(
         F.when(labelled, _description(F.col("kept")))
         .otherwise("No term sets the items linked to this latent apart.")
         .alias("description"),
-        F.coalesce(_terms(_of_kind(F.col("candidates"), "feature")), F.array().cast("array<string>")).alias("features"),
+        F.coalesce(_terms(_features(F.col("candidates"))), F.array().cast("array<string>")).alias("features"),
         F.lit("terms").alias("interpreter"),
         F.lit(None).cast("string").alias("llm_model"),
         F.lit(None).cast("string").alias("prompt_version"),
@@ -74,7 +74,7 @@ def _padded(term: str) -> Column:
 
 
 def _absorbs(term: Column, other: Column) -> Column:
-    same_as_feature = (term["kind"] == "feature") & (term["padded"] == other["padded"])
+    same_as_feature = is_feature(term["kind"]) & (term["padded"] == other["padded"])
     longer = (
         (term["kind"] == "word")
         & (F.length(term["padded"]) > F.length(other["padded"]))
@@ -97,7 +97,7 @@ def _without_absorbed(candidates: Column) -> Column:
 
 def _without_repeats(terms: Column, most: int) -> Column:
     def repeats(taken: Column, term: Column) -> Column:
-        both_features = (taken["kind"] == "feature") & (term["kind"] == "feature")
+        both_features = is_feature(taken["kind"]) & is_feature(term["kind"])
         return (F.lower(taken["term"]) == F.lower(term["term"])) | (
             ~both_features & F.arrays_overlap(taken["words"], term["words"])
         )
@@ -113,8 +113,8 @@ def _without_repeats(terms: Column, most: int) -> Column:
 
 
 def _description(kept: Column) -> Column:
-    features = F.slice(_of_kind(kept, "feature"), 1, DESCRIPTION_TERMS)
-    words = F.slice(_of_kind(kept, "word"), 1, DESCRIPTION_TERMS)
+    features = F.slice(_features(kept), 1, DESCRIPTION_TERMS)
+    words = F.slice(F.filter(kept, lambda term: term["kind"] == "word"), 1, DESCRIPTION_TERMS)
     parts = F.array(
         F.when(F.size(features) > 0, F.concat(F.lit("features ("), _joined(features), F.lit(")"))),
         F.when(F.size(words) > 0, F.concat(F.lit("words ("), _joined(words), F.lit(")"))),
@@ -123,8 +123,8 @@ def _description(kept: Column) -> Column:
     return F.concat(F.lit("Fires for users whose linked items stand out by their "), named, F.lit("."))
 
 
-def _of_kind(terms: Column, kind: str) -> Column:
-    return F.filter(terms, lambda term: term["kind"] == kind)
+def _features(terms: Column) -> Column:
+    return F.filter(terms, lambda term: is_feature(term["kind"]))
 
 
 def _terms(terms: Column) -> Column:
