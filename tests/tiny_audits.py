@@ -95,7 +95,7 @@ def write(attempt: Attempt, tables: Sequence[Table]) -> None:
     """Write what the jobs of an audit write, its version into each table."""
     version, text = attempt.version, f"v{attempt.version}"
     rows: dict[Table, Any] = {
-        ITEMS: (("i", text, "", []), ITEMS.schema),
+        ITEMS: (("i", text, "", [], []), ITEMS.schema),
         REJECTS: (("items", "file", 1, text, ""), REJECTS.row_schema),
         AUDIT_METRICS: ((version, "sae", "fvu", 0.5), AUDIT_METRICS.versioned_row_schema),
         CONCEPT_LABELS: (

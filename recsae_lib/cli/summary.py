@@ -111,21 +111,18 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
         )
 
     rows = published.read(warehouse, tables.CONCEPT_COVERAGE).where("unit_kind = 'sae'").orderBy("min_confidence")
+    shares = {"features": "feature_coverage", "shuffled": "shuffled_feature_coverage"}
+    shares |= {"derived": "derived_feature_coverage", "items": "item_coverage", "users": "user_coverage"}
     coverage = [
         [
             f"≥ {row['min_confidence']:.1f}",
             str(row["units"]),
             f"{row['units_expected_by_chance']:.1f}",
-            *[
-                f"{row[name]:.1%}"
-                for name in ("feature_coverage", "shuffled_feature_coverage", "item_coverage", "user_coverage")
-            ],
+            *["–" if row[name] is None else f"{row[name]:.1%}" for name in shares.values()],
         ]
         for row in rows.collect()  # one row a confidence
     ]
-    terminal.tabulate(
-        ("coverage of the SAE at confidence", "units", "by chance", "features", "shuffled", "items", "users"), coverage
-    )
+    terminal.tabulate(("coverage of the SAE at confidence", "units", "by chance", *shares), coverage)
     slowest = sorted(seconds.items(), key=lambda item: -item[1])[:3]
     terminal.line(
         f"{sum(seconds.values()):.0f} s in {len(seconds)} jobs (longest: "

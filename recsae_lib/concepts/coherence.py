@@ -203,6 +203,7 @@ def _text_sums(linked: DataFrame, items: DataFrame, settings: TermSettings, vari
 
 def _weighted_terms(linked: DataFrame, items: DataFrame, settings: TermSettings) -> DataFrame:
     """Return (item_id, term, kind, weight), tf times idf over the catalogue, of the linked items only."""
+    items = items.drop("derived_features")  # they are no text: coherence stays comparable with that of earlier audits
     # By item before the terms: a shuffle of items instead of one of all their terms.
     catalogue = item_terms(items.repartition("item_id"), settings)
     frequencies = catalogue.groupBy("term", "kind").agg(F.count(F.lit(1)).alias("document_frequency"))

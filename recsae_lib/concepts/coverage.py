@@ -14,12 +14,14 @@ from scipy.stats import hypergeom
 
 from recsae_lib.concepts.chance import units_by_chance
 from recsae_lib.concepts.dictionaries import PLACE_BITS, dictionary_of, first_id
+from recsae_lib.concepts.item_terms import derived_features
 from recsae_lib.config import CoverageSettings, VerificationSettings
 from recsae_lib.platform.spark.frames import local_frame
 
 COVERAGE_COLUMNS = (
     "dictionary int, min_confidence double, feature_coverage double, item_coverage double, user_coverage double, "
-    "shuffled_feature_coverage double, units bigint, units_expected_by_chance double"
+    "shuffled_feature_coverage double, units bigint, units_expected_by_chance double, "
+    "derived_feature_coverage double"
 )
 # So many features, items or users (`number`) have a best unit of this step, and so many units in all.
 TALLY_COLUMNS = "dictionary int, what string, step int, units bigint, number bigint"
@@ -41,6 +43,7 @@ def concept_coverage(
         C = {l : confidence_l >= c and q_l < verification.significance}             the counted units
         feature_coverage = |{f in F : f is a significant term of a unit of C}| / |F|
             F = item features that at least `minimum_document_frequency` items of the catalogue carry
+        derived_feature_coverage : the same of derived features, which are none of F
         item_coverage = |{i : i is linked to a unit of C}| / |items|
         user_coverage = |{u : a unit of C fires for u}| / |users|
         shuffled_feature_coverage = Σ_f (1 − binom(U − m_f, |C|) / binom(U, |C|)) / |F|
@@ -64,7 +67,7 @@ def concept_coverage(
     concept_terms : (latent_id, term, kind, significant).
     latent_items : (latent_id, item_id).
     activations : (user_id, latent_ids ARRAY<INT>), one row a user.
-    items : (item_id, features ARRAY<STRING>), the catalogue.
+    items : (item_id, features ARRAY<STRING>, maybe derived_features), the catalogue.
     coverage : `confidences` and `minimum_document_frequency` are read.
     verification : `significance` is read.
 
@@ -82,15 +85,19 @@ def concept_coverage(
     dictionaries = np.unique(ids >> PLACE_BITS)
     numbers = F.explode(F.array(*(F.lit(int(number)) for number in dictionaries))).alias("dictionary")
     tally: pd.DataFrame = (
-        _tally_features(items, concept_terms, step_of_unit, coverage.minimum_document_frequency, numbers)
+        _tally_features("feature", F.col("features"), items, concept_terms, step_of_unit, coverage, numbers)
+        .unionByName(
+            _tally_features("derived", derived_features(items), items, concept_terms, step_of_unit, coverage, numbers)
+        )
         .unionByName(_tally_items(items, latent_items, step_of_unit, numbers))
         .unionByName(_tally_users(activations, StepOfUnit.of(ids, steps)))
         .toPandas()  # counts by dictionary, step and number of units, and for users by task
     )
+    kinds = ("feature", "derived", "item", "user")
     rows = []
     for dictionary in dictionaries.tolist():
         of_it, own = tally[tally["dictionary"] == dictionary], ids >> PLACE_BITS == dictionary
-        features, linked, users = (of_it[of_it["what"] == what] for what in ("feature", "item", "user"))
+        features, derived, linked, users = (of_it[of_it["what"] == what] for what in kinds)
         units_by_cases = units["effective_cases"][own].fillna(0).astype(int).value_counts().to_dict()
         p_value_below = verification.significance * max(passed[own].sum(), 1) / max(own.sum(), 1)
         for step, confidence in enumerate(confidences.tolist(), start=1):
@@ -105,6 +112,7 @@ def concept_coverage(
                     _share(features, _shuffled_chance(features["units"].to_numpy(), counted, int(own.sum()))),
                     counted,
                     units_by_chance(units_by_cases, confidence, p_value_below),
+                    _share(derived, derived["step"] >= step),
                 )
             )
     return local_frame(spark, rows, COVERAGE_COLUMNS)
@@ -146,26 +154,29 @@ class StepOfUnit(NamedTuple):
 
 
 def _tally_features(
+    kind: str,
+    features: Column,
     items: DataFrame,
     concept_terms: DataFrame,
     step_of_unit: DataFrame,
-    minimum_document_frequency: int,
+    coverage: CoverageSettings,
     dictionaries: Column,
 ) -> DataFrame:
+    """Count the features of one kind by the highest step among the units that have them as a significant term."""
     frequent = (
-        items.select(F.explode(F.array_distinct("features")).alias("term"))
+        items.select(F.explode(F.array_distinct(features)).alias("term"))
         .groupBy("term")
         .agg(F.count(F.lit(1)).alias("items"))
-        .where(F.col("items") >= minimum_document_frequency)
+        .where(F.col("items") >= coverage.minimum_document_frequency)
     )
     named = (
-        concept_terms.where((F.col("kind") == "feature") & F.col("significant"))
+        concept_terms.where((F.col("kind") == kind) & F.col("significant"))
         .join(F.broadcast(step_of_unit), "latent_id", "inner")
         .groupBy(dictionary_of().alias("dictionary"), "term")
         .agg(F.max("step").alias("step"), F.count(F.lit(1)).alias("units"))
     )
     every = frequent.select("term", dictionaries)
-    return _tally("feature", every.join(named, ["dictionary", "term"], "left"))
+    return _tally(kind, every.join(named, ["dictionary", "term"], "left"))
 
 
 def _tally_items(items: DataFrame, latent_items: DataFrame, step_of_unit: DataFrame, dictionaries: Column) -> DataFrame:

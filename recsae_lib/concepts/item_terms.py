@@ -1,4 +1,4 @@
-"""Terms of items: words of their text, and their item features as whole terms.
+"""Terms of items: words of their text, their item features and their derived features as whole terms.
 
 Where a script puts no blanks between words, groups of characters that overlap stand for them, as in search engines: two
 of Chinese and Japanese (a run of Katakana is one word), three of Thai, Lao, Khmer and Burmese, whose letters say less.
@@ -37,10 +37,11 @@ def item_terms(items: DataFrame, settings: TermSettings) -> DataFrame:
     ("lord rings" of "Lord of the Rings"), as in scikit-learn's CountVectorizer. A run of groups of characters that
     overlap is one longer group.
     kind=feature: each item feature as it is; one that stands twice in the array counts once.
+    kind=derived: each derived feature, likewise.
 
     Parameters
     ----------
-    items : (item_id, title, text, features ARRAY<STRING>), one row an item; titles are not read.
+    items : (item_id, title, text, features ARRAY<STRING>, maybe derived_features), one row an item; no titles.
     settings : `longest_ngram` and `stop_words` are read.
 
     Returns
@@ -53,7 +54,8 @@ def item_terms(items: DataFrame, settings: TermSettings) -> DataFrame:
 def item_terms_with_total(items: DataFrame, settings: TermSettings) -> DataFrame:
     """Count as `item_terms` does, and add one row an item, term and kind null, that counts all its terms, Σ_t n_it."""
     counted = _term_arrays(items, settings)
-    of_all = F.array(_counted(F.lit(None), None, F.size("runs") + F.size("features")))
+    every = F.size("runs") + F.size("features") + F.size("derived")
+    of_all = F.array(_counted(F.lit(None), None, every))
     return counted.select("item_id", F.explode(F.concat("terms", of_all)).alias("counted")).select(
         "item_id", "counted.*"
     )
@@ -64,6 +66,17 @@ def item_term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
     return _term_arrays(items, settings).select("item_id", "terms")
 
 
+def derived_features(items: DataFrame) -> Column:
+    """Derived features of items, ARRAY<STRING>: empty where an earlier release wrote the row, or without the column."""
+    none = F.array().cast("array<string>")
+    return F.coalesce("derived_features", none) if "derived_features" in items.columns else none
+
+
+def is_feature(kind: Column) -> Column:
+    """Whether a term of this kind is an item feature of the catalogue or a derived one, and no words."""
+    return kind.isin("feature", "derived")
+
+
 def _term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
     words = F.regexp_extract_all(F.lower(F.coalesce("text", F.lit(""))), F.lit(WORD), F.lit(1))
     features = F.array_except(F.array_distinct("features"), F.array(F.lit(None).cast("string")))
@@ -71,14 +84,15 @@ def _term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
         "item_id",
         _without_stop_words(words, settings).alias("words"),
         F.coalesce(features, F.array().cast("array<string>")).alias("features"),
+        F.array_distinct(derived_features(items)).alias("derived"),
     )
     if settings.longest_ngram > 1:
         tokens = tokens.withColumn("joints", _joints())
     runs = F.concat(*(_runs(length) for length in range(1, settings.longest_ngram + 1)))
     # Equal runs stand together once they are sorted; counted in place, they need no shuffle and no aggregation.
     return (
-        tokens.select("item_id", "features", F.array_sort(runs).alias("runs"))
-        .select("item_id", "features", "runs", F.array_distinct("runs").alias("distinct"))
+        tokens.select("item_id", "features", "derived", F.array_sort(runs).alias("runs"))
+        .select("item_id", "features", "derived", "runs", F.array_distinct("runs").alias("distinct"))
         .select(
             "*",
             F.transform("distinct", lambda run: F.call_function("array_position", F.col("runs"), run)).alias("starts"),
@@ -87,9 +101,11 @@ def _term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
             "item_id",
             "runs",
             "features",
+            "derived",
             F.concat(
                 F.transform("distinct", lambda run, place: _counted(run, "word", _length_from(place))),
                 F.transform("features", lambda feature: _counted(feature, "feature", F.lit(1))),
+                F.transform("derived", lambda feature: _counted(feature, "derived", F.lit(1))),
             ).alias("terms"),
         )
     )

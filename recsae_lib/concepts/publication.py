@@ -7,6 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.item_terms import derived_features
 from recsae_lib.config import VerificationSettings
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.read_point import ReadPoint
@@ -103,15 +104,17 @@ def build_concepts(
 def published_evidence(
     warehouse: Warehouse, point: ReadPoint, latents: list[int], depth: int
 ) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
-    """Rows of significant terms, and of items with title and features, by latent: up to rank `depth`, best first.
+    """Rows of significant terms, and of items with title and features (derived ones last), by latent: up to rank
+    `depth`, best first.
 
     Parameters
     ----------
     point : the audit that is read.
     """
-    items = point.read(warehouse, tables.LATENT_ITEMS).join(
-        point.read(warehouse, tables.ITEMS).select("item_id", "title", "features"), "item_id", how="left"
-    )
+    catalogue = point.read(warehouse, tables.ITEMS)
+    features = F.concat(F.col("features"), derived_features(catalogue)).alias("features")
+    shown = catalogue.select("item_id", "title", features)
+    items = point.read(warehouse, tables.LATENT_ITEMS).join(shown, "item_id", how="left")
     terms = point.read(warehouse, tables.CONCEPT_TERMS).where("significant")
     return _strongest(terms, latents, depth), _strongest(items, latents, depth)
 

@@ -5,7 +5,7 @@ field is what ``recsae config`` prints above its value.
 """
 
 from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermSettings
-from recsae_lib.config.datasets import ColumnMapping, DatasetSettings, FilterSettings, Repeats
+from recsae_lib.config.datasets import ColumnMapping, DatasetSettings, DerivedFeatureSettings, FilterSettings, Repeats
 from recsae_lib.config.drift import DriftSettings
 from recsae_lib.config.interpretation import InterpretationSettings
 from recsae_lib.config.llm import LlmSettings
@@ -35,6 +35,7 @@ __all__ = [
     "ColumnMapping",
     "CoverageSettings",
     "DatasetSettings",
+    "DerivedFeatureSettings",
     "Device",
     "DriftSettings",
     "EvidenceSettings",

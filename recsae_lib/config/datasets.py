@@ -26,6 +26,33 @@ class ColumnMapping(Section):
     features: str | None = Field(
         "features", description="Column of the item table that holds the item features: an array, or text to split."
     )
+    released: str | None = Field(
+        None,
+        description="Column of the item table that holds a year, a date or a time of release (parquet, csv, table, "
+        "recbole); where unset, a year in brackets at the end of the title. See dataset.derived.",
+    )
+    attributes: tuple[str, ...] = Field(
+        (),
+        description="Columns of the item table whose values become derived features such as `city: Phoenix` (parquet, "
+        "csv, table, recbole): text, numbers, dates, or arrays of these.",
+    )
+
+
+class DerivedFeatureSettings(Section):
+    release_period: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Derived features such as `released: 1980s`: auto where at least half of the items have a year.",
+    )
+    popularity_tier: bool = Field(
+        True,
+        description="Derived features `popularity: highest`, high, low and lowest: each a quarter of the interactions "
+        "that recommender.split leaves for training.",
+    )
+    attributes: bool = Field(
+        True,
+        description="Derived features of what items have beside genres and tags: dataset.columns.attributes; of Yelp "
+        "city, state and price range; of Amazon brand, price band and category path.",
+    )
 
 
 class CsvSettings(Section):
@@ -102,6 +129,10 @@ class DatasetSettings(Section):
     items: str | None = Field(None, description="File, folder or Spark table of items (parquet, csv, table formats).")
     columns: ColumnMapping = Field(
         default_factory=ColumnMapping, description="Names of your columns (parquet, csv, table)."
+    )
+    derived: DerivedFeatureSettings = Field(
+        default_factory=DerivedFeatureSettings,
+        description="Item features that are derived (column derived_features of items): terms of a kind of their own.",
     )
     csv: CsvSettings = Field(default_factory=CsvSettings, description="How your CSV files are written (csv).")
     feature_separator: Annotated[str, Field(min_length=1, max_length=3)] | None = Field(

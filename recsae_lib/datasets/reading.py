@@ -41,7 +41,8 @@ class Dataset:
     Parameters
     ----------
     interactions : (user_id, item_id, weight DOUBLE, ts TIMESTAMP, source_order LONG).
-    items : (item_id, title, text, features ARRAY<STRING>); every item of `interactions` is there.
+    items : (item_id, title, text, features ARRAY<STRING>, released INT, attributes ARRAY<STRUCT<name, value>>), the
+        last two as the source has them, or null; every item of `interactions` is there.
     rejects : (source, file, line LONG, reason, record).
     listed : the catalogue as it was given: `items` without what was added to it.
     hiding : number of items whose title, text or features held control characters or invisible ones; `items` is
@@ -113,7 +114,7 @@ def _catalogue(listed: DataFrame, interactions: DataFrame, only_used: bool) -> t
     bare = unlisted.select(
         "item_id", F.lit("").alias("title"), F.lit("").alias("text"), F.array().cast("array<string>").alias("features")
     )
-    return listed.unionByName(bare), unlisted
+    return listed.unionByName(bare, allowMissingColumns=True), unlisted
 
 
 def _log_items(unescaped: DataFrame) -> int:
@@ -136,7 +137,7 @@ def _read(spark: SparkSession, settings: DatasetSettings, cache: Path) -> tuple[
     path = (settings.path or "").rstrip("/") or "/"
     match settings.format:
         case "movielens_100k_embedded":
-            return read_recbole(spark, f"file://{fetch_movielens_100k(cache).resolve()}")
+            return read_recbole(spark, f"file://{fetch_movielens_100k(cache).resolve()}", settings.columns)
         case "movielens_100k":
             return read_movielens_100k(spark, path)
         case "movielens_1m":
@@ -156,6 +157,6 @@ def _read(spark: SparkSession, settings: DatasetSettings, cache: Path) -> tuple[
         case "yelp":
             return read_yelp(spark, path)
         case "recbole":
-            return read_recbole(spark, path, settings.repeats)
+            return read_recbole(spark, path, settings.columns, settings.repeats)
         case _:
             return read_own_tables(spark, settings)

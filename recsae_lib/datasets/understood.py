@@ -7,15 +7,15 @@ from pyspark.sql import functions as F
 
 from recsae_lib.datasets.times import is_doubtful
 from recsae_lib.platform.spark.concurrency import side_by_side
-from recsae_lib.platform.warehouse.data_checks import is_described
+from recsae_lib.platform.warehouse.data_checks import derived_kinds, is_described
 
 SHOWN_ITEMS, SHOWN_FEATURES, SHOWN_SHAPES = 3, 5, 3
 LONGEST = 60  # characters of a value
 
 
 def understood(interactions: DataFrame, items: DataFrame, hiding: int) -> list[str]:
-    """Say the ids' shapes, the first and last time, three items (with text or features, if any have) and the most
-    frequent features; and how many items hid characters that were taken out.
+    """Say the ids' shapes, the first and last time, three items (with text or features, if any have), the most
+    frequent features and the kinds of derived features; and how many items hid characters that were taken out.
 
     Texts stand as Python writes them: they may hold anything.
 
@@ -24,10 +24,9 @@ def understood(interactions: DataFrame, items: DataFrame, hiding: int) -> list[s
     interactions, items : as they are written.
     hiding : see `Dataset`.
     """
-    ids_and_times, *of_items = side_by_side(
-        lambda ask: ask(),
-        [lambda: _ids_and_times(interactions, items), lambda: [_items(items)], lambda: [_features(items)]],
-    )
+    of_each = [lambda: _ids_and_times(interactions, items)]
+    of_each += [lambda: [_items(items)], lambda: [_features(items)], lambda: [_derived(items)]]
+    ids_and_times, *of_items = side_by_side(lambda ask: ask(), of_each)
     return [*ids_and_times, *(line for lines in of_items for line in lines), _hidden(hiding)]
 
 
@@ -86,6 +85,11 @@ def _features(items: DataFrame) -> str:
     most = counted.orderBy(F.desc("count"), "feature").limit(SHOWN_FEATURES).collect()
     shown = ", ".join(f"{_quoted(row['feature'])} ({row['count']:,} items)" for row in most)
     return f"{whole.get['total']:,} features{f', most often {shown}' if shown else ''}"
+
+
+def _derived(items: DataFrame) -> str:
+    shown = ", ".join(f"{_quoted(kind)} of {number:,} items" for kind, number in derived_kinds(items))
+    return f"derived features: {shown or 'none'}"
 
 
 def _hidden(items: int) -> str:

@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.config import ColumnMapping, Repeats
+from recsae_lib.datasets.parsing.attributes import attributes, no_year
 from recsae_lib.datasets.parsing.places import PLACE, splits_of, with_lines
 from recsae_lib.datasets.parsing.raw_tables import RawTable
 from recsae_lib.datasets.parsing.values import EARLIEST, LATEST, as_id, as_time, as_weight, no_time, no_weight
@@ -33,7 +34,7 @@ class Kind:
     ----------
     source : what rejects call it.
     missing : column → why a row is rejected where it is null, in the order in which they are looked at.
-    optional : further columns, never null.
+    optional : further columns, for none of which a row is rejected.
     group, within : the key: of rows that agree in all these columns only the first is accepted. Those that agree in
         `group` alone are kept apart by `within`, and marked as returning.
     repeated : why a row with a key that was there before is rejected.
@@ -68,7 +69,7 @@ INTERACTIONS = Kind(
 ITEMS = Kind(
     "items",
     {"item_id": "the item id is missing"},
-    ("title", "text", "features"),
+    ("title", "text", "features", "released", "attributes"),
     ("item_id",),
     (),
     "the catalogue has this item already",
@@ -185,6 +186,11 @@ def validate_interactions(raw: RawTable, columns: ColumnMapping, repeats: Repeat
         "ts": as_time(columns.ts, raw.columns[columns.ts]) if columns.ts else no_time(),
     }
     return validate(raw, INTERACTIONS, values, repeats=repeats)
+
+
+def validate_items(raw: RawTable, values: dict[str, Column], parts: tuple[Validated, ...] = ()) -> Validated:
+    """Validate items; what `values` lacks of released and attributes, no item has (`validate`)."""
+    return validate(raw, ITEMS, {"released": no_year(), "attributes": attributes({}), **values}, parts)
 
 
 def validate(

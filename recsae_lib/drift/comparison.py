@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -34,6 +36,7 @@ def compare_latents(
     -------
     DataFrame : the rows of concept_drift without dt and version.
     """
+    previous, present = _of_common_kinds(previous, present)
     previous_ids, latent_ids = previous.live(), present.live()
     if directions is None:
         by, minimum = "activations", settings.minimum_similarity
@@ -48,3 +51,11 @@ def compare_latents(
         F.lit(earlier.sae_version).alias("previous_sae_version"),
         F.lit(by).alias("similarity_by"),
     )
+
+
+def _of_common_kinds(*sides: AuditedLatents) -> tuple[AuditedLatents, ...]:
+    """Both sides without derived terms where one has none: an earlier release, or other settings, are no drift."""
+    derived = F.col("kind") == "derived"
+    if all(not side.terms.where(derived).isEmpty() for side in sides):
+        return sides
+    return tuple(replace(side, terms=side.terms.where(~derived)) for side in sides)

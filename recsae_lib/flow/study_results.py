@@ -12,7 +12,9 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import JUDGED_UNITS, UnitKind
 
-COVERAGES = ("feature_coverage", "shuffled_feature_coverage", "item_coverage", "user_coverage")
+COVERAGES = (
+    *("feature_coverage", "shuffled_feature_coverage", "derived_feature_coverage", "item_coverage", "user_coverage"),
+)
 VARIANTS = ("representation", "item_embedding", "item_text")
 RECOMMENDER_COLUMNS = (
     "data set",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.item_terms import derived_features
 from recsae_lib.config import InterpretationSettings
 
 LONGEST_TERM = 100  # characters; longer terms and item features are left out, since a cut one would match nothing
@@ -32,7 +33,7 @@ def gather_request_evidence(
     live_latents : latent_id.
     concept_terms : latent_id, term, kind, tfidf, significant, rank.
     latent_items : latent_id, item_id, weight, rank.
-    items : item_id, title, text, features.
+    items : item_id, title, text, features, maybe derived_features.
     neighbours : latent_id, neighbour_id, rank (1 is the nearest).
     settings : `top_terms`, `top_items` and `near_miss_items` are read.
 
@@ -74,15 +75,17 @@ def gather_request_evidence(
 
 
 def shown_items_of(items: DataFrame, longest_text: int) -> DataFrame:
-    """Return (item_id, title, text, features) as requests show them, each of bounded length."""
+    """Return (item_id, title, text, features) as requests show them, each of bounded length; derived features last."""
     return items.select(
         "item_id",
         F.substring("title", 1, LONGEST_TITLE).alias("title"),
         F.substring("text", 1, longest_text).alias("text"),
-        F.slice(F.filter("features", lambda name: F.length(name) <= LONGEST_TERM), 1, FEATURES_PER_ITEM).alias(
-            "features"
-        ),
+        F.concat(_shown(F.col("features")), _shown(derived_features(items))).alias("features"),
     )
+
+
+def _shown(features: Column) -> Column:
+    return F.slice(F.filter(features, lambda name: F.length(name) <= LONGEST_TERM), 1, FEATURES_PER_ITEM)
 
 
 def _near_miss_items(latent_items: DataFrame, neighbours: DataFrame, most: int) -> DataFrame:

@@ -36,7 +36,7 @@ def describe_evidence(
         "terms": [
             {
                 "term": term["term"],
-                "kind": term["kind"],
+                "kind": "word" if term["kind"] == "word" else "feature",  # the prompt knows of no other kind
                 "score": _scaled(term["tfidf"], best_tfidf, 100),
                 "significant": term["significant"],
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from recsae_lib.concepts.item_terms import CHARACTER
+from recsae_lib.concepts.item_terms import CHARACTER, is_feature
 from recsae_lib.config import InterpretationSettings
 
 ABSORBED_SHARE = 0.5  # a word gives way to a longer term that makes up this share of its weight
@@ -20,7 +20,7 @@ def interpret_with_terms(
     A word gives way to a longer word term that contains it and has at least half of its tf ("wars" to "star wars"),
     and to an item feature of the same words; what replaces a word takes over its rank. Then terms are taken by rank,
     leaving out each that repeats a word of one taken before; of two item features only equal ones (whatever the
-    case) are repeats.
+    case) are repeats. Derived features are item features here.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def interpret_with_terms(
         F.when(labelled, _description(F.col("kept")))
         .otherwise("No term sets the items linked to this latent apart.")
         .alias("description"),
-        F.coalesce(_terms(_of_kind(F.col("candidates"), "feature")), F.array().cast("array<string>")).alias("features"),
+        F.coalesce(_terms(_features(F.col("candidates"))), F.array().cast("array<string>")).alias("features"),
         F.lit("terms").alias("interpreter"),
         F.lit(None).cast("string").alias("llm_model"),
         F.lit(None).cast("string").alias("prompt_version"),
@@ -72,15 +72,11 @@ def named_terms(concept_terms: DataFrame) -> DataFrame:
     named = (
         _candidates(concept_terms)
         .select("latent_id", kept.alias("kept"))
-        .select("latent_id", F.explode(F.concat(_described("feature"), _described("word"))).alias("named"))
+        .select("latent_id", F.explode(F.concat(*_described(F.col("kept")))).alias("named"))
         .select("latent_id", F.col("named.term").alias("term"), F.col("named.kind").alias("kind"))
     )
     terms = concept_terms.where("significant").select("latent_id", "term", "kind", "tf", "lift")
     return terms.join(named, ["latent_id", "term", "kind"], "left_semi")
-
-
-def _described(kind: str) -> Column:
-    return F.slice(_of_kind(F.col("kept"), kind), 1, DESCRIPTION_TERMS)
 
 
 def _candidates(concept_terms: DataFrame) -> DataFrame:
@@ -105,7 +101,7 @@ def _padded(term: str) -> Column:
 
 
 def _absorbs(term: Column, other: Column) -> Column:
-    same_as_feature = (term["kind"] == "feature") & (term["padded"] == other["padded"])
+    same_as_feature = is_feature(term["kind"]) & (term["padded"] == other["padded"])
     longer = (
         (term["kind"] == "word")
         & (F.length(term["padded"]) > F.length(other["padded"]))
@@ -128,7 +124,7 @@ def _without_absorbed(candidates: Column) -> Column:
 
 def _without_repeats(terms: Column, most: int) -> Column:
     def repeats(taken: Column, term: Column) -> Column:
-        both_features = (taken["kind"] == "feature") & (term["kind"] == "feature")
+        both_features = is_feature(taken["kind"]) & is_feature(term["kind"])
         return (F.lower(taken["term"]) == F.lower(term["term"])) | (
             ~both_features & F.arrays_overlap(taken["words"], term["words"])
         )
@@ -144,7 +140,7 @@ def _without_repeats(terms: Column, most: int) -> Column:
 
 
 def _description(kept: Column) -> Column:
-    features, words = (F.slice(_of_kind(kept, kind), 1, DESCRIPTION_TERMS) for kind in ("feature", "word"))
+    features, words = _described(kept)
     parts = F.array(
         F.when(F.size(features) > 0, F.concat(F.lit("features ("), _joined(features), F.lit(")"))),
         F.when(F.size(words) > 0, F.concat(F.lit("words ("), _joined(words), F.lit(")"))),
@@ -153,8 +149,14 @@ def _description(kept: Column) -> Column:
     return F.concat(F.lit("Fires for users whose linked items stand out by their "), named, F.lit("."))
 
 
-def _of_kind(terms: Column, kind: str) -> Column:
-    return F.filter(terms, lambda term: term["kind"] == kind)
+def _described(kept: Column) -> tuple[Column, Column]:
+    """Item features, and words, that a description names."""
+    words = F.filter(kept, lambda term: term["kind"] == "word")
+    return F.slice(_features(kept), 1, DESCRIPTION_TERMS), F.slice(words, 1, DESCRIPTION_TERMS)
+
+
+def _features(terms: Column) -> Column:
+    return F.filter(terms, lambda term: is_feature(term["kind"]))
 
 
 def _terms(terms: Column) -> Column:

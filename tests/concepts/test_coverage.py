@@ -93,6 +93,7 @@ def test_what_units_reach_at_each_confidence(spark: SparkSession) -> None:
         (1.0, pytest.approx(1 / 3), pytest.approx(2 / 5), pytest.approx(1 / 5)),
     ]
     assert [row["units"] for row in rows] == [2, 1, 1]
+    assert [row["derived_feature_coverage"] for row in rows] == [0.0, 0.0, 0.0]  # there are none
     # Two of four shuffled sets: space and war in one set each, horror in two; one of four.
     assert [row["shuffled_feature_coverage"] for row in rows] == [
         pytest.approx((1 / 2 + 1 / 2 + 5 / 6) / 3),
@@ -109,7 +110,25 @@ def test_no_counted_unit_still_gives_a_row_a_confidence(spark: SparkSession) -> 
     rows = rows_of(measure(spark, units, ITEMS, USERS))
     assert [row["min_confidence"] for row in rows] == [0.6, 0.8, 1.0]
     assert {tuple(row)[1:6] for row in rows} == {(0.0, 0.0, 0.0, 0.0, 0)}
-    assert [tuple(row)[1:] for row in rows_of(measure(spark, {}, {}, []))] == [(0.0, 0.0, 0.0, 0.0, 0, 0.0)] * 3
+    assert [tuple(row)[1:] for row in rows_of(measure(spark, {}, {}, []))] == [(0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0)] * 3
+
+
+def test_derived_features_are_covered_apart(spark: SparkSession) -> None:
+    derived = {"i1": ["old", "war"], "i2": ["old"], "i3": ["new"], "i4": ["new", "once"], "i5": None}
+    items = [(item, features, derived[item]) for item, features in ITEMS.items()]
+    terms = [(3, "old", "derived", True), (4, "war", "feature", True), (4, "new", "derived", False)]
+    coverage = concept_coverage(
+        spark.createDataFrame([(latent, *unit[:3]) for latent, unit in UNITS.items()], SCORES),
+        spark.createDataFrame([*terms, (3, "war", "derived", True)], TERMS),
+        spark.createDataFrame([(3, "i1")], "latent_id int, item_id string"),
+        spark.createDataFrame([("u1", [3])], "user_id string, latent_ids array<int>"),
+        spark.createDataFrame(items, "item_id string, features array<string>, derived_features array<string>"),
+        CoverageSettings(minimum_document_frequency=2, confidences=(0.6, 0.8)),
+        LIMITS,
+    )
+    # Derived in two items: old, new. Of the catalogue's space, war and horror unit 4 has war, as a feature.
+    found = [(row["feature_coverage"], row["derived_feature_coverage"]) for row in rows_of(coverage)]
+    assert found == [(pytest.approx(1 / 3), 0.5), (0.0, 0.5)]
 
 
 @st.composite

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
-from recsae_lib.concepts.item_terms import item_terms
+from recsae_lib.concepts.item_terms import item_terms, item_terms_with_total
 from recsae_lib.config import TermSettings
 
 ITEMS = "item_id string, title string, text string, features array<string>"
@@ -23,6 +23,27 @@ def terms_of(
         terms.setdefault(row["item_id"], {})[row["kind"], row["term"]] = row["occurrences"]
     assert sum(map(len, terms.values())) == len(rows)  # one row a term
     return terms
+
+
+def test_derived_features_are_whole_terms_of_their_own_kind(spark: SparkSession) -> None:
+    rows = [
+        ("a", "", "Heat", ["Drama"], ["released: 1996-1997", "popularity: high", "popularity: high"]),
+        ("b", "", "", ["Drama"], None),  # of an earlier release
+        ("c", "", "", [], ["Drama"]),
+    ]
+    items = spark.createDataFrame(rows, f"{ITEMS}, derived_features array<string>")
+    settings = TermSettings()
+    found = sorted((row["item_id"], row["kind"], row["term"]) for row in item_terms(items, settings).collect())
+    assert found == [
+        ("a", "derived", "popularity: high"),
+        ("a", "derived", "released: 1996-1997"),
+        ("a", "feature", "Drama"),
+        ("a", "word", "heat"),
+        ("b", "feature", "Drama"),
+        ("c", "derived", "Drama"),
+    ]
+    totals = item_terms_with_total(items, settings).where("kind IS NULL").collect()
+    assert {row["item_id"]: row["occurrences"] for row in totals} == {"a": 4, "b": 1, "c": 1}
 
 
 def test_words_runs_of_words_and_features(spark: SparkSession) -> None:

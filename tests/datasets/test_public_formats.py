@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from recsae_lib.config import DatasetSettings
+from recsae_lib.datasets.formats.amazon import price_band
 from recsae_lib.datasets.parsing.python_literals import LONGEST_LITERAL, NO_OBJECT, TOO_LONG
 from recsae_lib.datasets.reading import Dataset, read_dataset
 from recsae_lib.errors import InputError
@@ -32,6 +33,11 @@ def interactions_of(dataset: Dataset) -> list[tuple[str, str, float, str]]:
 
 def items_of(dataset: Dataset) -> list[tuple[str, str, str, list[str]]]:
     return sorted(tuple(row) for row in dataset.items.select("item_id", "title", "text", "features").collect())
+
+
+def attributes_of(dataset: Dataset) -> dict[str, list[tuple[str, str]]]:
+    rows = dataset.items.select("item_id", "attributes").collect()
+    return {row["item_id"]: [tuple(one) for one in row["attributes"] or []] for row in rows}
 
 
 def rejects_of(dataset: Dataset) -> list[tuple[str, str, int, str]]:
@@ -181,6 +187,15 @@ def test_amazon_2014_reads_literals_and_json_and_runs_no_code(read: Read, tmp_pa
         ("interactions", "reviews_Toys_5.json.gz", 10, "the line is not UTF-8 text"),
         *[("interactions", "reviews_Toys_5.json.gz", line, NOT_OBJECT) for line in (11, 12)],
     ]
+    assert attributes_of(dataset) == {
+        "B1": [
+            ("price", "below 5"),
+            ("category path", "Toys > Boxes"),
+            ("category path", "Toys > Bed &amp; Bath"),  # derived features lose entities (`attribute_texts`)
+        ],
+        "B2": [],
+        "B3": [],
+    }
     assert not mark.exists()
     drawn = {row["source_order"] for row in dataset.interactions.collect()}  # of user and item, not of the lines
     assert len(drawn) == 1
@@ -201,8 +216,16 @@ def test_amazon_2018_reads_all_but_catalogue_files_as_reviews(read: Read, tmp_pa
                     "title": "One",
                     "description": ["First&#39;s. ", "", "Second."],
                     "category": ["Clothing, Shoes &amp; Jewelry", "Clothing, Shoes & Jewelry", "Men"],
+                    "brand": " Acme ",
+                    "price": "$1,299.99",
                 },
-                {"asin": "B2", "title": "Deep", "description": "[Imported] text", "category": "Music"},
+                {
+                    "asin": "B2",
+                    "title": "Deep",
+                    "description": "[Imported] text",
+                    "category": "Music",
+                    "price": ".a-box{margin:5px}",
+                },
                 '{"asin": "B3", "title": ' + "[" * 5000,
             )
         )
@@ -214,6 +237,14 @@ def test_amazon_2018_reads_all_but_catalogue_files_as_reviews(read: Read, tmp_pa
         ("B1", "One", "One First's.   Second.", ["Clothing, Shoes & Jewelry", "Men"]),
         ("B2", "Deep", "Deep [Imported] text", ["Music"]),
     ]
+    root = "Clothing, Shoes &amp; Jewelry > Clothing, Shoes & Jewelry"
+    assert attributes_of(dataset) == {
+        "B1": [
+            *[("brand", "Acme"), ("price", "200 or more")],
+            *[("category path", root), ("category path", f"{root} > Men")],
+        ],
+        "B2": [],
+    }
     assert rejects_of(dataset) == [
         ("interactions", "Toys_5.json.gz", 2, "the user has this item at this time already"),
         ("items", "meta_Toys.json.gz", 3, NOT_OBJECT),
@@ -232,6 +263,8 @@ def test_amazon_2023_reads_parent_products_and_milliseconds(read: Read, tmp_path
                 "categories": ["Beauty", "Hair", None],
                 "features": ["Wide", "Wooden"],
                 "description": ["For hair."],
+                "store": "Combs & Co",
+                "price": 12.99,
             },
             {
                 "parent_asin": "Q",
@@ -249,10 +282,38 @@ def test_amazon_2023_reads_parent_products_and_milliseconds(read: Read, tmp_path
         ("P", "Comb", "Comb Wide Wooden For hair.", ["All Beauty", "Beauty", "Hair"]),
         ("Q", "Bare", "Bare", []),
     ]
+    assert attributes_of(dataset) == {
+        "P": [("brand", "Combs & Co"), ("price", "10 to 20"), ("category path", "Beauty > Hair")],
+        "Q": [],
+    }
     assert rejects_of(dataset) == [
         ("interactions", "All_Beauty.jsonl", 2, "the time is before 1970 or after 2100"),
         ("interactions", "All_Beauty.jsonl", 3, "the user id is missing"),
     ]
+
+
+def test_prices_of_amazon_fall_into_bands(spark: SparkSession) -> None:
+    bands = {
+        "0.01": "below 5",
+        "4.99": "below 5",
+        "5": "5 to 10",
+        "9.99": "5 to 10",
+        "$10.00": "10 to 20",
+        "$19.99 - $60.00": "10 to 20",
+        "from 20.00": "20 to 50",
+        "$ 50.5": "50 to 100",
+        "100": "100 to 200",
+        "1,200.00": "200 or more",
+        "999999999": "200 or more",
+        "12.345.678": None,
+        "-5": None,
+        "—": None,
+        "": None,
+        "free": None,
+    }
+    frame = spark.createDataFrame([(price,) for price in [*bands, None]], "price string")
+    found = [row[0] for row in frame.select(price_band(F.col("price"))).collect()]
+    assert found == [*bands.values(), None]
 
 
 @pytest.mark.parametrize("prefix", ["yelp_academic_dataset_", ""])
@@ -261,13 +322,33 @@ def test_yelp_reads_reviews_and_the_categories_of_businesses(read: Read, tmp_pat
     (tmp_path / f"{prefix}review.json").write_bytes(lines(review, {**review, "date": "2018-13-07 22:09:11"}))
     (tmp_path / f"{prefix}business.json").write_bytes(
         lines(
-            {"business_id": "b", "name": "Joe&#39;s", "categories": "Bars, Pubs , Bars"},
+            {
+                "business_id": "b",
+                "name": "Joe&#39;s",
+                "categories": "Bars, Pubs , Bars",
+                "city": "Phoenix ",
+                "state": "AZ",
+                "attributes": {"RestaurantsPriceRange2": "2", "WiFi": "u'free'"},
+            },
             {"business_id": "c", "name": "Closed", "categories": None, "attributes": {"x": "{'a': 1}"}},
+            {"business_id": "d", "city": "Goleta", "state": "", "attributes": {"RestaurantsPriceRange2": "u'3'"}},
+            {"business_id": "e", "city": None, "attributes": {"RestaurantsPriceRange2": "None"}},
         )
     )
     dataset = read("yelp")
     assert interactions_of(dataset) == [("-_u", "b", 3.0, "2018-07-07 22:09:11")]
-    assert items_of(dataset) == [("b", "Joe's", "Joe's", ["Bars", "Pubs"]), ("c", "Closed", "Closed", [])]
+    assert items_of(dataset) == [
+        ("b", "Joe's", "Joe's", ["Bars", "Pubs"]),
+        ("c", "Closed", "Closed", []),
+        ("d", "", "", []),
+        ("e", "", "", []),
+    ]
+    assert attributes_of(dataset) == {
+        "b": [("city", "Phoenix"), ("state", "AZ"), ("price", "2")],
+        "c": [],
+        "d": [("city", "Goleta"), ("price", "3")],
+        "e": [],
+    }
     assert rejects_of(dataset) == [("interactions", f"{prefix}review.json", 2, "the time is missing or not a time")]
 
 

@@ -105,7 +105,11 @@ def test_movielens_csv_gives_a_row_or_a_reason_for_every_line(read: Read, tmp_pa
         "1,10,4.0,964982703,1",
     )
     assert discrepancies(INTERACTIONS.schema, dataset.interactions.schema) == []
-    assert discrepancies(ITEMS.schema, dataset.items.schema) == []
+    assert discrepancies(ITEMS.schema, dataset.items.schema) == [
+        "column derived_features is missing",  # of these two
+        "column released is not declared",
+        "column attributes is not declared",
+    ]
 
 
 def test_the_100k_release_is_latin_1_and_has_nineteen_genres(read: Read, tmp_path: Path) -> None:
@@ -164,6 +168,42 @@ def test_atomic_files_keep_seconds_a_32_bit_float_would_lose(read: Read, tmp_pat
         "1997-12-04 15:55:49.25",
     ]
     assert items_of(dataset) == [("242", "Toy Story", "Toy Story", ["Animation", "Children's", "doll"])]
+    assert [tuple(row) for row in dataset.items.select("released", "attributes").collect()] == [(1995, [])]
+
+
+def test_other_fields_of_atomic_files_are_attributes_if_named(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\nu\ta\n")
+    (tmp_path / "x.item").write_text(
+        "item_id:token\tname:token\trelease_year:token\tpublished:token\tmaker:token\tcolours:token_seq\n"
+        "a\tA\t1990\t2001-05-06\tAcme Ltd\tred blue\n"
+    )
+    columns = {"released": "published", "attributes": ["maker", "colours"]}
+    dataset = read(format="recbole", path=str(tmp_path), columns=columns)
+    (row,) = dataset.items.select("released", "attributes").collect()
+    assert row["released"] == 2001
+    assert [tuple(one) for one in row["attributes"]] == [("maker", "Acme Ltd"), ("colours", "red"), ("colours", "blue")]
+    with pytest.raises(InputError, match=r"has no column 'makers' \(the nearest is 'maker'\)"):
+        read(format="recbole", path=str(tmp_path), columns={"attributes": ["makers"]})
+
+
+def test_own_tables_name_their_release_and_attributes(spark: SparkSession, read: Read, tmp_path: Path) -> None:
+    spark.createDataFrame([("u", "a")], "user_id STRING, item_id STRING").write.parquet(f"{tmp_path}/i")
+    items = [("a", 1994.0, "Phoenix", 2.0, ["x", "y"]), ("b", None, None, None, None)]
+    columns = "item_id STRING, made DOUBLE, city STRING, `price.range` DOUBLE, tags ARRAY<STRING>"
+    spark.createDataFrame(items, columns).write.parquet(f"{tmp_path}/c")
+    named = {"ts": None, "title": "city", "features": None, "released": "made"}
+    attributes = ["city", "price.range", "tags"]
+    sources = {"interactions": f"{tmp_path}/i", "items": f"{tmp_path}/c"}
+    dataset = read(format="parquet", **sources, columns={**named, "attributes": attributes})
+    rows = {row["item_id"]: row for row in dataset.items.collect()}
+    assert [rows[item]["released"] for item in "ab"] == [1994, None]
+    assert [tuple(one) for one in rows["a"]["attributes"]] == [
+        *[("city", "Phoenix"), ("price.range", "2")],
+        *[("tags", "x"), ("tags", "y")],
+    ]
+    assert rows["b"]["attributes"] == []
+    with pytest.raises(InputError, match="has no column 'town'"):
+        read(format="parquet", **sources, columns={**named, "attributes": ["town"]})
 
 
 def test_tokens_of_atomic_files_may_be_quoted(read: Read, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ ITEMS = [
     ("d", "Heat", "A heist.", ["Crime"]),
     ("e", "Fargo", "", []),
 ]
+ITEM_COLUMNS = "item_id string, title string, text string, features array<string>"
 NEIGHBOURS = [(1, 2, 1), (1, 3, 2), (2, 1, 1), (3, 1, 1)]
 
 
@@ -61,7 +62,7 @@ class Tables:
             spark.createDataFrame([(1,), (2,), (3,), (4,)], "latent_id int"),
             spark.createDataFrame(TERMS, TERM_COLUMNS),
             spark.createDataFrame(LATENT_ITEMS, "latent_id int, item_id string, weight double, users long, rank int"),
-            spark.createDataFrame(items or ITEMS, "item_id string, title string, text string, features array<string>"),
+            spark.createDataFrame(items or ITEMS, ITEM_COLUMNS),
             spark.createDataFrame(NEIGHBOURS, "latent_id int, neighbour_id int, rank int"),
         )
         self.spark = spark
@@ -107,6 +108,31 @@ def test_evidence_is_best_terms_linked_items_and_near_misses(spark: SparkSession
     # 2 has a itself, so b is what is left of its neighbour.
     assert [item.title for item in rows[2].near_miss_items] == ["Solaris"]
     assert (rows[4].terms, rows[4].linked_items, rows[4].near_miss_items) == (None, None, None)
+
+
+def test_derived_features_are_shown_and_none_change_no_request(
+    spark: SparkSession, server: Any, tmp_path: Path
+) -> None:
+    def asked(*derived: list[str] | None) -> dict[str, dict[str, Any]]:
+        tables = Tables(spark)
+        if derived:
+            columns = f"{ITEM_COLUMNS}, derived_features array<string>"
+            items = spark.createDataFrame([(*item, *derived) for item in ITEMS], columns)
+            tables.frames = (*tables.frames[:3], items, *tables.frames[4:])
+        server.received.clear()
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        tables.interpret(server.url, folder)
+        return {request.custom_id: evidence_in(request) for request in server.received}
+
+    before = asked()
+    assert len(before) == 3
+    assert asked(None) == asked([]) == before
+    shown = asked(["popularity: high", "z" * 101])
+    assert not set(shown) & set(before)
+    every = [item for evidence in shown.values() for item in evidence["items"]]
+    of_alien = [item["features"] for item in every if item["title"] == "Alien"]
+    assert of_alien == [["Sci-Fi", "Horror", "popularity: high"]] * 2
 
 
 def test_no_near_misses_are_shown_where_none_are_wanted(spark: SparkSession) -> None:

@@ -46,6 +46,14 @@ def feature(term: str, tf: float = 0.01, **fields: Any) -> dict[str, Any]:
     return {"term": term, "kind": "feature", "tf": tf, **fields}
 
 
+def test_derived_features_name_like_features(spark: SparkSession) -> None:
+    derived = [{"term": f"released: {years}", "kind": "derived", "tf": 0.01} for years in ("1996-1997", "1998-1999")]
+    row = interpret(spark, derived[0], feature("Drama"), derived[1], word("released"), word("alien"))
+    assert row.label == "released: 1996-1997, Drama, released: 1998-1999"
+    assert row.features == ["released: 1996-1997", "Drama", "released: 1998-1999"]
+    assert "features (released: 1996-1997, Drama, released: 1998-1999) and words (released, alien)" in row.description
+
+
 def test_a_label_is_the_best_significant_terms(spark: SparkSession) -> None:
     row = interpret(
         spark, feature("Horror"), word("alien"), word("noise", significant=False), feature("Sci-Fi"), word("ship")

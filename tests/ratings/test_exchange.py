@@ -62,7 +62,7 @@ def publish_concepts(workspace: Workspace) -> None:
     shared = [(f"h{place}", latent, 5 + place) for latent in CONFIDENCES for place in range(5)]
     for table, rows in (
         (tables.CONCEPTS, concepts),
-        (tables.ITEMS, [(item, f"Title {item}", "", [f"feature {latent}."]) for item, latent, _ in own]),
+        (tables.ITEMS, [(item, f"Title {item}", "", [f"feature {latent}."], None) for item, latent, _ in own]),
         (tables.LATENT_ITEMS, [(1, latent, item, 1.0 / rank, 3, rank) for item, latent, rank in own + shared]),
         (
             tables.CONCEPT_TERMS,

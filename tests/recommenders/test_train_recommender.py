@@ -68,7 +68,7 @@ def test_items_without_a_row_of_the_module_are_named_and_missed(
     }
     context = context_of(tmp_path, spark, kind="module", module=module)
     write_interactions(context)
-    catalogue = [(f"i{item}", "", "", []) for item in range(10)]
+    catalogue = [(f"i{item}", "", "", [], []) for item in range(10)]
     context.warehouse.replace(tables.ITEMS, spark.createDataFrame(catalogue, tables.ITEMS.schema))
     train_recommender.run(context)
     assert "4 of 10 ingested items, 40.0 % of the interactions, have no row in" in caplog.text

@@ -25,7 +25,7 @@ from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.raw_tables import RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_id, as_name, as_text
-from recsae_lib.datasets.validation import ITEMS, Kind, Validated, validate, validate_interactions
+from recsae_lib.datasets.validation import Kind, Validated, validate, validate_interactions, validate_items
 
 USERS_OF_A_TAG = 2
 TAGS = Kind(
@@ -92,7 +92,7 @@ def _artists(artists: RawTable, tags: Validated, assignments: Validated) -> Vali
     name = as_text("name", artists.columns["name"])
     no_features = F.array().cast(T.ArrayType(T.StringType()))
     values = {"item_id": artist, "title": name, "text": name, "features": F.coalesce("features", no_features)}
-    return validate(replace(artists, rows=rows), ITEMS, values, parts=(tags, assignments))
+    return validate_items(replace(artists, rows=rows), values, parts=(tags, assignments))
 
 
 def tag_features(assignments: DataFrame, tags: DataFrame) -> DataFrame:

@@ -14,7 +14,7 @@ from recsae_lib.config import ColumnMapping
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.raw_tables import RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
-from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
+from recsae_lib.datasets.validation import Validated, validate_interactions, validate_items
 from recsae_lib.errors import InputError
 
 LATIN_1 = "ISO-8859-1"
@@ -95,7 +95,7 @@ def _items(movies: RawTable, features: Column) -> Validated:
         "text": F.regexp_replace(title, _YEAR, ""),
         "features": features,
     }
-    return validate(movies, ITEMS, values)
+    return validate_items(movies, values)
 
 
 def _listed_genres(movies: RawTable) -> Column:

@@ -8,12 +8,13 @@ from pyspark.sql import types as T
 
 from recsae_lib.config import DatasetSettings
 from recsae_lib.config.datasets import CsvSettings
+from recsae_lib.datasets.parsing.attributes import named_attributes
 from recsae_lib.datasets.parsing.delimited import Layout, read_delimited
 from recsae_lib.datasets.parsing.feature_lists import recognise_separator
 from recsae_lib.datasets.parsing.parquet import column_named, read_parquet
 from recsae_lib.datasets.parsing.raw_tables import RECORD_LENGTH, RawTable, refuse_missing_columns
 from recsae_lib.datasets.parsing.values import as_features, as_id, as_text
-from recsae_lib.datasets.validation import ITEMS, Validated, validate, validate_interactions
+from recsae_lib.datasets.validation import Validated, validate_interactions, validate_items
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.read_errors import reading
 
@@ -36,7 +37,8 @@ def read_own_tables(spark: SparkSession, settings: DatasetSettings) -> tuple[Val
     columns = settings.columns
     of_interactions = _named(columns.user_id, columns.item_id, columns.weight, columns.ts)
     interactions = _read(spark, settings, "interactions", of_interactions)
-    of_items = _named(columns.item_id, columns.title, columns.text, columns.features)
+    others = (columns.released, *columns.attributes)
+    of_items = _named(columns.item_id, columns.title, columns.text, columns.features, *others)
     items = _read(spark, settings, "items", of_items)
     return validate_interactions(interactions, columns, settings.repeats), _items(items, settings)
 
@@ -50,7 +52,8 @@ def _items(items: RawTable, settings: DatasetSettings) -> Validated:
         value = items.columns[columns.features]
         features = as_features(columns.features, value, settings.feature_separator or _separator(items, value[0]))
     item_id = as_id(columns.item_id, items.columns[columns.item_id])
-    return validate(items, ITEMS, {"item_id": item_id, "title": title, "text": text, "features": features})
+    values = {"item_id": item_id, "title": title, "text": text, "features": features}
+    return validate_items(items, values | named_attributes(items, columns.released, columns.attributes))
 
 
 def _separator(items: RawTable, features: Column) -> str:

@@ -35,7 +35,7 @@ def described(title: Column, *parts: Column) -> Column:
 
 def has_entities() -> Column:
     """Whether title, text or a feature of an item holds an HTML entity, such as ``&amp;`` or ``&#39;``."""
-    return F.col("title").rlike(ENTITY) | F.col("text").rlike(ENTITY) | _listed_entities()
+    return F.col("title").rlike(ENTITY) | F.col("text").rlike(ENTITY) | _listed_entities(F.col("features"))
 
 
 def unescape_items(items: DataFrame) -> DataFrame:
@@ -44,17 +44,21 @@ def unescape_items(items: DataFrame) -> DataFrame:
     By an Arrow kernel, to which only the values with an entity are sent.
     """
     in_text = F.pandas_udf(_in_texts, "string")  # type: ignore[attr-defined, call-overload]  # not in its stubs
-    in_list = F.pandas_udf(_in_lists, "array<string>")  # type: ignore[attr-defined, call-overload]  # not in its stubs
     texts = {
         name: F.coalesce(in_text(F.when(F.col(name).rlike(ENTITY), F.col(name))), F.col(name))
         for name in ("title", "text")
     }
-    features = F.coalesce(in_list(F.when(_listed_entities(), F.col("features"))), F.col("features"))
-    return items.withColumns({**texts, "features": F.array_distinct(features)})
+    return items.withColumns({**texts, "features": F.array_distinct(unescaped_list(F.col("features")))})
 
 
-def _listed_entities() -> Column:
-    return F.exists("features", lambda feature: feature.rlike(ENTITY))
+def unescaped_list(texts: Column) -> Column:
+    """The same of an ARRAY<STRING>, of which every text stays in its place."""
+    in_list = F.pandas_udf(_in_lists, "array<string>")  # type: ignore[attr-defined, call-overload]  # not in its stubs
+    return F.coalesce(in_list(F.when(_listed_entities(texts), texts)), texts)
+
+
+def _listed_entities(texts: Column) -> Column:
+    return F.exists(texts, lambda text: text.rlike(ENTITY))
 
 
 def unescape(text: str) -> str:

@@ -57,7 +57,7 @@ def as_name(name: str, value: Typed) -> Column:
     """
     column, data_type = value
     if not is_text_or_whole(data_type) and not isinstance(data_type, T.DecimalType):
-        raise _wrong_type(
+        raise wrong_type(
             name,
             data_type,
             "an id is text or a whole number",
@@ -65,7 +65,7 @@ def as_name(name: str, value: Typed) -> Column:
         )
     if isinstance(data_type, T.DecimalType) and data_type.scale > 0:
         column = F.when(column == F.floor(column), F.floor(column))  # a broken number is no id
-    text = _trimmed(column.cast("string"))
+    text = trimmed(column.cast("string"))
     return F.when(text != "", text)
 
 
@@ -78,11 +78,11 @@ def as_weight(name: str, value: Typed) -> Column:
     """
     column, data_type = value
     if isinstance(data_type, T.StringType):
-        number = _let(_trimmed(column), lambda text: F.when(text.rlike(_FLOAT), text.cast("double")))
+        number = _let(trimmed(column), lambda text: F.when(text.rlike(_FLOAT), text.cast("double")))
     elif isinstance(data_type, T.NumericType):
         number = column.cast("double")
     else:
-        raise _wrong_type(name, data_type, "a weight is a number", "Name another column under dataset.columns.weight")
+        raise wrong_type(name, data_type, "a weight is a number", "Name another column under dataset.columns.weight")
     # NaN is above infinity in Spark's order.
     return _let(number, lambda known: F.when(F.abs(known) < F.lit(float("inf")), known))
 
@@ -104,12 +104,12 @@ def as_time(name: str, value: Typed) -> Column:
     if isinstance(data_type, T.TimestampNTZType | T.DateType):
         return _iso(column.cast("string"))
     if isinstance(data_type, T.StringType):
-        text = _trimmed(column)
+        text = trimmed(column)
         number = _let(text, lambda known: F.when(known.rlike(_UNIX), known.cast("decimal(38,6)")))
         return F.coalesce(_unix(number), _iso(text))
     if isinstance(data_type, T.NumericType) and not isinstance(data_type, T.FloatType):
         return _unix(F.when(F.abs(column.cast("double")) < 1e20, column.cast("decimal(38,6)")))
-    raise _wrong_type(
+    raise wrong_type(
         name,
         data_type,
         "a time is a timestamp, a date, ISO 8601 text or a Unix time (a 32-bit float cannot hold one)",
@@ -126,7 +126,7 @@ def as_text(name: str, value: Typed) -> Column:
     """
     column, data_type = value
     if not is_text_or_whole(data_type):
-        raise _wrong_type(name, data_type, "this column must be text", "Name another one under dataset.columns")
+        raise wrong_type(name, data_type, "this column must be text", "Name another one under dataset.columns")
     return _let(column.cast("string"), lambda text: F.when(~text.rlike(NO_VALUE), text).otherwise(""))
 
 
@@ -145,14 +145,13 @@ def as_features(name: str, value: Typed, separator: str) -> Column:
     if isinstance(data_type, T.ArrayType) and is_text_or_whole(data_type.elementType):
         features = column.cast("array<string>")
     elif is_text_or_whole(data_type):
-        known = F.when(~_trimmed(column.cast("string")).rlike(NO_VALUE), _trimmed(column.cast("string")))
+        known = F.when(~trimmed(column.cast("string")).rlike(NO_VALUE), trimmed(column.cast("string")))
         features = _let(known, lambda text: split_features(text, separator))
     else:
-        raise _wrong_type(
+        raise wrong_type(
             name, data_type, "features are an array of text, or text", "Name another column under dataset.columns"
         )
-    trimmed = F.transform(features, _trimmed)
-    kept = F.array_distinct(F.filter(trimmed, lambda feature: feature != ""))
+    kept = F.array_distinct(F.filter(F.transform(features, trimmed), lambda feature: feature != ""))
     return F.coalesce(kept, F.array().cast("array<string>"))
 
 
@@ -172,11 +171,13 @@ def is_text_or_whole(data_type: T.DataType) -> bool:
     return whole or isinstance(data_type, T.StringType)
 
 
-def _wrong_type(name: str, data_type: T.DataType, rule: str, remedy: str) -> InputError:
+def wrong_type(name: str, data_type: T.DataType, rule: str, remedy: str) -> InputError:
+    """The error of a column whose type breaks a rule."""
     return InputError(f"Column {name!r} is {data_type.simpleString()}, but {rule}", remedy)
 
 
-def _trimmed(text: Column) -> Column:
+def trimmed(text: Column) -> Column:
+    """Text without blanks around it."""
     return F.btrim(text, F.lit(BLANKS))
 
 

@@ -34,11 +34,12 @@ def clean_items(items: DataFrame) -> DataFrame:
 
     Features that are empty by then go, and of equal ones the first stays.
     """
-    cleaned = F.array_distinct(F.filter(F.transform("features", _cleaned), lambda feature: feature != ""))
-    features = F.when(F.exists("features", holds_unseen), cleaned).otherwise(F.col("features"))
-    return items.withColumns({"title": _cleaned(F.col("title")), "text": _cleaned(F.col("text")), "features": features})
+    without = F.array_distinct(F.filter(F.transform("features", cleaned), lambda feature: feature != ""))
+    features = F.when(F.exists("features", holds_unseen), without).otherwise(F.col("features"))
+    return items.withColumns({"title": cleaned(F.col("title")), "text": cleaned(F.col("text")), "features": features})
 
 
-def _cleaned(text: Column) -> Column:
+def cleaned(text: Column) -> Column:
+    """A text without the characters, as `clean_items` takes them out."""
     seen = F.regexp_replace(F.regexp_replace(text, _BLANKS, " "), _UNSEEN, "")
     return F.when(holds_unseen(text), F.trim(seen)).otherwise(text)

@@ -16,6 +16,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.data_checks import (
     NO_TERMS_LEFT,
     check_catalogue,
+    check_derived_features,
     check_terms,
     check_texts,
     is_vanished,
@@ -55,7 +56,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "concepts": {"density": (0.0, 1.0), "confidence": (0.0, 1.0)},
     "concept_coverage": {
         **dict.fromkeys(("feature_coverage", "item_coverage"), (0.0, 1.0)),
-        **dict.fromkeys(("user_coverage", "shuffled_feature_coverage"), (0.0, 1.0)),
+        **dict.fromkeys(("user_coverage", "shuffled_feature_coverage", "derived_feature_coverage"), (0.0, 1.0)),
     },
     "concept_drift": dict.fromkeys(("similarity", "term_similarity", "previous_density", "density"), (0.0, 1.0)),
 }
@@ -90,6 +91,7 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
         check_counts(read),
         check_catalogue(read(tables.INTERACTIONS), read(tables.ITEMS), settings),
         check_texts(read(tables.ITEMS)),
+        check_derived_features(read(tables.ITEMS)),
         check_terms(read(tables.CONCEPT_TERMS), settings),
         check_metrics(read(tables.AUDIT_METRICS), settings),
         check_drift(read(tables.CONCEPT_DRIFT), settings),

@@ -9,6 +9,8 @@ from recsae_lib.config import CheckSettings
 from recsae_lib.platform.spark.unseen import hides_something, holds_unseen
 from recsae_lib.platform.warehouse.results import CheckResult, Severity
 
+LONGEST_DERIVED = 100  # characters of a derived feature
+SHOWN_KINDS = 10
 NO_TERMS_LEFT = "look for items that have neither text nor features any more; another SAE brings no terms back"
 
 
@@ -46,6 +48,22 @@ def check_texts(items: DataFrame) -> list[CheckResult]:
     hiding = items.where(hides_something() | holds_unseen(F.col("item_id"))).count()
     name = "no id, title, text or feature holds control characters or invisible ones"
     return [CheckResult("items", name, "warn", hiding, f"{hiding:,} items")]
+
+
+def derived_kinds(items: DataFrame) -> list[tuple[str, int]]:
+    """Kinds of derived features (``city`` of ``city: Phoenix``) and how many items have each: the 10 commonest."""
+    kinds = F.transform("derived_features", lambda feature: F.substring_index(feature, ": ", 1))
+    counted = items.select(F.explode(F.array_distinct(kinds)).alias("kind")).groupBy("kind").count()
+    commonest = counted.orderBy(F.desc("count"), "kind").limit(SHOWN_KINDS)
+    return [(row["kind"], row["count"]) for row in commonest.collect()]
+
+
+def check_derived_features(items: DataFrame) -> list[CheckResult]:
+    """Derived features are of bounded length and hide no character; the detail says how many items have each kind."""
+    broken = F.exists("derived_features", lambda one: holds_unseen(one) | (F.length(one) > LONGEST_DERIVED))
+    name = f"no derived feature is longer than {LONGEST_DERIVED} characters, or holds invisible ones"
+    shown = ", ".join(f"{kind!r} of {number:,} items" for kind, number in derived_kinds(items))
+    return [CheckResult("items", name, "warn", items.where(broken).count(), shown or "there are none")]
 
 
 def check_terms(terms: DataFrame, settings: CheckSettings) -> list[CheckResult]:

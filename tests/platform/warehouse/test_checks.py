@@ -26,7 +26,7 @@ SHAPE = SaeShape(model_version=3, sae_version=5, num_latents=16, most_active=2)
 # One valid row of each table; a test changes only the fields under test.
 BASE_ROWS: dict[str, dict[str, object]] = {
     "interactions": {"user_id": "u", "item_id": "i", "weight": 1.0, "ts": datetime(2026, 1, 1)},
-    "items": {"item_id": "i", "title": "", "text": "", "features": ["f"]},
+    "items": {"item_id": "i", "title": "", "text": "", "features": ["f"], "derived_features": None},
     "recommendations": {"user_id": "u", "model_version": 3, "item_ids": ["i"], "scores": [1.0], "context_ids": ["i"]},
     "latent_activations": {"user_id": "u", "sae_version": 5, "latent_ids": [7], "activations": [0.5]},
     "concept_labels": {"latent_id": 7, "sae_version": 5, "label": "x", "features": []},

@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsae_lib.config import CheckSettings
-from recsae_lib.platform.warehouse.data_checks import check_catalogue, check_terms
+from recsae_lib.platform.warehouse.data_checks import check_catalogue, check_derived_features, check_terms
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,15 @@ def test_terms_that_stand_in_one_item_each_warn(spark: SparkSession, items: list
     (result,) = check_terms(terms, CheckSettings())
     assert (result.severity, result.passed) == ("warn", passed)
     assert result.detail == f"{items.count(2)} of {len(items)}"
+
+
+def test_the_check_says_how_many_items_have_each_derived_kind(spark: SparkSession) -> None:
+    good = [(["released: 1980s", "city: A", "city: B"],), (["city: A"],), ([],), (None,)]
+    bad = [*good, (["x: " + "y" * 98],), (["city: \x1b"],)]
+    for rows, violations, detail in (
+        (good, 0, "'city' of 2 items, 'released' of 1 items"),
+        (bad, 2, "'city' of 3 items, 'released' of 1 items, 'x' of 1 items"),
+        ([(None,)], 0, "there are none"),
+    ):
+        (result,) = check_derived_features(spark.createDataFrame(rows, "derived_features array<string>"))
+        assert (result.violations, result.severity, result.detail) == (violations, "warn", detail)

@@ -44,7 +44,7 @@ def writing(spark: SparkSession, locks: str, name: str, run: str, catalog: str =
 
 
 def items(spark: SparkSession, *names: str) -> DataFrame:
-    return spark.createDataFrame([(name, name, "", []) for name in names], ITEMS.row_schema)
+    return spark.createDataFrame([(name, name, "", [], []) for name in names], ITEMS.row_schema)
 
 
 def names_in(warehouse: Warehouse) -> list[str]:

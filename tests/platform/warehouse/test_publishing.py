@@ -47,7 +47,7 @@ def write(warehouse: Warehouse, version: int, only: tuple[Table, ...] = ()) -> N
     """Write what the jobs of an audit write, all of it with its version."""
     spark, text = warehouse.spark, str(version)
     rows: dict[Table, DataFrame] = {
-        ITEMS: spark.createDataFrame([("i", text, "", [])], ITEMS.schema),
+        ITEMS: spark.createDataFrame([("i", text, "", [], None)], ITEMS.schema),
         REJECTS: spark.createDataFrame([("items", "file", 1, text, "")], REJECTS.row_schema),
         AUDIT_METRICS: spark.createDataFrame([(version, "sae", "fvu", 0.5)], AUDIT_METRICS.versioned_row_schema),
         CONCEPT_LABELS: spark.createDataFrame(

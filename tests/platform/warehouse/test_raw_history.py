@@ -66,7 +66,7 @@ def snapshots(warehouse: Warehouse, table: Table = INTERACTIONS) -> int:
 
 def test_six_nights_without_news_keep_one_copy(night: NightOf) -> None:
     rows = interactions(*range(40))
-    items = [(f"i{number}", "title", "text", ["war", "war"]) for number in range(6)]
+    items = [(f"i{number}", "title", "text", ["war", "war"], ["city: X"]) for number in range(6)]
     sizes = []
     for number in range(6):
         assert write(night(number), rows[::-1] if number % 2 else rows) == 240

@@ -29,7 +29,7 @@ def night(spark: SparkSession, request: pytest.FixtureRequest) -> NightOf:
 
 def write(warehouse: Warehouse, *titles: str) -> None:
     spark = warehouse.spark
-    items = [(f"i{number}", title, "text", ["war"]) for number, title in enumerate(titles)]
+    items = [(f"i{number}", title, "text", ["war"], []) for number, title in enumerate(titles)]
     warehouse.replace(ITEMS, spark.createDataFrame(items, ITEMS.schema))
     warehouse.replace(AUDIT_METRICS, spark.createDataFrame([(1, "sae", "fvu", float(len(titles)))], SCHEMA))
     publish(warehouse)

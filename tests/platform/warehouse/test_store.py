@@ -103,7 +103,8 @@ def test_a_forbidden_null_stops_the_write_and_adds_no_partition(spark: SparkSess
         warehouse.replace(AUDIT_METRICS, metrics(spark, 3.0, metric=None))
     assert [row.value for row in warehouse.read(AUDIT_METRICS).collect()] == [None]
     items = spark.createDataFrame(
-        [("a", "", "", ["x", None])], "item_id string, title string, text string, features array<string>"
+        [("a", "", "", ["x", None], None)],
+        "item_id string, title string, text string, features array<string>, derived_features array<string>",
     )
     with pytest.raises(Exception, match="Column features of table items would hold a null"):
         warehouse.replace(ITEMS, items)
@@ -130,7 +131,7 @@ def test_every_table_is_created_as_declared(spark: SparkSession, namespace: str)
 def test_each_scope_has_its_namespace_and_models_share_data(spark: SparkSession, namespace: str) -> None:
     scopes = [{"data": namespace, "model": f"{namespace}__{name}", "audit": f"{namespace}__{name}"} for name in "ab"]
     first, second = (Warehouse(spark, "recsae", scope, MONDAY) for scope in scopes)
-    item = spark.createDataFrame([("i", "title", "text", ["f"])], ITEMS.schema)
+    item = spark.createDataFrame([("i", "title", "text", ["f"], ["popularity: high"])], ITEMS.schema)
     first.replace(ITEMS, item)
     first.replace(AUDIT_METRICS, metrics(spark, 1.0))
     assert second.read(ITEMS).count() == 1

@@ -43,6 +43,12 @@ CONCEPT_COVERAGE = derived(
         column("shuffled_feature_coverage", DOUBLE, "feature_coverage after the labels were shuffled over the units"),
         column("units", LONG, "Units counted"),
         column("units_expected_by_chance", DOUBLE, "Units that a coin as judge would let count"),
+        column(
+            "derived_feature_coverage",
+            DOUBLE,
+            "The same share of derived features, which feature_coverage leaves out; null in rows of earlier releases",
+            nullable=True,
+        ),
     ],
     ("unit_kind", "min_confidence"),
 )

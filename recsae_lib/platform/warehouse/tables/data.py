@@ -46,6 +46,12 @@ ITEMS = Table(
             column("title", STRING, "Title for people to read; empty where the source has none"),
             column("text", STRING, "Text whose words become terms; empty where the source has none"),
             column("features", array_of(STRING), "Item features: genres, tags or categories"),
+            column(
+                "derived_features",
+                array_of(STRING),
+                "What is derived: released: 1980s, popularity: high, city: Phoenix; null in rows of earlier releases",
+                nullable=True,
+            ),
         ]
     ),
     ("item_id",),

@@ -73,7 +73,7 @@ USER_COLUMNS: dict[str, UserColumn] = {
     REJECTS.name: UserColumn("record", as_word=True),  # the raw row, whatever its form
 }
 
-_ITEMS = {"item_id", "item_ids", "context_ids", "title", "text", "features"}
+_ITEMS = {"item_id", "item_ids", "context_ids", "title", "text", "features", "derived_features"}
 _CONCEPTS = {"label", "description", "previous_label", "term", "terms_gained", "terms_lost", "best_feature", "stratum"}
 _KINDS = {"kind", "source", "file", "reason", "status", "change", "similarity_by", "unit_kind", "judge", "interpreter"}
 _REQUESTS = {"llm_model", "prompt_version", "request_id", "transport", "batch_id", "state", "answer"}

@@ -1,0 +1,1 @@
+"""Item features that are derived: of years, of popularity, of attributes."""
