@@ -50,6 +50,11 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
     ]
     terminal.tabulate([f"full catalogue, {split}", *cutoffs, "coverage@10", "popularity@10", "Gini@10"], accuracy)
     terminal.line(f"{shown('recommender', 'tied_share', '.0%')} of the test items hang on a tie of time")
+    if metrics.get((UnitKind.RECOMMENDER, "repeated_target_share")):
+        terminal.line(
+            f"{shown('recommender', 'repeated_target_share', '.0%')} of the test items had been seen by their user: no "
+            "list holds them, and they count as missed"
+        )
     terminal.line(
         f"SAE: FVU {shown('sae', 'fvu')}, within reach {shown('sae', 'fvu_within_reach')}, by user "
         f"{shown('sae', 'fvu_by_user_median')} (p90 {shown('sae', 'fvu_by_user_p90')}, "
