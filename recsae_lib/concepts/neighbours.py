@@ -53,22 +53,34 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
     DataFrame : (latent_id INT, neighbour_id INT, rank INT), rank 1 is the nearest; equal cosines (to a millionth) by
         neighbour_id. A unit without evidence has no neighbours and is nobody's.
     """
-    largest = latent_items.agg(F.max("latent_id")).first()
-    last_block = (largest[0] if largest and largest[0] is not None else 0) // UNITS_OF_BLOCK
-    block, other = F.floor(F.col("latent_id") / UNITS_OF_BLOCK).cast("int"), F.col("other")
     nearest_first = Window.partitionBy("latent_id").orderBy(F.desc("closeness"), "neighbour_id")
     rows: pd.DataFrame = (
-        _profiles(latent_items)
-        .select("*", F.explode(F.sequence(F.lit(0), F.lit(last_block))).alias("other"))
-        .select("latent_id", "profile", F.least(block, other).alias("left"), F.greatest(block, other).alias("right"))
-        .groupBy("left", "right")
-        .applyInPandas(_nearest_of_blocks(number), _NEAREST)
+        candidates_of(latent_items, number)
         .withColumn("rank", F.row_number().over(nearest_first))
         .where(F.col("rank") <= number)
         .select("latent_id", "neighbour_id", "rank")
         .toPandas()  # `number` rows a unit
     )
     return latent_items.sparkSession.createDataFrame(rows, "latent_id int, neighbour_id int, rank int")
+
+
+def candidates_of(latent_items: DataFrame, number: int) -> DataFrame:
+    """Find the `number` nearest other units of each unit in each block of units (`neighbours_of`).
+
+    Returns
+    -------
+    DataFrame : (latent_id INT, neighbour_id INT, closeness LONG), in millionths of a cosine.
+    """
+    largest = latent_items.agg(F.max("latent_id")).first()
+    last_block = (largest[0] if largest and largest[0] is not None else 0) // UNITS_OF_BLOCK
+    block, other = F.floor(F.col("latent_id") / UNITS_OF_BLOCK).cast("int"), F.col("other")
+    return (
+        _profiles(latent_items)
+        .select("*", F.explode(F.sequence(F.lit(0), F.lit(last_block))).alias("other"))
+        .select("latent_id", "profile", F.least(block, other).alias("left"), F.greatest(block, other).alias("right"))
+        .groupBy("left", "right")
+        .applyInPandas(_nearest_of_blocks(number), _NEAREST)
+    )
 
 
 def _profiles(latent_items: DataFrame) -> DataFrame:
