@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from datetime import date
 
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from recsae_lib.cli.terminal import Terminal
 from recsae_lib.concepts.publication import published_evidence
 from recsae_lib.errors import InputError
+from recsae_lib.interpretation.terms_interpreter import UNNAMED
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.reports import reports_folder
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.publications import newest_publication, publications
 from recsae_lib.platform.warehouse.read_point import read_point_of
+
+ORDERS = {"title": "the order of titles", "id": "the order of ids", "time": "the order of first interactions"}
 
 
 def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: date | None) -> None:
@@ -56,12 +60,24 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
             else f"confidence {row['confidence']:.2f} ({row['confidence_low']:.2f} to {row['confidence_high']:.2f}), "
             f"q {row['q_value']:.3g}, judge {row['judge']}"
         )
-        terminal.rule(f"latent {row['latent_id']}: {row['label']}", align="left")
+        terminal.rule(f"latent {row['latent_id']}: {_name(row)}", align="left")
         terminal.line(f"{row['description']}")
         terminal.line(f"{verdict}, {confidence}; fires for {row['active_users']:,} users ({row['density']:.1%})")
+        if row["same_as"] is not None:
+            terminal.line(f"is about the same thing as latent {row['same_as']}, which has more users")
+        if row["artefact"] is not None:
+            terminal.line(
+                f"may be an artefact of a list: the items stand next to each other in {ORDERS[row['artefact']]} "
+                f"(p {row['artefact_p_value']:.2g})"
+            )
         if row["best_feature"] is not None:
             terminal.line(f"tells apart best: {row['best_feature']} (ROC-AUC {row['best_feature_auc']:.2f})")
         named = (f"{t['term']} ({t['kind']}, z {t['z_score']:.1f})" for t in terms.get(row["latent_id"], []))
         terminal.line("terms: " + (", ".join(named) or "none is significant"))
         titles = (i["title"] or i["item_id"] for i in items_of.get(row["latent_id"], []))
         terminal.line("items: " + ("; ".join(titles) or "none from the construct half"))
+
+
+def _name(row: Row) -> str:
+    """The label; of rows of earlier versions too, unlabelled latents have none."""
+    return UNNAMED if row["status"] == "unlabelled" else str(row["label"])

@@ -40,13 +40,21 @@ def latent_reach(activations: DataFrame) -> DataFrame:
     )
 
 
-def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame) -> DataFrame:
-    """Join what is known of each live latent; all three inputs are of M rows once `activations` is aggregated.
+def build_concepts(
+    activations: DataFrame, labels: DataFrame, scores: DataFrame, twins: DataFrame, artefacts: DataFrame
+) -> DataFrame:
+    """Join what is known of each live latent; all inputs are of M rows once `activations` is aggregated.
 
     Where a language model judged as well, its score goes before the term scorer's. Every judge has a row for every
     live latent, so that all concepts carry the score of the same judge: one without a valid answer of the language
     model has no confidence, rather than one of another kind. Interpretable is what every judge calls so: a text that
     steers the language model does not steer the term scorer.
+
+    Parameters
+    ----------
+    activations, labels, scores : as the tables latent_activations, concept_labels and concept_scores.
+    twins : (latent_id, same_as), see `duplicates.same_as`.
+    artefacts : (latent_id, artefact, artefact_p_value), see `artefacts.item_artefacts`.
     """
     of_latent = Window.partitionBy("latent_id")
     first_judge = of_latent.orderBy(F.when(F.col("judge") == "llm", 0).otherwise(1), "judge")
@@ -58,6 +66,8 @@ def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame)
         latent_reach(activations)
         .join(labels, "latent_id", how="left")
         .join(verdicts.drop("dt", "sae_version"), "latent_id", how="left")
+        .join(twins, "latent_id", how="left")
+        .join(artefacts, "latent_id", how="left")
         .select(
             "latent_id",
             "label",
@@ -76,6 +86,9 @@ def build_concepts(activations: DataFrame, labels: DataFrame, scores: DataFrame)
             "active_users",
             "density",
             "mean_activation",
+            "same_as",
+            "artefact",
+            "artefact_p_value",
         )
     )
 

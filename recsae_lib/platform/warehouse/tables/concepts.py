@@ -49,7 +49,7 @@ CONCEPT_LABELS = derived(
     [
         SAE_VERSION,
         LATENT_ID,
-        column("label", STRING, "A few words that name the concept"),
+        column("label", STRING, "A few words that name the concept; unnamed where status is unlabelled"),
         column("description", STRING, "One or two sentences that say for which users the latent fires"),
         column("features", array_of(STRING), "Item features that the concept is about"),
         INTERPRETER,
@@ -196,7 +196,7 @@ CONCEPTS = derived(
     [
         SAE_VERSION,
         LATENT_ID,
-        column("label", STRING, "A few words that name the concept"),
+        column("label", STRING, "A few words that name the concept; unnamed where status is unlabelled"),
         column("description", STRING, "One or two sentences that say for which users the latent fires"),
         column("features", array_of(STRING), "Item features that the concept is about"),
         INTERPRETER,
@@ -212,6 +212,21 @@ CONCEPTS = derived(
         column("active_users", LONG, "Users that the latent fires for"),
         column("density", DOUBLE, "active_users over all users"),
         column("mean_activation", DOUBLE, "Mean activation over the active users"),
+        column("same_as", INT, "Latent about the same thing with the most users; null of that one", nullable=True),
+        column(
+            "artefact",
+            STRING,
+            "title, id or time (of the first interaction): the order in which the top items stand next to each other, "
+            "as those of a list rather than a taste; null where they do in none",
+            nullable=True,
+        ),
+        column(
+            "artefact_p_value",
+            DOUBLE,
+            "Chance that items drawn at random stand so in any of the three orders; null without items, and in rows of "
+            "earlier versions",
+            nullable=True,
+        ),
     ],
     ("latent_id",),
 )
