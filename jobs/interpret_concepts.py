@@ -15,8 +15,10 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from recsae_lib.concepts.duplicates import same_as
 from recsae_lib.concepts.levels import live_latents
 from recsae_lib.concepts.neighbours import neighbours_of
+from recsae_lib.concepts.publication import latent_reach
 from recsae_lib.interpretation.estimate import estimate_labels
 from recsae_lib.interpretation.llm_interpreter import is_refused, read_labels, write_interpretation_requests
 from recsae_lib.interpretation.terms_interpreter import interpret_with_terms
@@ -58,13 +60,19 @@ def write_requests_of(context: JobContext, path: Path) -> None:
 def write_labels(context: JobContext) -> None:
     """Write labels, refused answers (none without a language model), and what the requests cost."""
     warehouse, settings = context.warehouse, context.settings.interpretation
-    live, terms = live_latents(warehouse.read_filled(tables.LATENT_ACTIVATIONS)), warehouse.read(tables.CONCEPT_TERMS)
+    activations, terms = warehouse.read_filled(tables.LATENT_ACTIVATIONS), warehouse.read(tables.CONCEPT_TERMS)
+    closeness = context.settings.evidence.same_closeness
+    live = live_latents(activations)
+    twins = same_as(warehouse.read(tables.LATENT_ITEMS), latent_reach(activations), closeness)
     if settings.interpreter == "terms":
-        labels, rejects = interpret_with_terms(live, terms, settings), tables.CONCEPT_REJECTS.empty(context.spark)
+        labels, rejects = (
+            interpret_with_terms(live, terms, twins, settings),
+            tables.CONCEPT_REJECTS.empty(context.spark),
+        )
         write_records(context, tables.INTERPRETATION_REQUESTS, None)
     else:
         with collected_requests(context, tables.INTERPRETATION_REQUESTS) as ledger:
-            labels, rejects = read_labels(context.spark, ledger, live, terms, settings)
+            labels, rejects = read_labels(context.spark, ledger, live, terms, twins, settings)
     counts = warehouse.replace(tables.CONCEPT_LABELS, labels), warehouse.replace(tables.CONCEPT_REJECTS, rejects)
     log.info("interpret_concepts: %s labels, %s refused answers", *(f"{count:,}" for count in counts))
 

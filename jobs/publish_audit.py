@@ -19,7 +19,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from recsae_lib.concepts.publication import build_concepts
+from recsae_lib.concepts.artefacts import item_artefacts
+from recsae_lib.concepts.duplicates import same_as
+from recsae_lib.concepts.publication import build_concepts, latent_reach
 from recsae_lib.errors import CheckError
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
@@ -56,9 +58,14 @@ def publish(context: JobContext) -> None:
     """Build the concepts, check all tables, publish them together."""
     warehouse = context.warehouse
     activations = warehouse.read_filled(tables.LATENT_ACTIVATIONS)
-    labels, scores = warehouse.read(tables.CONCEPT_LABELS), warehouse.read(tables.CONCEPT_SCORES)
+    labels, scores, latent_items = map(
+        warehouse.read, (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.LATENT_ITEMS)
+    )
     require_all_judges(scores, context.settings.verification.judges, context.dt)
-    warehouse.replace(tables.CONCEPTS, build_concepts(activations, labels, scores, context.settings.verification))
+    twins = same_as(latent_items, latent_reach(activations), context.settings.evidence.same_closeness)
+    artefacts = item_artefacts(latent_items, warehouse.read(tables.ITEMS), warehouse.read(tables.INTERACTIONS))
+    known = activations, labels, scores, twins, artefacts
+    warehouse.replace(tables.CONCEPTS, build_concepts(*known, context.settings.verification))
 
     shape = sae_shape(context)
     origin = origin_of(context, shape.model_version, shape.sae_version)

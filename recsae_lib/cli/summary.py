@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pyspark.sql import functions as F
+
 from recsae_lib.cli.terminal import Terminal
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.platform.job.context import JobContext
@@ -50,6 +52,11 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
     ]
     terminal.tabulate([f"full catalogue, {split}", *cutoffs, "coverage@10", "popularity@10", "Gini@10"], accuracy)
     terminal.line(f"{shown('recommender', 'tied_share', '.0%')} of the test items hang on a tie of time")
+    if metrics.get((UnitKind.RECOMMENDER, "repeated_target_share")):
+        terminal.line(
+            f"{shown('recommender', 'repeated_target_share', '.0%')} of the test items had been seen by their user: no "
+            "list holds them, and they count as missed"
+        )
     terminal.line(
         f"SAE: FVU {shown('sae', 'fvu')}, within reach {shown('sae', 'fvu_within_reach')}, by user "
         f"{shown('sae', 'fvu_by_user_median')} (p90 {shown('sae', 'fvu_by_user_p90')}, "
@@ -67,6 +74,17 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
         f"{shown('recommender', 'left_out_users', '.0f')} users that the recommender does not know, with "
         f"{shown('recommender', 'left_out_share', '.1%')} of the interactions"
     )
+
+    concepts = published.read(warehouse, tables.CONCEPTS).agg(
+        F.count_if(F.col("status") == "unlabelled").alias("unnamed"),
+        F.count("same_as").alias("twins"),
+        F.count("artefact").alias("artefacts"),
+    )
+    for row in concepts.collect():  # one row
+        terminal.line(
+            f"latents: {row['unnamed']} unnamed (no significant term), {row['twins']} about the same thing as another "
+            f"one with more users, {row['artefacts']} perhaps artefacts of a list (top items next to each other)"
+        )
 
     units = [
         [

@@ -55,6 +55,24 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
     DataFrame : (latent_id INT, neighbour_id INT, rank INT), rank 1 is the nearest; equal cosines (to a millionth) by
         neighbour_id. A unit without evidence has no neighbours and is nobody's.
     """
+    nearest_first = Window.partitionBy("latent_id").orderBy(F.desc("closeness"), "neighbour_id")
+    rows: pd.DataFrame = (
+        candidates_of(latent_items, number)
+        .withColumn("rank", F.row_number().over(nearest_first))
+        .where(F.col("rank") <= number)
+        .select("latent_id", "neighbour_id", "rank")
+        .toPandas()  # `number` rows a unit
+    )
+    return latent_items.sparkSession.createDataFrame(rows, "latent_id int, neighbour_id int, rank int")
+
+
+def candidates_of(latent_items: DataFrame, number: int) -> DataFrame:
+    """Find the `number` nearest other units of each unit in each block of units (`neighbours_of`).
+
+    Returns
+    -------
+    DataFrame : (latent_id INT, neighbour_id INT, closeness LONG), in millionths of a cosine.
+    """
 
     def block_of(unit: Column) -> Column:
         return F.floor(unit / UNITS_OF_BLOCK).cast("int")
@@ -63,8 +81,7 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
     ends = latent_items.groupBy(dictionary).agg(block_of(F.max("latent_id")).alias("last"))
     block, other = block_of(F.col("latent_id")), F.col("other")
     first = block_of(F.shiftleft("dictionary", PLACE_BITS))
-    nearest_first = Window.partitionBy("latent_id").orderBy(F.desc("closeness"), "neighbour_id")
-    rows: pd.DataFrame = (
+    return (
         _profiles(latent_items)
         .withColumn("dictionary", dictionary_of())
         .join(F.broadcast(ends), "dictionary")
@@ -72,12 +89,7 @@ def neighbours_of(latent_items: DataFrame, number: int) -> DataFrame:
         .select("latent_id", "profile", F.least(block, other).alias("left"), F.greatest(block, other).alias("right"))
         .groupBy("left", "right")
         .applyInPandas(_nearest_of_blocks(number), _NEAREST)
-        .withColumn("rank", F.row_number().over(nearest_first))
-        .where(F.col("rank") <= number)
-        .select("latent_id", "neighbour_id", "rank")
-        .toPandas()  # `number` rows a unit
     )
-    return latent_items.sparkSession.createDataFrame(rows, "latent_id int, neighbour_id int, rank int")
 
 
 def _profiles(latent_items: DataFrame) -> DataFrame:

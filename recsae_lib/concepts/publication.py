@@ -43,9 +43,14 @@ def latent_reach(activations: DataFrame) -> DataFrame:
 
 
 def build_concepts(
-    activations: DataFrame, labels: DataFrame, scores: DataFrame, settings: VerificationSettings
+    activations: DataFrame,
+    labels: DataFrame,
+    scores: DataFrame,
+    twins: DataFrame,
+    artefacts: DataFrame,
+    settings: VerificationSettings,
 ) -> DataFrame:
-    """Join what is known of each live latent; all three inputs are of M rows once `activations` is aggregated.
+    """Join what is known of each live latent; all inputs are of M rows once `activations` is aggregated.
 
     Where a language model judged as well, its score goes before the term scorer's. Every judge has a row for every
     live latent, so that all concepts carry the score of the same judge: one without a valid answer of the language
@@ -55,6 +60,9 @@ def build_concepts(
 
     Parameters
     ----------
+    activations, labels, scores : as the tables latent_activations, concept_labels and concept_scores.
+    twins : (latent_id, same_as), see `duplicates.same_as`.
+    artefacts : (latent_id, artefact, artefact_p_value), see `artefacts.item_artefacts`.
     settings : `minimum_removal`, `minimum_found_again` and `significance` are read.
     """
     of_latent = Window.partitionBy("latent_id")
@@ -73,6 +81,8 @@ def build_concepts(
         latent_reach(activations)
         .join(labels, "latent_id", how="left")
         .join(verdicts.drop("dt", "sae_version"), "latent_id", how="left")
+        .join(twins, "latent_id", how="left")
+        .join(artefacts, "latent_id", how="left")
         .select(
             "latent_id",
             "label",
@@ -97,6 +107,9 @@ def build_concepts(
             "found_again",
             "found_again_id",
             (interpretable & causal & found).alias("confirmed"),
+            "same_as",
+            "artefact",
+            "artefact_p_value",
         )
     )
 

@@ -17,6 +17,9 @@ class EvidenceSettings(Section):
     items_per_latent: Annotated[int, Field(ge=1, le=10_000)] = Field(
         200, description="Items of the largest evidence that a latent keeps."
     )
+    same_closeness: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.8, description="Cosine of evidence from which two latents are about the same thing."
+    )
 
 
 class TermSettings(Section):

@@ -28,6 +28,7 @@ RECOMMENDER_COLUMNS = (
     "average popularity@10",
     "Gini@10",
     "tied",
+    "repeated",
     "training, s",
     "audit, s",
 )
@@ -109,6 +110,7 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
             result.shown(UnitKind.RECOMMENDER, "average_popularity_at_10", ".0f"),
             result.shown(UnitKind.RECOMMENDER, "gini_at_10"),
             result.shown(UnitKind.RECOMMENDER, "tied_share"),
+            result.shown(UnitKind.RECOMMENDER, "repeated_target_share"),
             f"{result.seconds.get('train_recommender', 0):.0f}",
             f"{sum(result.seconds.values()):.0f}",
         ]
@@ -144,7 +146,7 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
     return "\n".join(
         [
             "Recommenders (test items over the full catalogue; x̂: representations reconstructed by the SAE; "
-            "tied: share of the test items that hang on a tie of time):",
+            "of the test items, tied: share that hang on a tie of time; repeated: share seen before, and missed):",
             "",
             *_table(RECOMMENDER_COLUMNS, recommenders),
             "",

@@ -63,6 +63,7 @@ def read_labels(
     ledger: Ledger,
     live_latents: DataFrame,
     concept_terms: DataFrame,
+    twins: DataFrame,
     settings: InterpretationSettings,
 ) -> tuple[DataFrame, DataFrame]:
     """Turn the answers that the ledger holds to its requests into labels and rejects.
@@ -74,6 +75,7 @@ def read_labels(
     ----------
     ledger : on the file of `write_interpretation_requests`, after `transports.collect`.
     live_latents, concept_terms, settings : as for `write_interpretation_requests`.
+    twins : latent_id, same_as (`duplicates.same_as`).
 
     Returns
     -------
@@ -92,7 +94,9 @@ def read_labels(
         else:
             rejects.append((latent_id, request_id, answer.reason, answer.answer))
     labelled = spark.createDataFrame(labels, CONCEPT_LABELS.row_schema).join(live_latents, "latent_id", "left_semi")
-    by_terms = interpret_with_terms(live_latents, concept_terms, settings).join(labelled, "latent_id", "left_anti")
+    by_terms = interpret_with_terms(live_latents, concept_terms, twins, settings).join(
+        labelled, "latent_id", "left_anti"
+    )
     return (
         labelled.unionByName(by_terms).select(*CONCEPT_LABELS.row_schema.names),
         spark.createDataFrame(rejects, CONCEPT_REJECTS.row_schema),

@@ -10,22 +10,25 @@ from recsae_lib.config import InterpretationSettings
 
 ABSORBED_SHARE = 0.5  # a word gives way to a longer term that makes up this share of its weight
 DESCRIPTION_TERMS = 5  # terms of each kind that the description names
+UNNAMED = "unnamed"  # label of a latent without a significant term
 
 
 def interpret_with_terms(
-    live_latents: DataFrame, concept_terms: DataFrame, settings: InterpretationSettings
+    live_latents: DataFrame, concept_terms: DataFrame, twins: DataFrame, settings: InterpretationSettings
 ) -> DataFrame:
     """Name every live latent after its best significant terms (METHOD.md section 5; the rules below are ours).
 
     A word gives way to a longer word term that contains it and has at least half of its tf ("wars" to "star wars"),
     and to an item feature of the same words; what replaces a word takes over its rank. Then terms are taken by rank,
     leaving out each that repeats a word of one taken before; of two item features only equal ones (whatever the
-    case) are repeats. Derived features are item features here.
+    case) are repeats. Derived features are item features here. Latents that would have the same label though they are
+    not about the same thing each get the next term that the others lack.
 
     Parameters
     ----------
     live_latents : latent_id, one row a latent.
     concept_terms : latent_id, term, kind, tf, significant, rank.
+    twins : latent_id, same_as (`duplicates.same_as`).
     settings : `label_terms` is read.
 
     Returns
@@ -36,22 +39,28 @@ def interpret_with_terms(
     named = (
         _candidates(concept_terms)
         .select("latent_id", "candidates", _without_absorbed(F.col("candidates")).alias("kept"))
-        .select("latent_id", "candidates", "kept", _without_repeats(F.col("kept"), settings.label_terms).alias("taken"))
+        .withColumn("distinct", _without_repeats(F.col("kept")))
+        .withColumn("label", _joined(F.slice("distinct", 1, settings.label_terms)))
+        .join(live_latents, "latent_id", "left_semi")
     )
+    apart = _telling_apart(named.join(twins, "latent_id", "left"), settings.label_terms)
     labelled = F.col("candidates").isNotNull()
-    unnamed = F.concat(F.lit("latent "), F.col("latent_id"), F.lit(" (no significant term)"))
-    return live_latents.join(named, "latent_id", "left").select(
-        "latent_id",
-        F.when(labelled, _joined(F.col("taken"))).otherwise(unnamed).alias("label"),
-        F.when(labelled, _description(F.col("kept")))
-        .otherwise("No term sets the items linked to this latent apart.")
-        .alias("description"),
-        F.coalesce(_terms(_features(F.col("candidates"))), F.array().cast("array<string>")).alias("features"),
-        F.lit("terms").alias("interpreter"),
-        F.lit(None).cast("string").alias("llm_model"),
-        F.lit(None).cast("string").alias("prompt_version"),
-        F.lit(None).cast("string").alias("request_id"),
-        F.when(labelled, "labelled").otherwise("unlabelled").alias("status"),
+    return (
+        live_latents.join(named, "latent_id", "left")
+        .join(apart, "latent_id", "left")
+        .select(
+            "latent_id",
+            F.when(labelled, F.concat_ws(", ", "label", "next_term")).otherwise(UNNAMED).alias("label"),
+            F.when(labelled, _description(F.col("kept")))
+            .otherwise("No term sets the items linked to this latent apart.")
+            .alias("description"),
+            F.coalesce(_terms(_features(F.col("candidates"))), F.array().cast("array<string>")).alias("features"),
+            F.lit("terms").alias("interpreter"),
+            F.lit(None).cast("string").alias("llm_model"),
+            F.lit(None).cast("string").alias("prompt_version"),
+            F.lit(None).cast("string").alias("request_id"),
+            F.when(labelled, "labelled").otherwise("unlabelled").alias("status"),
+        )
     )
 
 
@@ -122,7 +131,42 @@ def _without_absorbed(candidates: Column) -> Column:
     return F.array_sort(F.transform(kept, at_best_rank))
 
 
-def _without_repeats(terms: Column, most: int) -> Column:
+def _telling_apart(named: DataFrame, label_terms: int) -> DataFrame:
+    """Find, of latents with one label, the best term beyond the label that none but their twins have.
+
+    Parameters
+    ----------
+    named : (latent_id, candidates, distinct, label, same_as).
+
+    Returns
+    -------
+    DataFrame : (latent_id, next_term), one row for each latent that has such a term and shares its label with another
+        one that is not about the same thing.
+    """
+    named = named.select(
+        "latent_id",
+        F.lower("label").alias("shared"),
+        F.coalesce("same_as", "latent_id").alias("thing"),
+        F.transform("candidates", lambda term: F.lower(term["term"])).alias("terms"),
+        F.slice("distinct", label_terms + 1, F.size("distinct")).alias("further"),
+    )
+    things = named.groupBy("shared").agg(F.countDistinct("thing").alias("things")).where("things > 1")
+    alike = named.join(things, "shared", "left_semi")
+    having = (
+        alike.select("shared", "thing", F.explode("terms").alias("term"))
+        .groupBy("shared", "term")
+        .agg(F.countDistinct("thing").alias("things"))
+    )
+    of_latent = alike.select("latent_id", "shared", F.posexplode("further").alias("place", "next"))
+    return (
+        of_latent.withColumn("term", F.lower(F.col("next")["term"]))
+        .join(having.where("things = 1"), ["shared", "term"])
+        .groupBy("latent_id")
+        .agg(F.min_by(F.col("next")["term"], "place").alias("next_term"))
+    )
+
+
+def _without_repeats(terms: Column) -> Column:
     def repeats(taken: Column, term: Column) -> Column:
         both_features = is_feature(taken["kind"]) & is_feature(term["kind"])
         return (F.lower(taken["term"]) == F.lower(term["term"])) | (
@@ -133,7 +177,7 @@ def _without_repeats(terms: Column, most: int) -> Column:
         terms,
         F.slice(terms, 1, 0),
         lambda taken, term: F.when(
-            (F.size(taken) < most) & ~F.exists(taken, lambda other: repeats(other, term)),
+            ~F.exists(taken, lambda other: repeats(other, term)),
             F.concat(taken, F.array(term)),
         ).otherwise(taken),
     )

@@ -18,6 +18,7 @@ CUTOFFS = (5, 10, 20, 50)
 LIST_LENGTH = 10  # items a list, of which coverage, popularity and Gini are measured
 BLOCK_SCORES = 2**25  # a block of users × items holds no more, however large the catalogue
 BLOCK_USERS = 1024
+NEVER = torch.iinfo(torch.int64).max  # rank of an item that no list holds
 
 Scorer = Callable[[Histories], torch.Tensor]
 
@@ -28,7 +29,7 @@ class Rankings:
 
     Parameters
     ----------
-    ranks : (users,) int64, of the held-out item, from 1 (`target_ranks`).
+    ranks : (users,) int64, of the held-out item, from 1; `NEVER` where it was seen before (`target_ranks`).
     recommended : (item_count,) int64, how many of the users have the item among their first `LIST_LENGTH`.
     """
 
@@ -84,7 +85,7 @@ def target_ranks(
 
         rank_b = 1 + |{i ≠ target_b, i not seen by b : not score_bi < score_b,target}|
 
-    A target that was seen before is ranked all the same.
+    A target that was seen before is masked as all seen items are: no list holds it, and its rank is `NEVER`.
 
     Parameters
     ----------
@@ -101,10 +102,17 @@ def target_ranks(
     wanted = torch.from_numpy(np.asarray(targets, dtype=np.int64)).to(scores.device).unsqueeze(1)
     ahead = scores < scores.gather(1, wanted)
     ahead.logical_not_()
-    seen = np.repeat(np.arange(users), np.diff(seen_offsets)) * items + seen_items
-    ahead.view(-1).index_fill_(0, torch.from_numpy(seen).to(scores.device), False)
+    seers = np.repeat(np.arange(users), np.diff(seen_offsets))
+    ahead.view(-1).index_fill_(0, torch.from_numpy(seers * items + seen_items).to(scores.device), False)
     ahead.scatter_(1, wanted, True)  # the target itself is the 1 of the rank
-    return ahead.sum(1)
+    ranks = ahead.sum(1)
+    ranks[torch.from_numpy(seers[seen_items == np.asarray(targets)[seers]]).to(scores.device)] = NEVER
+    return ranks
+
+
+def repeated_target_share(ranks: torch.Tensor) -> float:
+    """Share of users who had seen their held-out item before, so that no list could hold it."""
+    return float((ranks == NEVER).double().mean())
 
 
 def ndcg(ranks: torch.Tensor, cutoff: int) -> float:
@@ -161,6 +169,7 @@ def measure_test(
     """Metrics of the test items and of the lists: ``test_hr@5``, ``test_gini@10`` and so on; beside the model
     ``popularity_…`` and ``item_knn_…``, two baselines that nobody should fall behind. ``popularity_p_value@10`` is the
     chance that a draw of lists hits as few test items: small where the order of interactions is none in time.
+    ``test_repeated_target_share`` of the users had seen their test item before; it is a miss of all three.
 
     Parameters
     ----------
@@ -176,13 +185,16 @@ def measure_test(
         "popularity": popularity_scorer(train),
         "item_knn": item_knn_scorer(train),
     }
-    metrics = {}
+    metrics: dict[str, float] = {}
     for prefix, scorer in scorers.items():
         rankings = rank_test(scorer, histories, users)
         values = {**ranking_metrics(rankings.ranks), **list_metrics(rankings.recommended, train)}
         metrics.update({f"{prefix}_{name}": value for name, value in values.items()})
+    repeated = repeated_target_share(rankings.ranks)  # the same of all three: the items decide it, not the scores
+    metrics["test_repeated_target_share"] = repeated
     hits, drawn = round(metrics[f"popularity_hr@{LIST_LENGTH}"] * len(users)), min(1.0, LIST_LENGTH / train.item_count)
-    metrics[f"popularity_p_value@{LIST_LENGTH}"] = float(binom.cdf(hits, len(users), drawn))
+    within_reach = round((1 - repeated) * len(users))
+    metrics[f"popularity_p_value@{LIST_LENGTH}"] = float(binom.cdf(hits, within_reach, drawn))
     return metrics
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from recsae_lib.errors import InputError
-from recsae_lib.recommenders.evaluation import LIST_LENGTH, ranking_metrics, target_ranks
+from recsae_lib.recommenders.evaluation import LIST_LENGTH, ranking_metrics, repeated_target_share, target_ranks
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.top_items import top_items
 from recsae_lib.representations.held_out import HeldOutUsers
@@ -23,23 +23,28 @@ class Fidelity:
     ----------
     original, reconstructed : accuracy on held-out items by metric name such as ``ndcg@10``.
     overlap : mean share of a user's first `LIST_LENGTH` unseen items that are the same; 1 where everybody has seen all.
+    repeated_targets : share of the users who had seen their held-out item before: a miss by x as by x̂.
     """
 
     original: dict[str, float]
     reconstructed: dict[str, float]
     overlap: float
+    repeated_targets: float
 
     def kept(self) -> dict[str, float]:
         """Share of each metric that reconstruction keeps, where there is any to keep: 1 − relative loss."""
         return {name: self.reconstructed[name] / value for name, value in self.original.items() if value > 0}
 
     def by_name(self) -> dict[str, float]:
-        """All figures in one: ``original_…``, ``reconstructed_…``, ``…_kept`` and ``overlap@10``."""
+        """All figures in one: ``original_…``, ``reconstructed_…``, ``…_kept`` and ``overlap@10``; `repeated_targets` is
+        ``reconstructed_repeated_target_share``, as it belongs to accuracy.
+        """
         return {
             **{f"original_{name}": value for name, value in self.original.items()},
             **{f"reconstructed_{name}": value for name, value in self.reconstructed.items()},
             **{f"{name}_kept": value for name, value in self.kept().items()},
             f"overlap@{LIST_LENGTH}": self.overlap,
+            "reconstructed_repeated_target_share": self.repeated_targets,
         }
 
 
@@ -81,4 +86,6 @@ def measure_fidelity(sae: SparseAutoencoder, recommender: Recommender, held_out:
             "Give the recommender users with three interactions or more",
         )
     overlap = same / places if places else 1.0
-    return Fidelity(ranking_metrics(torch.cat(original)), ranking_metrics(torch.cat(reconstructed)), overlap)
+    from_x, from_x_hat = torch.cat(original), torch.cat(reconstructed)
+    repeated = repeated_target_share(from_x)
+    return Fidelity(ranking_metrics(from_x), ranking_metrics(from_x_hat), overlap, repeated)

@@ -57,9 +57,14 @@ def rows_in(spark: SparkSession, table: Table, base: dict, rows: list[dict]) -> 
 
 
 def concepts_of(spark: SparkSession, labels: list[dict], scores: list[dict]) -> dict[int, Row]:
-    concepts = build_concepts(
-        activations(spark), rows_in(spark, CONCEPT_LABELS, LABEL, labels), rows_in(spark, CONCEPT_SCORES, SCORE, scores)
+    twins = spark.createDataFrame([(5, 2), (99, 7)], "latent_id int, same_as int")
+    marks = [(2, "title", 0.001), (7, None, 0.5)]
+    artefacts = spark.createDataFrame(marks, "latent_id int, artefact string, artefact_p_value double")
+    described = (
+        rows_in(spark, CONCEPT_LABELS, LABEL, labels),
+        rows_in(spark, CONCEPT_SCORES, SCORE, scores),
     )
+    concepts = build_concepts(activations(spark), *described, twins, artefacts)
     assert discrepancies(CONCEPTS.schema, concepts.schema) == [
         f"column {name} is missing" for name in ("dt", "sae_version")
     ]
@@ -101,7 +106,12 @@ def test_every_live_latent_and_no_other_has_one_row(spark: SparkSession) -> None
         "active_users": 1,
         "density": 0.25,
         "mean_activation": pytest.approx(1.0),
+        "same_as": None,
+        "artefact": "title",
+        "artefact_p_value": 0.001,
     }
+    assert (concepts[5]["same_as"], concepts[5]["artefact"], concepts[5]["artefact_p_value"]) == (2, None, None)
+    assert (concepts[7]["same_as"], concepts[7]["artefact"], concepts[7]["artefact_p_value"]) == (None, None, 0.5)
     assert (concepts[5]["label"], concepts[5]["interpretable"]) == ("war", False)
     assert (concepts[7]["judge"], concepts[7]["confidence"], concepts[7]["interpretable"]) == (None, None, False)
 

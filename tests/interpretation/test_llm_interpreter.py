@@ -85,7 +85,8 @@ class Tables:
             self.records = {
                 row.latent_id: row for row in read_records(self.spark, INTERPRETATION_REQUESTS, ledger).collect()
             }
-            return read_labels(self.spark, ledger, self.frames[0], self.frames[1], settings)
+            no_twins = self.spark.createDataFrame([], "latent_id int, same_as int")
+            return read_labels(self.spark, ledger, self.frames[0], self.frames[1], no_twins, settings)
 
 
 def latent_in(request: Any) -> int:
@@ -160,7 +161,7 @@ def test_a_latent_whose_answer_is_refused_is_named_by_its_terms(
     assert (named.interpreter, named.llm_model, named.status) == ("llm", "small", "labelled")
     assert (named.prompt_version, named.request_id) == (load_prompt(PROMPT_FILE).version, asked[1])
     assert (labels[2].label, labels[2].interpreter, labels[2].request_id) == ("Romance", "terms", None)
-    assert (labels[3].label, labels[3].status) == ("latent 3 (no significant term)", "unlabelled")
+    assert (labels[3].label, labels[3].status) == ("unnamed", "unlabelled")
     assert labels[4].status == "unlabelled"
     assert sorted(rejects) == [2, 3]
     assert tuple(rejects[2]) == (2, asked[2], "the model refused", "I cannot.")

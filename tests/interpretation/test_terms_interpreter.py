@@ -31,9 +31,15 @@ def terms_of(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
     return spark.createDataFrame([tuple(row[name] for name in TERM_SCHEMA.names) for row in ranked], TERM_SCHEMA)
 
 
+def no_twins(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame([], "latent_id int, same_as int")
+
+
 def interpret(spark: SparkSession, *rows: dict[str, Any], label_terms: int = 3) -> Row:
     live = spark.createDataFrame([(1,)], "latent_id int")
-    labels = interpret_with_terms(live, terms_of(spark, *rows), InterpretationSettings(label_terms=label_terms))
+    labels = interpret_with_terms(
+        live, terms_of(spark, *rows), no_twins(spark), InterpretationSettings(label_terms=label_terms)
+    )
     (row,) = labels.collect()
     return row
 
@@ -105,7 +111,7 @@ def test_no_label_says_a_thing_twice(spark: SparkSession) -> None:
         for rank, row in enumerate(terms, start=1)
     ]
     live = spark.range(len(REPETITIONS)).selectExpr("CAST(id AS INT) AS latent_id")
-    labels = interpret_with_terms(live, terms_of(spark, *rows), InterpretationSettings(label_terms=3))
+    labels = interpret_with_terms(live, terms_of(spark, *rows), no_twins(spark), InterpretationSettings(label_terms=3))
     by_latent = {row.latent_id: row.label for row in labels.collect()}
     assert {case: by_latent[latent] for latent, case in enumerate(REPETITIONS)} == {
         case: label for case, (_, label) in REPETITIONS.items()
@@ -132,6 +138,39 @@ def test_a_description_names_words_where_there_are_no_features(spark: SparkSessi
     assert row.features == []
 
 
+def test_equal_labels_are_told_apart_by_what_others_lack(spark: SparkSession) -> None:
+    """Latents 1 and 2 differ beyond the label, 3 has nothing of its own; 4 and 5 are the same; 9 is dead."""
+    terms = {
+        1: [feature("Horror"), word("night"), word("alien"), word("ship")],
+        2: [feature("horror"), word("night"), word("vampire")],
+        3: [feature("Horror"), word("night")],
+        4: [feature("War"), word("army")],
+        5: [feature("War"), word("navy")],
+        6: [feature("Comedy"), word("love")],
+        7: [word("weak", significant=False)],
+        8: [word("weak", significant=False)],
+        9: [feature("Comedy"), word("farce")],
+    }
+    rows = [
+        {"latent_id": latent, "rank": rank, **row}
+        for latent, of_latent in terms.items()
+        for rank, row in enumerate(of_latent, start=1)
+    ]
+    live = spark.createDataFrame([(latent,) for latent in range(1, 9)], "latent_id int")
+    twins = spark.createDataFrame([(5, 4)], "latent_id int, same_as int")
+    labels = interpret_with_terms(live, terms_of(spark, *rows), twins, InterpretationSettings(label_terms=1))
+    assert {row.latent_id: row.label for row in labels.collect()} == {
+        1: "Horror, alien",
+        2: "horror, vampire",
+        3: "Horror",
+        4: "War",
+        5: "War",
+        6: "Comedy",
+        7: "unnamed",
+        8: "unnamed",
+    }
+
+
 def test_every_live_latent_has_one_row_and_no_other_latent_has(spark: SparkSession) -> None:
     live = spark.createDataFrame([(1,), (2,), (17,)], "latent_id int")
     terms = terms_of(
@@ -141,13 +180,13 @@ def test_every_live_latent_has_one_row_and_no_other_latent_has(spark: SparkSessi
         word("weak", latent_id=2, significant=False),
         word("dead", latent_id=5),
     )
-    labels = interpret_with_terms(live, terms, InterpretationSettings())
+    labels = interpret_with_terms(live, terms, no_twins(spark), InterpretationSettings())
     rows = {row.latent_id: row for row in labels.collect()}
     assert labels.count() == 3
     assert sorted(rows) == [1, 2, 17]
     assert rows[1].label == "alien, ship"
     for latent in (2, 17):
-        assert rows[latent].label == f"latent {latent} (no significant term)"
+        assert rows[latent].label == "unnamed"
         assert rows[latent].status == "unlabelled"
         assert rows[latent].features == []
         assert rows[latent].description
@@ -155,7 +194,7 @@ def test_every_live_latent_has_one_row_and_no_other_latent_has(spark: SparkSessi
 
 def test_the_columns_are_those_of_the_table(spark: SparkSession) -> None:
     live = spark.createDataFrame([(1,)], "latent_id int")
-    labels = interpret_with_terms(live, terms_of(spark, word("alien")), InterpretationSettings())
+    labels = interpret_with_terms(live, terms_of(spark, word("alien")), no_twins(spark), InterpretationSettings())
     declared = [field for field in CONCEPT_LABELS.schema if field.name not in ("dt", "sae_version")]
     assert [(field.name, field.dataType.simpleString()) for field in labels.schema] == [
         (field.name, field.dataType.simpleString()) for field in declared

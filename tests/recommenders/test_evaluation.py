@@ -19,6 +19,7 @@ from recsae_lib.recommenders.evaluation import (
     ndcg,
     popularity_scorer,
     ranking_metrics,
+    repeated_target_share,
     target_ranks,
 )
 from recsae_lib.recommenders.families.bpr_mf import BprMf
@@ -26,11 +27,16 @@ from recsae_lib.recommenders.protocol import Histories
 from recsae_lib.recommenders.training_histories import HeldOut
 from tests.histories import all_for_training, histories_of
 
+NO_RANK = 2**63 - 1
+
 
 def plain_ranks(scores: np.ndarray, targets: list[int], seen: list[list[int]]) -> list[int]:
-    """Rank of each target by sorting: unseen items by falling score, the target behind its ties."""
+    """Rank of each target by sorting: unseen items by falling score, the target behind its ties; or none."""
     ranks = []
     for row, target, known in zip(scores, targets, seen, strict=True):
+        if target in known:
+            ranks.append(NO_RANK)
+            continue
         others = [row[item] for item in range(len(row)) if item != target and item not in known]
         ranks.append(1 + sum(not score < row[target] for score in others))
     return ranks
@@ -67,9 +73,33 @@ def test_ties_and_nan_count_against_the_model() -> None:
     assert ranks.tolist() == [3, 2, 4]
 
 
-def test_a_repeated_target_is_not_masked_away() -> None:
-    scores = torch.tensor([[3.0, 2.0, 1.0, 0.0]])
-    assert target_ranks(scores, np.array([2]), np.array([0, 3]), np.array([0, 2, 2])).tolist() == [2]
+def test_a_target_seen_before_is_in_no_list() -> None:
+    scores = torch.tensor([[3.0, 2.0, 1.0, 0.0], [3.0, 2.0, 1.0, 0.0]])
+    ranks = target_ranks(scores, np.array([0, 0]), np.array([0, 3, 4]), np.array([0, 0, 2, 2]))
+    assert ranks.tolist() == [NO_RANK, 1]
+    assert repeated_target_share(ranks) == 0.5
+    assert set(ranking_metrics(ranks).values()) == {0.5}
+
+
+def test_repeats_are_missed_by_model_and_baselines_alike() -> None:
+    """Half of the users end with the item that they began with, which all scorers know best; the others with a new one.
+
+    Of 40 items, item 0 is everybody's first: for the 20 who come back to it no list holds it, though popularity and
+    item-kNN would put it first if they ranked it among unseen items.
+    """
+    back = [[0, 1, 2 + user % 3, 5, 0] for user in range(20)]
+    on = [[0, 1, 2 + user % 3, 5, 2 + (user + 1) % 3] for user in range(20)]
+    histories = histories_of(back + on, item_count=40)
+    users = histories.held_out_users("test", 100, seed=0)
+    model = BprMf(40, 40, 4)
+    metrics = measure_test(model, histories, users, torch.device("cpu"))
+    assert metrics["test_repeated_target_share"] == 0.5
+    alone = measure_test(model, histories, np.arange(20, 40), torch.device("cpu"))
+    assert alone["test_repeated_target_share"] == 0.0
+    assert alone["popularity_hr@5"] == 1.0
+    for name in (f"{kind}_{metric}@10" for kind in ("test", "popularity", "item_knn") for metric in ("hr", "ndcg")):
+        assert metrics[name] == pytest.approx(alone[name] / 2)  # those of the new items, divided by all users
+    assert metrics["popularity_p_value@10"] == pytest.approx(alone["popularity_p_value@10"])
 
 
 def test_metrics_have_their_literal_values() -> None:
@@ -97,7 +127,7 @@ def test_the_last_item_is_test_and_the_one_before_it_dev() -> None:
 
     users = np.array([0, 2])
     assert held_out_ranks(score, histories, users, "test").tolist() == [2, 1]  # 5 before 3; 5 is the best
-    assert held_out_ranks(score, histories, users, "dev").tolist() == [3, 4]  # 5, 3 before 2; a repeated 2 is ranked
+    assert held_out_ranks(score, histories, users, "dev").tolist() == [3, NO_RANK]  # 5, 3 before 2; 2 again
     assert asked == [[[4, 1, 2], [2, 2]], [[4, 1], [2]]]
 
 
@@ -158,7 +188,7 @@ def test_every_baseline_is_measured_beside_the_model() -> None:
     metrics = measure_test(model, histories, users, torch.device("cpu"))
     names = [*ranking_metrics(torch.tensor([1])), "catalogue_coverage@10", "average_popularity@10", "gini@10"]
     of_each = [f"{kind}_{n}" for kind in ("test", "popularity", "item_knn") for n in names]
-    assert sorted(metrics) == sorted([*of_each, "popularity_p_value@10"])
+    assert sorted(metrics) == sorted([*of_each, "popularity_p_value@10", "test_repeated_target_share"])
     scores = (model.users.weight @ model.items.weight.T).detach().numpy()
     contexts = histories.contexts(users, "test")
     seen = [contexts.items[a:b].tolist() for a, b in zip(contexts.offsets[:-1], contexts.offsets[1:], strict=True)]

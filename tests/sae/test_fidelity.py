@@ -82,8 +82,23 @@ def test_rankings_before_and_after_the_sae_agree_with_sklearn() -> None:
     )
 
 
+def test_targets_seen_before_are_missed_by_both() -> None:
+    """Half of the users get their best item twice: nobody hits it, whatever x or x̂ says."""
+    recommender, blocks = world()
+    first = blocks[0]
+    best = (first.representations @ torch.from_numpy(recommender.items.T)).argmax(1).numpy()
+    half, nobody = len(best) // 2, np.array([], dtype=np.int64)
+    all_new = HeldOutUsers(first.representations, best, np.zeros(len(best) + 1, dtype=np.int64), nobody)
+    offsets = np.minimum(np.arange(len(best) + 1), half)
+    repeated = HeldOutUsers(first.representations, best, offsets, best[:half])
+    assert measure_fidelity(exact_sae(), recommender, [all_new]).original["ndcg@10"] == 1.0
+    fidelity = measure_fidelity(exact_sae(), recommender, [repeated])
+    assert fidelity.repeated_targets == fidelity.original["ndcg@10"] == fidelity.reconstructed["ndcg@10"] == 0.5
+    assert fidelity.kept()["ndcg@10"] == 1.0
+
+
 def test_what_was_never_there_cannot_be_kept() -> None:
-    assert Fidelity({"hr@5": 0.0, "hr@10": 0.5}, {"hr@5": 0.1, "hr@10": 0.25}, 0.4).kept() == {"hr@10": 0.5}
+    assert Fidelity({"hr@5": 0.0, "hr@10": 0.5}, {"hr@5": 0.1, "hr@10": 0.25}, 0.4, 0.0).kept() == {"hr@10": 0.5}
 
 
 def test_nobody_held_out_and_another_dimension_are_refused() -> None:
@@ -97,9 +112,10 @@ def test_nobody_held_out_and_another_dimension_are_refused() -> None:
 
 
 def test_all_figures_of_fidelity_have_a_name() -> None:
-    assert Fidelity({"hr@5": 0.5}, {"hr@5": 0.25}, 0.4).by_name() == {
+    assert Fidelity({"hr@5": 0.5}, {"hr@5": 0.25}, 0.4, 0.125).by_name() == {
         "original_hr@5": 0.5,
         "reconstructed_hr@5": 0.25,
         "hr@5_kept": 0.5,
         "overlap@10": 0.4,
+        "reconstructed_repeated_target_share": 0.125,
     }

@@ -62,7 +62,8 @@ class World:
         self.latent_items = link_latents_to_items(self.activations.where(construct), self.linked, 100).cache()
         self.terms = concept_terms(self.latent_items, self.items, SETTINGS.terms).cache()
         live = self.terms.select("latent_id").distinct()
-        self.labels = interpret_with_terms(live, self.terms, SETTINGS.interpretation).cache()
+        no_twins = spark.createDataFrame([], "latent_id int, same_as int")
+        self.labels = interpret_with_terms(live, self.terms, no_twins, SETTINGS.interpretation).cache()
 
 
 def oracle(request: Any) -> str:

@@ -134,4 +134,6 @@ def outcome_line(model: StoredModel, metrics: Mapping[str, float]) -> str:
         return sizes
     test, popularity, item_knn = (metrics[f"{of}_ndcg@10"] for of in ("test", "popularity", "item_knn"))
     figures = f"{sizes}, test NDCG@10 {test:.4f}, by popularity {popularity:.4f}, by item-kNN {item_knn:.4f}"
-    return f"{figures}; {metrics['test_tied_share']:.0%} of the test items hang on a tie of time"
+    order = f"{metrics['test_tied_share']:.0%} of the test items hang on a tie of time"
+    repeated = metrics.get("test_repeated_target_share", 0.0)
+    return f"{figures}; {order}" + (f", {repeated:.0%} had been seen and count as missed" if repeated else "")

@@ -53,7 +53,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         **dict.fromkeys(("removal_p_value", "found_again"), (0.0, 1.0)),
     },
     "shuffled_scores": _VERDICT_RANGES,
-    "concepts": {"density": (0.0, 1.0), "confidence": (0.0, 1.0)},
+    "concepts": dict.fromkeys(("density", "confidence", "artefact_p_value"), (0.0, 1.0)),
     "concept_coverage": {
         **dict.fromkeys(("feature_coverage", "item_coverage"), (0.0, 1.0)),
         **dict.fromkeys(("user_coverage", "shuffled_feature_coverage", "derived_feature_coverage"), (0.0, 1.0)),

@@ -81,6 +81,8 @@ def test_the_log_says_what_was_registered() -> None:
         "1,200 items, 64 values each, test NDCG@10 0.2500, by popularity 0.1250, by item-kNN 0.0625; "
         "44% of the test items hang on a tie of time"
     )
+    repeats = outcome_line(model, {**metrics, "test_repeated_target_share": 0.5})
+    assert repeats.endswith("44% of the test items hang on a tie of time, 50% had been seen and count as missed")
     assert outcome_line(model, {}) == "1,200 items, 64 values each"
     model.dimension = 0
     assert outcome_line(model, {}) == "1,200 items, no vectors"

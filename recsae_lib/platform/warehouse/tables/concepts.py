@@ -49,7 +49,7 @@ CONCEPT_LABELS = derived(
     [
         SAE_VERSION,
         LATENT_ID,
-        column("label", STRING, "A few words that name the concept"),
+        column("label", STRING, "A few words that name the concept; unnamed where status is unlabelled"),
         column("description", STRING, "One or two sentences that say for which users the latent fires"),
         column("features", array_of(STRING), "Item features and derived ones that the concept is about"),
         INTERPRETER,
@@ -225,7 +225,7 @@ CONCEPTS = derived(
     [
         SAE_VERSION,
         LATENT_ID,
-        column("label", STRING, "A few words that name the concept"),
+        column("label", STRING, "A few words that name the concept; unnamed where status is unlabelled"),
         column("description", STRING, "One or two sentences that say for which users the latent fires"),
         column("features", array_of(STRING), "Item features and derived ones that the concept is about"),
         INTERPRETER,
@@ -249,6 +249,21 @@ CONCEPTS = derived(
             BOOLEAN,
             "Interpretable (and so named), removal_effect and removal_p_value pass the limits of the settings, and so "
             "does found_again; null in rows of earlier versions",
+            nullable=True,
+        ),
+        column("same_as", INT, "Latent about the same thing with the most users; null of that one", nullable=True),
+        column(
+            "artefact",
+            STRING,
+            "title, id or time (of the first interaction): the order in which the top items stand next to each other, "
+            "as those of a list rather than a taste; null where they do in none",
+            nullable=True,
+        ),
+        column(
+            "artefact_p_value",
+            DOUBLE,
+            "Chance that items drawn at random stand so in any of the three orders; null without items, and in rows of "
+            "earlier versions",
             nullable=True,
         ),
     ],

@@ -75,11 +75,12 @@ USER_COLUMNS: dict[str, UserColumn] = {
 
 _ITEMS = {"item_id", "item_ids", "context_ids", "title", "text", "features", "derived_features"}
 _CONCEPTS = {"label", "description", "previous_label", "term", "terms_gained", "terms_lost", "best_feature", "stratum"}
+_CONCEPTS |= {"artefact"}
 _KINDS = {"kind", "source", "file", "reason", "status", "change", "similarity_by", "unit_kind", "judge", "interpreter"}
 _REQUESTS = {"llm_model", "prompt_version", "request_id", "transport", "batch_id", "state", "answer"}
 _FIGURES = {"metric", "raters", "subject", "data_set", "model", "site", "pair", "config_digest", "code_version"}
 # Of ratings: people who rate concepts, by the names that they give. They are no users of the recommender.
-_RATINGS = {"sample", "case_id", "rater", "file_digest"}
+_RATINGS = {"sample", "stratum", "case_id", "rater", "file_digest"}
 WITHOUT_USERS = _ITEMS | _CONCEPTS | _KINDS | _REQUESTS | _FIGURES | _RATINGS | {"snapshots"}
 ELSEWHERE_WITHOUT = {("rating_rejects", "record")}  # of raters' files
 
