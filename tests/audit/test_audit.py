@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,20 @@ def test_the_planted_features_are_the_top_terms(audited: Workspace) -> None:
     assert len(found & set(FEATURES)) >= 0.9 * len(FEATURES)
     # Words of the titles are noise: hardly ever the best term of a latent.
     assert sum(row["kind"] == "word" for row in top) <= 0.1 * len(top)
+
+
+def test_popularity_tiers_are_those_of_the_training_part(audited: Workspace) -> None:
+    histories: dict[str, list[tuple[Any, ...]]] = {}
+    for row in audited.warehouse().read_published(tables.INTERACTIONS).collect():
+        histories.setdefault(row["user_id"], []).append((row["ts"], row["source_order"], row["item_id"]))
+    counts = Counter(item for history in histories.values() for _, _, item in sorted(history)[:-2])
+    tiers, begin = {0: "lowest"}, 0
+    for _, count in counts.most_common():
+        tiers.setdefault(count, ("highest", "high", "low", "lowest")[4 * begin // counts.total()])
+        begin += count
+    items = audited.warehouse().read_published(tables.ITEMS).collect()
+    found = {row["item_id"]: row["derived_features"] for row in items}
+    assert found == {row["item_id"]: [f"popularity: {tiers[counts[row['item_id']]]}"] for row in items}
 
 
 def test_planted_concepts_are_interpretable_and_shuffled_are_not(audited: Workspace) -> None:

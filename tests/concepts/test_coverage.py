@@ -167,6 +167,7 @@ def test_any_world_agrees_with_sets(spark: SparkSession, world: tuple) -> None:
             "shuffled_feature_coverage": pytest.approx(np.mean(shuffled)),
             "units": len(counted),
             "units_expected_by_chance": row["units_expected_by_chance"],
+            "derived_feature_coverage": 0.0,
         }
         passed = sum(u[1] < 0.05 for u in units.values())
         assert row["units_expected_by_chance"] <= 0.05 * max(passed, 1)

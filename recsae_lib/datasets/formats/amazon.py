@@ -8,8 +8,8 @@ The text of an item is its title and its description (in 2023 with the points th
 `item_texts.described`. Its features are all levels of its categories, from the root down, each once; in 2023 after the
 main category. The root that all items of one file share separates none of them, but costs nothing either, and does
 separate them where several categories are read together. Its attributes are its brand (in 2023 the store), its price
-band (`BANDS`) and, as "category path", each path of its categories from the root down to the second level or further: a
-brand of its own for every few items is a name, not a category, and the price would be no word.
+band (`BANDS`) and, as "category path", each path of its categories from the root down to the second level or further.
+They are no features: a brand of its own for every few items is a name, not a category.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def test_hostile_values_are_cleaned_or_left_out(spark: SparkSession) -> None:
         "i": [
             "city: Phoenix",
             "city: [2JPhoenix",
-            "brand: <b> &amp;  [2J",
+            "brand: <b> &amp; [2J",
             "brand: '; DROP TABLE items; --",
             "note: " + "x" * 94,
             "na me: v",

@@ -17,7 +17,7 @@ from recsae_lib.errors import InputError
 @pytest.mark.parametrize(
     ("kind", "given", "expected"),
     [
-        ("int", [1995, 0, 99_999, None], [1995, 1970, 1971, None]),
+        ("int", [1995, 0, 40_000_000, None], [1995, 1970, 1971, None]),
         ("bigint", [1995, 946_684_800, 946_684_800_000], [1995, 2000, 2000]),
         ("double", [1995.0, float("nan"), 946_684_800.0, None], [1995, None, 2000, None]),
         ("float", [1995.0, 946_684_800.0], [1995, None]),
