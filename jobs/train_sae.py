@@ -27,7 +27,7 @@ from recsae_lib.representations.held_out import read_held_out
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.loader import RepresentationLoader
 from recsae_lib.sae.baselines import compared_with
-from recsae_lib.sae.evaluation import evaluate_sae
+from recsae_lib.sae.evaluation import evaluate_sae, fvu_of_rows
 from recsae_lib.sae.fidelity import measure_fidelity
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.reach import bounded_sample
@@ -37,7 +37,6 @@ from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of, with
 
 CHECKPOINT_SECONDS = 60.0
 EXAMPLE_ROWS = 3
-SAMPLE_BATCH = 8192  # rows at a time
 
 
 @for_each_site
@@ -118,7 +117,7 @@ def _figures_measure(
 
     def measure(sae: SparseAutoencoder) -> dict[str, float]:
         kept = {name: value for name, value in fidelity_of("test", sae).items() if name == sae_runs.KEPT}
-        return {"fvu": evaluate_sae(sae, sample.split(SAMPLE_BATCH)).fvu, **kept}
+        return {"fvu": fvu_of_rows(sae, sample), **kept}
 
     return measure
 

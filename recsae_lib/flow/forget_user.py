@@ -41,6 +41,8 @@ from recsae_lib.representations.forgetting import remove_from_bulk, rows_in_bulk
 NOT_COVERED = (
     "The raw data and your own tables: take the user out there first, or the next ingestion brings the user back",
     "Files of MLflow beside the registered recommenders: what deleted versions leave there goes by `mlflow gc`",
+    "Versions of SAEs in MLflow: dictionaries/random_user-1 to -3 hold directions of single users' representations, "
+    "without ids. Run train_sae again and delete the versions of before",
     "Ledgers of language models (<var>/llm, paths.llm) and requests in <var>/work: they hold no ids of users, but the "
     "cases of a judge hold item titles of single users under numbers. Delete <var>/work; delete the ledger if that "
     "matters: what it holds is then paid for again",

@@ -15,6 +15,7 @@ from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
 from recsae_lib.sae.reach import MEASURED_ROWS, Reach, first_rows
 
+BLOCK_ROWS = 8192
 ROUNDING = 1e-12  # share of Σ (x − centre)² below which a dimension has no variance
 
 
@@ -64,6 +65,22 @@ class SaeMetrics:
             "shrinkage": self.shrinkage,
             "training_rows": self.rows,
         }
+
+
+@torch.no_grad()
+def fvu_of_rows(sae: SparseAutoencoder, rows: torch.Tensor) -> float:
+    """FVU of (n, d) rows that are held as a whole: `evaluate_sae` gives the same, and much else, at ten times the cost.
+
+    Raises
+    ------
+    InputError : a row holds NaN or an infinite number.
+    """
+    missed = sum(_energy(block - sae.decode(*sae.encode(block))) for block in rows.split(BLOCK_ROWS))
+    return missed / _energy(rows - rows.mean(0))
+
+
+def _energy(x: torch.Tensor) -> float:
+    return float(np.square(x.cpu().numpy(), dtype=np.float64).sum())  # numpy: leaves the threads of torch alone
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.sae.baselines import compared_with
 from recsae_lib.sae.dictionaries import dictionaries_of, dictionary_folder, figures_of, write_dictionaries
-from recsae_lib.sae.evaluation import evaluate_sae
+from recsae_lib.sae.evaluation import fvu_of_rows
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import load_sae, save_sae
 
@@ -29,7 +29,7 @@ def sae(seed: int) -> SparseAutoencoder:
 
 
 def fvu(of: SparseAutoencoder) -> dict[str, float]:
-    return {"fvu": evaluate_sae(of, [ROWS]).fvu}
+    return {"fvu": fvu_of_rows(of, ROWS)}
 
 
 def write(folder: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recsae_lib.errors import InputError
-from recsae_lib.sae.evaluation import evaluate_sae
+from recsae_lib.sae.evaluation import evaluate_sae, fvu_of_rows
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.moments import RunningMoments
 
@@ -105,3 +105,10 @@ def test_moments_stay_exact_far_from_the_origin() -> None:
     assert moments.rows == 10_000
     np.testing.assert_allclose(moments.mean.numpy(), exact.mean(0), rtol=1e-13)
     assert moments.squared_deviations == pytest.approx(np.square(exact - exact.mean(0)).sum(), rel=1e-10)
+
+
+def test_fvu_of_rows_is_that_of_the_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(500, 6, generator=torch.Generator().manual_seed(3)) + 5.0
+    sae = SparseAutoencoder.initialise(x, 24, 2, seed=3)
+    monkeypatch.setattr("recsae_lib.sae.evaluation.BLOCK_ROWS", 200)
+    assert fvu_of_rows(sae, x) == pytest.approx(evaluate_sae(sae, x.split(64)).fvu, rel=1e-6)
