@@ -1,65 +1,45 @@
-"""Scores against literals and independent computations; chance levels; one row a live latent and judge."""
+"""Scores against literals and independent computations; chance levels; what is interpretable and what is confirmed."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyspark.sql import DataFrame, Row, SparkSession
-from scipy.stats import binomtest
+from pyspark.sql import SparkSession
+from scipy.stats import binom, binomtest
 
+from recsae_lib.concepts.dictionaries import first_id
 from recsae_lib.config import VerificationSettings
 from recsae_lib.platform.warehouse.tables import CONCEPT_SCORES, SHUFFLED_SCORES
+from recsae_lib.verification.blocks import VERDICT
 from recsae_lib.verification.scores import (
-    ASSOCIATION,
+    SCORE_COLUMNS,
+    UNIT_COLUMNS,
+    VERDICT_COLUMNS,
+    as_rows,
     expected_by_chance,
-    score_concepts,
-    score_shuffled,
+    is_confirmed,
+    names_of,
+    score_cases,
     score_tallies,
+    score_units,
+    scored,
 )
 
 SETTINGS = VerificationSettings()
-JUDGED = "latent_id int, user_id string, kind string, fires boolean, judged boolean"
-ASSOCIATED = (
-    "latent_id int, best_feature string, best_feature_auc double, best_feature_null_auc double, "
-    "best_feature_p_value double"
-)
 FROM_THE_JOB = ("dt", "sae_version", "llm_model", "prompt_version")
 Counts = tuple[int, int, int, int]  # TP, FN, TN, FP
+COUNTS = st.tuples(*[st.integers(0, 12)] * 4)
 
 
-def judged_rows(latent: int, counts: Counts) -> list[tuple]:
-    outcomes = [(True, True), (True, False), (False, False), (False, True)]
-    answers = [outcome for outcome, times in zip(outcomes, counts, strict=True) for _ in range(times)]
-    return [
-        (latent, f"u{number}", "positive" if fires else "random", fires, judged)
-        for number, (fires, judged) in enumerate(answers)
-    ]
-
-
-def score(
-    spark: SparkSession,
-    counts: dict[int, Counts],
-    live: list[int] | None = None,
-    association: list[tuple] | None = None,
-    limits: VerificationSettings = SETTINGS,
-) -> DataFrame:
-    rows = [row for latent, of_latent in counts.items() for row in judged_rows(latent, of_latent)]
-    return score_concepts(
-        spark.createDataFrame(rows, JUDGED),
-        "terms",
-        spark.createDataFrame([(latent,) for latent in live or sorted(counts)], "latent_id int"),
-        spark.createDataFrame(association or [], ASSOCIATED),
-        limits,
-    )
-
-
-def rows_of(scores: DataFrame) -> dict[int, Row]:
-    return {row["latent_id"]: row for row in scores.collect()}
+def tallies(counts: Sequence[Counts], first: int = 0) -> pd.DataFrame:
+    rows = pd.DataFrame(counts, columns=["TP", "FN", "TN", "FP"], dtype=np.int64).assign(hard_TN=0, hard=0)
+    return rows.assign(latent_id=np.arange(len(rows)) + first)
 
 
 def adjusted(p_values: list[float]) -> list[float]:
@@ -71,159 +51,168 @@ def adjusted(p_values: list[float]) -> list[float]:
     ]
 
 
-def test_confusion_of_one_latent(spark: SparkSession) -> None:
-    scores = score(spark, {7: (9, 1, 8, 2)}, association=[(7, "horror", 0.91, 0.7, 0.01)])
-    (row,) = scores.collect()
-    assert row.asDict() == {
+def measured(confidences: list[float], effective: list[float], first: int = 0) -> pd.DataFrame:
+    rows = pd.DataFrame({"confidence": confidences, "effective_cases": effective})
+    others = {name: 0.5 for name in VERDICT if name not in rows}
+    return rows.assign(latent_id=np.arange(len(rows)) + first, **others)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(COUNTS, min_size=1, max_size=25))
+def test_any_counts_agree_with_binomial_test_and_definition(counts: list[Counts]) -> None:
+    rows = score_tallies("llm", tallies(counts), SETTINGS)
+    p_values = [
+        binomtest(tp + tn, tp + fn + tn + fp, 0.5, "greater").pvalue if tp + fn + tn + fp else 1.0
+        for tp, fn, tn, fp in counts
+    ]
+    assert rows["p_value"].tolist() == pytest.approx(p_values, rel=1e-9)
+    assert rows["q_value"].tolist() == pytest.approx(adjusted(p_values), rel=1e-9)
+    assert rows["cases"].tolist() == rows["effective_cases"].tolist() == [sum(of) for of in counts]
+    for (tp, fn, tn, fp), confidence in zip(counts, rows["confidence"], strict=True):
+        cases = tp + fn + tn + fp
+        assert confidence == pytest.approx((tp + tn) / cases) if cases else np.isnan(confidence)
+
+
+def test_cases_of_equal_weight_need_not_be_whole() -> None:
+    shares = np.linspace(0.5, 1.0, 41)
+    whole = scored("terms", measured(shares.tolist(), [40.0] * 41), SETTINGS)
+    assert whole["p_value"].tolist() == pytest.approx(binom.sf(np.rint(40 * shares) - 1, 40, 0.5).tolist(), rel=1e-9)
+    between = scored("terms", measured([0.75] * 3, [40.0, 40.5, 41.0]), SETTINGS)["p_value"]
+    assert between[0] > between[1] > between[2]
+
+
+def test_a_dictionary_is_corrected_by_itself() -> None:
+    strong, weak = measured([0.9] * 4, [40.0] * 4), measured([0.62] * 400, [40.0] * 400, first_id(3))
+    alone = scored("terms", strong, SETTINGS)
+    beside = scored("terms", pd.concat([strong, weak], ignore_index=True), SETTINGS)
+    pd.testing.assert_frame_equal(beside[:4], alone)
+    assert beside["q_value"][4] == pytest.approx(float(binom.sf(24, 40, 0.5)), abs=0.03)  # 24.8 right answers of 40
+
+
+def test_both_limits_are_needed() -> None:
+    rows = scored("terms", measured([1.0, 0.79, 0.8, 0.5, np.nan], [4.0, 400.0, 400.0, 400.0, 0.0]), SETTINGS)
+    assert rows["q_value"][1] < 0.05 <= rows["q_value"][0]
+    assert rows["interpretable"].tolist() == [False, False, True, False, False]
+
+
+def test_units_without_cases_count_in_the_correction() -> None:
+    nothing = [(0, 0, 0, 0)] * 19
+    alone, among = (score_tallies("llm", tallies([(8, 2, 8, 2), *more]), SETTINGS) for more in ([], nothing))
+    assert among["p_value"][0] == alone["p_value"][0] == pytest.approx(0.00590896606)
+    assert among["q_value"][0] == pytest.approx(20 * alone["p_value"][0])
+    assert (alone["interpretable"][0], among["interpretable"][0]) == (True, False)
+    assert (among["p_value"][1], among["q_value"][1], among["cases"][1]) == (1.0, 1.0, 0)
+    assert among[["confidence", "confidence_low", "recall", "precision"]].iloc[1].isna().all()
+
+
+def test_ratios_without_a_denominator_are_missing() -> None:
+    rows = score_tallies("llm", tallies([(0, 3, 4, 0), (3, 0, 0, 0), (0, 0, 1, 1)]), SETTINGS)
+    found = rows[["recall", "precision", "specificity"]].astype(object).where(rows.notna(), None).to_numpy().tolist()
+    assert found == [[0.0, None, 1.0], [1.0, 1.0, None], [None, 0.0, 0.5]]
+
+
+@pytest.mark.parametrize("prefix", ["", "shuffled_"])
+def test_scores_of_the_sample_are_taken_by_prefix(prefix: str) -> None:
+    own = {name: [0.1 * n for n, _ in enumerate(VERDICT)] for name in ("", "shuffled_")}
+    rows = pd.DataFrame(
+        {
+            f"{of}{name}": [value + (of != prefix)]
+            for of, values in own.items()
+            for name, value in zip(VERDICT, values, strict=True)
+        }
+    )
+    scores = score_units(rows.assign(latent_id=7), prefix, SETTINGS)
+    assert scores.columns.tolist() == names_of(VERDICT_COLUMNS)
+    assert (scores["latent_id"][0], scores["judge"][0]) == (7, "terms")
+    taken = {name: value for name, value in zip(VERDICT, own[prefix], strict=True) if name != "cases"}
+    assert {name: scores[name][0] for name in taken} == taken
+
+
+def test_scores_have_the_columns_of_the_tables() -> None:
+    for table, columns in (
+        (CONCEPT_SCORES, SCORE_COLUMNS),
+        (SHUFFLED_SCORES, f"{VERDICT_COLUMNS}, label_of int"),
+    ):
+        declared = {field.name: field.dataType.simpleString() for field in table.schema}
+        written = dict(column.split() for column in columns.split(", "))
+        assert written == {name: kind for name, kind in declared.items() if name not in FROM_THE_JOB}
+
+
+def test_cases_of_a_language_model_are_counted(spark: SparkSession) -> None:
+    # 9 of 10 positives, 8 of 10 negatives, of which 5 hard ones and 3 of these right; latent 8 has no answer.
+    judged = [(7, "positive", True, n < 9) for n in range(10)] + [(7, "random", False, False)] * 5
+    judged += [(7, "hard", False, n >= 3) for n in range(5)] + [(99, "positive", True, True)]  # 99 does not live
+    cases = spark.createDataFrame(judged, "latent_id int, kind string, fires boolean, judged boolean")
+    known = {name: None for name in names_of(UNIT_COLUMNS)} | {"best_feature": "horror", "removal_users": 30}
+    live = spark.createDataFrame([(latent, *known.values()) for latent in (8, 7)], f"latent_id int, {UNIT_COLUMNS}")
+    scores = score_cases(cases, "llm", live, SETTINGS)
+    assert scores.columns == names_of(SCORE_COLUMNS)
+    rows = {row["latent_id"]: row.asDict() for row in scores.collect()}
+    assert sorted(rows) == [7, 8]
+    p_value = (1140 + 190 + 20 + 1) / 2**20
+    assert rows[7] == {
         "latent_id": 7,
-        "judge": "terms",
+        "judge": "llm",
         "confidence": pytest.approx(17 / 20),
         "confidence_low": pytest.approx(0.6396, abs=5e-5),  # statsmodels' proportion_confint(17, 20, method="wilson")
         "confidence_high": pytest.approx(0.9476, abs=5e-5),
         "recall": pytest.approx(0.9),
         "specificity": pytest.approx(0.8),
+        "hard_specificity": pytest.approx(0.6),
         "precision": pytest.approx(9 / 11),
+        "auc": None,
+        "hard_auc": None,
         "cases": 20,
-        "p_value": pytest.approx((1140 + 190 + 20 + 1) / 2**20, rel=1e-12),
-        "q_value": pytest.approx((1140 + 190 + 20 + 1) / 2**20, rel=1e-12),
+        "effective_cases": 20.0,
+        "p_value": pytest.approx(p_value, rel=1e-9),
+        "q_value": pytest.approx(2 * p_value, rel=1e-9),
         "interpretable": True,
-        "best_feature": "horror",
-        "best_feature_auc": 0.91,
-        "best_feature_null_auc": 0.7,
-        "best_feature_p_value": 0.01,
+        **known,
     }
-    declared = [(field.name, field.dataType) for field in CONCEPT_SCORES.schema if field.name not in FROM_THE_JOB]
-    assert [(field.name, field.dataType) for field in scores.schema] == declared
+    assert (rows[8]["confidence"], rows[8]["cases"], rows[8]["removal_users"]) == (None, 0, 30)
+    assert score_cases(cases, "llm", live.limit(0), SETTINGS).collect() == []
 
 
-def test_ratios_without_a_denominator_are_null(spark: SparkSession) -> None:
-    rows = rows_of(score(spark, {1: (0, 3, 4, 0), 2: (3, 0, 0, 0), 3: (0, 0, 1, 1)}, live=[1, 2, 3, 4]))
-    assert (rows[1]["recall"], rows[1]["precision"], rows[1]["specificity"]) == (0.0, None, 1.0)
-    assert (rows[2]["recall"], rows[2]["precision"], rows[2]["specificity"]) == (1.0, 1.0, None)
-    assert (rows[3]["recall"], rows[3]["precision"], rows[3]["confidence"]) == (None, 0.0, 0.5)
-    assert rows[4].asDict() == {
-        "latent_id": 4,
-        "judge": "terms",
-        **dict.fromkeys(["confidence", "confidence_low", "confidence_high", "recall", "specificity", "precision"]),
-        **dict.fromkeys(ASSOCIATION),
-        "cases": 0,
-        "p_value": 1.0,
-        "q_value": 1.0,
-        "interpretable": False,
-    }
+def test_missing_numbers_are_nulls_in_rows(spark: SparkSession) -> None:
+    rows = pd.DataFrame({"whole": [3.0, np.nan], "part": [0.5, np.nan], "name": ["a", None], "more": 1})
+    columns = "whole int, part double, name string"
+    assert [tuple(row) for row in as_rows(spark, rows, columns).collect()] == [(3, 0.5, "a"), (None, None, None)]
+    assert as_rows(spark, rows[:0], columns).collect() == []
 
 
-def test_both_limits_are_needed(spark: SparkSession) -> None:
-    rows = rows_of(score(spark, {1: (2, 0, 2, 0), 2: (15, 5, 16, 4), 3: (8, 2, 8, 2), 4: (5, 5, 5, 5)}))
-    # p = 1/16 whatever the confidence; q small at confidence .775; exactly at the limit of confidence.
-    assert [rows[latent]["confidence"] for latent in (1, 2, 3)] == [1.0, 0.775, 0.8]
-    assert rows[2]["q_value"] < 0.05 <= rows[1]["q_value"]
-    assert [rows[latent]["interpretable"] for latent in (1, 2, 3, 4)] == [False, False, True, False]
-
-
-def test_latents_without_cases_count_in_the_correction(spark: SparkSession) -> None:
-    alone = rows_of(score(spark, {1: (8, 2, 8, 2)}))[1]
-    among = rows_of(score(spark, {1: (8, 2, 8, 2)}, live=list(range(20))))[1]
-    assert among["p_value"] == alone["p_value"] == pytest.approx(0.00590896606)
-    assert among["q_value"] == pytest.approx(20 * alone["p_value"])
-    assert (alone["interpretable"], among["interpretable"]) == (True, False)
-
-
-def test_shuffled_labels_are_scored_alike_and_name_their_latent(spark: SparkSession) -> None:
-    counts = {1: (5, 5, 5, 5), 2: (8, 2, 8, 2), 3: (0, 4, 4, 0)}
-    judged = spark.createDataFrame([row for item in counts.items() for row in judged_rows(*item)], JUDGED)
-    live = spark.createDataFrame([(latent,) for latent in (1, 2, 3, 4)], "latent_id int")
-    labels = spark.createDataFrame([(1, 2), (2, 1)], "latent_id int, label_of int")
-    shuffled = score_shuffled(judged, live, labels, SETTINGS)
-    declared = {field.name: field.dataType for field in SHUFFLED_SCORES.schema if field.name not in FROM_THE_JOB}
-    assert {field.name: field.dataType for field in shuffled.schema} == declared
-    rows, own = rows_of(shuffled), rows_of(score(spark, counts, live=[1, 2, 3, 4]))
-    assert {latent: row["label_of"] for latent, row in rows.items()} == {1: 2, 2: 1, 3: None, 4: None}
-    for latent, row in rows.items():
-        assert {name: row[name] for name in declared if name != "label_of"} == {
-            name: own[latent][name] for name in declared if name != "label_of"
-        }
-
-
-def test_only_live_latents_are_scored(spark: SparkSession) -> None:
-    assert sorted(rows_of(score(spark, {1: (3, 0, 3, 0), 2: (3, 0, 3, 0)}, live=[2, 3]))) == [2, 3]
-
-
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(counts=st.lists(st.tuples(*[st.integers(0, 12)] * 4), min_size=1, max_size=25))
-def test_any_counts_agree_with_binomial_test_and_definition(spark: SparkSession, counts: list[Any]) -> None:
-    latents = list(range(len(counts)))
-    rows = rows_of(score(spark, dict(enumerate(counts)), live=latents))
-    assert sorted(rows) == latents
-    p_values = [
-        binomtest(tp + tn, tp + fn + tn + fp, 0.5, "greater").pvalue if tp + fn + tn + fp else 1.0
-        for tp, fn, tn, fp in counts
-    ]
-    assert [rows[latent]["p_value"] for latent in latents] == pytest.approx(p_values, rel=1e-9)
-    assert [rows[latent]["q_value"] for latent in latents] == pytest.approx(adjusted(p_values), rel=1e-9)
-    for latent, (tp, fn, tn, fp) in enumerate(counts):
-        cases = tp + fn + tn + fp
-        assert rows[latent]["cases"] == cases
-        assert rows[latent]["confidence"] == (pytest.approx((tp + tn) / cases) if cases else None)
-
-
-def test_a_judge_of_nothing_still_has_a_row_a_live_latent(spark: SparkSession) -> None:
-    rows = rows_of(score(spark, {}, live=[1, 2]))
-    assert {latent: (row["confidence"], row["cases"], row["q_value"]) for latent, row in rows.items()} == {
-        1: (None, 0, 1.0),
-        2: (None, 0, 1.0),
-    }
-    none_live = spark.createDataFrame([], "latent_id int")
-    judged, nothing = spark.createDataFrame(judged_rows(1, (1, 1, 1, 1)), JUDGED), spark.createDataFrame([], ASSOCIATED)
-    assert score_concepts(judged, "llm", none_live, nothing, SETTINGS).collect() == []
-
-
-def verdicts_of_a_null(runs: int, latents: int, per_kind: int, says_fires: float, seed: int) -> list[pd.DataFrame]:
-    """Score `runs` audits whose judge knows nothing and says "fires" of this share of cases."""
-    random = np.random.default_rng(seed)
-    tp = random.binomial(per_kind, says_fires, (runs, latents))
-    fp = random.binomial(per_kind, says_fires, (runs, latents))
-    ids = np.arange(latents)
-    return [
-        score_tallies(
-            "terms",
-            pd.DataFrame(
-                {"latent_id": ids, "TP": tp[run], "FN": per_kind - tp[run], "TN": per_kind - fp[run], "FP": fp[run]}
-            ),
-            SETTINGS,
-        )
-        for run in range(runs)
-    ]
+def test_confirmed_is_interpretable_causal_and_found_again() -> None:
+    nan = float("nan")
+    effects, p_values, found = [0.2, 0.19, nan], [0.049, 0.05, nan], [0.7, 0.69, nan]
+    cases = list(product([True, False], effects, p_values, found))
+    rows = pd.DataFrame(cases, columns=["interpretable", "removal_effect", "removal_p_value", "found_again"])
+    assert np.flatnonzero(is_confirmed(rows, SETTINGS)).tolist() == [cases.index((True, 0.2, 0.049, 0.7))]
+    loose = VerificationSettings(minimum_removal=0.1, significance=0.1, minimum_found_again=0.5)
+    assert is_confirmed(rows, loose).sum() == 8  # neither a missing figure nor a unit without a name
 
 
 @pytest.mark.parametrize("says_fires", [0.5, 0.2, 0.9])
 def test_under_the_null_p_is_not_too_small_and_q_rarely_passes(says_fires: float) -> None:
-    runs, latents = 1500, 40
-    scored = verdicts_of_a_null(runs, latents, per_kind=10, says_fires=says_fires, seed=13)
-    p_values = np.concatenate([rows["p_value"] for rows in scored])
+    runs, units, per_kind = 1000, 40, 10
+    random = np.random.default_rng(13)
+    tp, fp = (random.binomial(per_kind, says_fires, runs * units) for _ in range(2))
+    # Each run is a dictionary of its own.
+    ids = np.concatenate([np.arange(units) + first_id(run) for run in range(runs)])
+    counts = {"TP": tp, "FN": per_kind - tp, "TN": per_kind - fp, "FP": fp, "hard_TN": 0, "hard": 0}
+    rows = score_tallies("terms", pd.DataFrame({"latent_id": ids, **counts}), SETTINGS)
     for level in (0.001, 0.01, 0.05, 0.1, 0.25, 0.5):
-        assert np.mean(p_values <= level) <= level + 4 * np.sqrt(level / len(p_values))
-    any_passes = np.mean([(rows["q_value"] < 0.05).any() for rows in scored])
+        assert (rows["p_value"] <= level).mean() <= level + 4 * np.sqrt(level / len(rows))
+    any_passes = (rows["q_value"] < 0.05).to_numpy().reshape(runs, units).any(1).mean()
     assert any_passes <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
-    assert np.mean([rows["interpretable"].mean() for rows in scored]) <= 0.05 / latents + 0.001
+    assert rows["interpretable"].mean() <= 0.05 / units + 0.001
 
 
 def test_what_is_no_null_does_pass() -> None:
-    tallies = pd.DataFrame({"latent_id": range(40), "TP": 9, "FN": 1, "TN": 9, "FP": 1})
-    tallies.loc[20:, ["TP", "FN", "TN", "FP"]] = 5
-    scored = score_tallies("llm", tallies, SETTINGS)
-    assert scored["interpretable"].tolist() == [True] * 20 + [False] * 20
+    rows = score_tallies("llm", tallies([(9, 1, 9, 1)] * 20 + [(5, 5, 5, 5)] * 20), SETTINGS)
+    assert rows["interpretable"].tolist() == [True] * 20 + [False] * 20
 
 
 def test_expected_by_chance_is_the_reference_figure() -> None:
     assert expected_by_chance(pd.Series([10] * 200 + [0] * 50), SETTINGS) == pytest.approx(200 * 56 / 1024)  # 5.5 %
     tail_of_20 = binomtest(16, 20, 0.5, "greater").pvalue
-    assert expected_by_chance(pd.Series([20, 4, 4]), SETTINGS) == pytest.approx(tail_of_20 + 2 / 16)
-    assert expected_by_chance(pd.Series([], dtype=np.int32), SETTINGS) == 0.0
-
-
-def test_expected_by_chance_agrees_with_coins() -> None:
-    coins = np.random.default_rng(5).binomial(12, 0.5, size=200_000)
-    simulated = 100 * np.mean(coins / 12 >= 0.75)
-    limits = VerificationSettings(confidence=0.75)
-    assert expected_by_chance(pd.Series([12] * 100), limits) == pytest.approx(simulated, rel=0.05)
+    assert expected_by_chance(pd.Series([20.9, 4.0, 4.2]), SETTINGS) == pytest.approx(tail_of_20 + 2 / 16)
+    assert expected_by_chance(pd.Series([], dtype=np.float64), SETTINGS) == 0.0
