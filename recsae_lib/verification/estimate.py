@@ -67,7 +67,7 @@ class CaseEstimate:
 def estimate_cases(
     levels: DataFrame, users: int, live_latents: DataFrame, labels: DataFrame, settings: VerificationSettings
 ) -> CaseEstimate:
-    """Count the cases that `select_cases` would find in the verify half, without drawing any.
+    """Count the cases that `draw_cases` would find among all users of the verify half, without drawing any.
 
         cases_l = 2 min(n, users with level >= minimum_level, users for whom l does not fire)
 
@@ -77,7 +77,7 @@ def estimate_cases(
     users : in the verify half.
     live_latents : (latent_id), once each.
     labels : (latent_id, label, description, status).
-    settings : as of `select_cases` and `write_judge_requests`.
+    settings : as of `cases_of_each_kind` and `write_judge_requests`.
     """
     per_kind = cases_of_each_kind(settings)
     counted = levels.groupBy("latent_id").agg(

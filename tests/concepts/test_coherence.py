@@ -12,6 +12,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.metrics.pairwise import cosine_similarity
 
 from recsae_lib.concepts.coherence import coherence_metrics
+from recsae_lib.concepts.dictionaries import first_id
 from recsae_lib.config import TermSettings
 
 ACTIVATIONS = "user_id string, latent_ids array<int>, activations array<float>"
@@ -82,7 +83,7 @@ def test_all_pairs_agree_whatever_the_partitioning(spark: SparkSession) -> None:
         for name in names
     ]
     inputs = frames(spark, fired, ranked, representations, embeddings, items)
-    metrics = coherence_metrics(*inputs, TERMS, cases)
+    metrics = coherence_metrics(*inputs, TERMS, cases)[0]
 
     top = {
         latent: sorted((user for user in users if latent in fired[user]), key=lambda u: (-fired[u][latent], u))[:cases]
@@ -103,7 +104,7 @@ def test_all_pairs_agree_whatever_the_partitioning(spark: SparkSession) -> None:
         for variant, values in wanted.items()
         for name, value in zip(("coherence", "distinctiveness"), values, strict=True)
     }
-    scattered = coherence_metrics(*(frame.repartition(5) for frame in inputs), TERMS, cases)
+    scattered = coherence_metrics(*(frame.repartition(5) for frame in inputs), TERMS, cases)[0]
     assert scattered == pytest.approx(metrics, abs=1e-9)
 
 
@@ -120,7 +121,7 @@ def test_literal_cases(spark: SparkSession) -> None:
         ),
         TERMS,
         2,
-    )
+    )[0]
     assert metrics["coherence_representation"] == pytest.approx((0 + 1) / 2)
     assert metrics["distinctiveness_representation"] == pytest.approx(np.sqrt(0.5))  # between the diagonal and the axis
     assert metrics["coherence_item_embedding"] == pytest.approx((-1 + 1) / 2)
@@ -131,6 +132,34 @@ def test_literal_cases(spark: SparkSession) -> None:
 
 def test_nothing_is_none(spark: SparkSession) -> None:
     inputs = frames(spark, {"a": {0: 1.0}}, {0: ["x"]}, {"a": [1.0]}, {"x": [1.0]}, [("x", "word", [])])
-    metrics = coherence_metrics(*inputs, TERMS, 10)
+    metrics = coherence_metrics(*inputs, TERMS, 10)[0]
     assert len(metrics) == 6
     assert set(metrics.values()) == {None}
+
+
+def test_dictionaries_side_by_side_are_those_of_each_alone(spark: SparkSession) -> None:
+    random = np.random.default_rng(6)
+    users, names = [f"u{n}" for n in range(12)], [f"i{n}" for n in range(9)]
+    representations = {user: random.normal(1, 1, 4).tolist() for user in users}
+    embeddings = {name: random.normal(0.5, 1, 3).tolist() for name in names}
+    items = [
+        (name, " ".join(random.choice(["star", "wars", "night"], 3)), [str(n % 2)]) for n, name in enumerate(names)
+    ]
+    fired, ranked = {}, {}
+    for first, units in ((0, 4), (first_id(1), 3), (first_id(700), 2)):
+        ids = range(first, first + units)
+        fired[first] = {user: {unit: float(random.random()) for unit in ids if random.random() < 0.6} for user in users}
+        ranked[first] = {unit: random.choice(names, 5, replace=False).tolist() for unit in ids}
+    all_fired = {user: {unit: z for of in fired.values() for unit, z in of[user].items()} for user in users}
+    all_ranked = {unit: of for one in ranked.values() for unit, of in one.items()}
+
+    def measured(fired: dict[str, dict[int, float]], ranked: dict[int, list[str]]) -> dict:
+        inputs = frames(spark, fired, ranked, representations, embeddings, items)
+        return coherence_metrics(*inputs, TERMS, 4)
+
+    together = measured(all_fired, all_ranked)
+    assert sorted(together) == [0, 1, 700]
+    for number, first in ((0, 0), (1, first_id(1)), (700, first_id(700))):
+        alone = measured(fired[first], ranked[first])
+        assert together[number] == pytest.approx(alone[number], rel=1e-9)
+        assert None not in alone[number].values()

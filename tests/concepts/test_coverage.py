@@ -10,17 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 from scipy.stats import binomtest
 
 from recsae_lib.concepts.coverage import concept_coverage
+from recsae_lib.concepts.dictionaries import first_id
 from recsae_lib.config import CoverageSettings, VerificationSettings
 from recsae_lib.platform.warehouse.tables import CONCEPT_COVERAGE
 
-SCORES = "latent_id int, confidence double, q_value double, cases int"
+SCORES = "latent_id int, confidence double, q_value double, effective_cases double"
 TERMS = "latent_id int, term string, kind string, significant boolean"
 LIMITS = VerificationSettings(significance=0.05)
-# confidence, q-value, cases, item features among the significant terms, linked items, users
-Unit = tuple[float | None, float, int, list[str], list[str], list[str]]
+# confidence, q-value, effective cases, item features among the significant terms, linked items, users
+Unit = tuple[float | None, float, float, list[str], list[str], list[str]]
 
 
 def measure(
@@ -50,8 +52,9 @@ def measure(
     )
 
 
-def rows_of(coverage: DataFrame) -> list[Row]:
-    return sorted(coverage.collect())
+def rows_of(coverage: DataFrame, dictionary: int = 0) -> list[Row]:
+    """Rows of one dictionary, by confidence, without its number."""
+    return sorted(coverage.where(F.col("dictionary") == dictionary).drop("dictionary").collect())
 
 
 ITEMS = {
@@ -63,10 +66,10 @@ ITEMS = {
 }
 USERS = ["u1", "u2", "u3", "u4", "u5"]
 UNITS: dict[int, Unit] = {
-    3: (1.0, 0.001, 20, ["space"], ["i1", "i2"], ["u1"]),
-    4: (0.7, 0.01, 20, ["war", "rare"], ["i2", "i3"], ["u1", "u2"]),
-    5: (0.9, 0.06, 20, ["horror"], ["i4"], ["u3"]),  # its q-value does not pass
-    9: (None, 0.0, 0, ["horror"], ["i5"], ["u4"]),
+    3: (1.0, 0.001, 20.9, ["space"], ["i1", "i2"], ["u1"]),
+    4: (0.7, 0.01, 20.0, ["war", "rare"], ["i2", "i3"], ["u1", "u2"]),
+    5: (0.9, 0.06, 20.0, ["horror"], ["i4"], ["u3"]),  # its q-value does not pass
+    9: (None, 0.0, 0.0, ["horror"], ["i5"], ["u4"]),
 }
 
 
@@ -84,7 +87,8 @@ def test_what_units_reach_at_each_confidence(spark: SparkSession) -> None:
         for field in CONCEPT_COVERAGE.schema
         if field.name not in ("dt", "sae_version", "unit_kind")
     ]
-    assert [(field.name, field.dataType) for field in coverage.schema] == declared
+    found = [(field.name, field.dataType) for field in coverage.schema if field.name != "dictionary"]
+    assert found == declared
     rows = rows_of(coverage)
     # Features in two items or more: space, war, horror ("rare" is in one).
     assert [tuple(row)[:4] for row in rows] == [
@@ -106,11 +110,13 @@ def test_what_units_reach_at_each_confidence(spark: SparkSession) -> None:
 
 
 def test_no_counted_unit_still_gives_a_row_a_confidence(spark: SparkSession) -> None:
-    units = {1: (0.5, 0.001, 20, ["space"], ["i1"], ["u1"]), 2: (None, 1.0, 0, ["war"], ["i1"], ["u1"])}
+    units = {1: (0.5, 0.001, 20.0, ["space"], ["i1"], ["u1"]), 2: (None, 1.0, 0.0, ["war"], ["i1"], ["u1"])}
     rows = rows_of(measure(spark, units, ITEMS, USERS))
     assert [row["min_confidence"] for row in rows] == [0.6, 0.8, 1.0]
     assert {tuple(row)[1:6] for row in rows} == {(0.0, 0.0, 0.0, 0.0, 0)}
-    assert [tuple(row)[1:] for row in rows_of(measure(spark, {}, {}, []))] == [(0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0)] * 3
+    nobody = [tuple(row)[1:] for row in rows_of(measure(spark, units, {}, []))]
+    assert nobody == [(0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0)] * 3
+    assert measure(spark, {}, ITEMS, USERS).collect() == []  # no dictionary has a live unit
 
 
 def test_derived_features_are_covered_apart(spark: SparkSession) -> None:
@@ -140,7 +146,7 @@ def worlds(draw: Any) -> tuple[dict[int, Unit], dict[str, list[str]], list[str]]
 
     confidence = st.none() | st.integers(8, 20).map(lambda correct: correct / 20)
     units = {
-        latent: (draw(confidence), draw(st.sampled_from([0.01, 0.5])), 20, some(features), some(items), some(users))
+        latent: (draw(confidence), draw(st.sampled_from([0.01, 0.5])), 20.0, some(features), some(items), some(users))
         for latent in draw(st.lists(st.integers(0, 30), unique=True, max_size=5))
     }
     return units, {item: some(features) for item in items}, users
@@ -171,3 +177,20 @@ def test_any_world_agrees_with_sets(spark: SparkSession, world: tuple) -> None:
         }
         passed = sum(u[1] < 0.05 for u in units.values())
         assert row["units_expected_by_chance"] <= 0.05 * max(passed, 1)
+
+
+def test_dictionaries_side_by_side_are_those_of_each_alone(spark: SparkSession) -> None:
+    # Unit 4 of the second one is named after nothing that the first one has; the third has no unit that counts.
+    second: dict[int, Unit] = {
+        0: (0.85, 0.02, 40.0, ["horror", "war"], ["i4", "i5", "i1"], ["u2", "u5"]),
+        4: (0.65, 0.01, 9.5, ["war"], ["i3"], ["u5"]),
+        6: (0.95, 0.9, 20.0, ["space"], ["i2"], ["u3"]),
+    }
+    third: dict[int, Unit] = {2: (0.5, 0.9, 20.0, ["space"], ["i2"], ["u3"])}
+    numbered = {0: UNITS, 1: second, 5: third}
+    together = {first_id(n) + unit: of for n, units in numbered.items() for unit, of in units.items()}
+    strangers = {"u1": [first_id(2) + 3, first_id(9) + 4], "u5": [first_id(5) + 77]}
+    coverage = measure(spark, together, ITEMS, USERS, other_latents=strangers).cache()
+    assert {row["dictionary"] for row in coverage.collect()} == {0, 1, 5}
+    for number, units in numbered.items():
+        assert rows_of(coverage, number) == rows_of(measure(spark, units, ITEMS, USERS))

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from sklearn.metrics.pairwise import cosine_similarity
 
 from recsae_lib.concepts import neighbours as neighbours_module
+from recsae_lib.concepts.dictionaries import first_id
 from recsae_lib.concepts.neighbours import PROFILE_WIDTH, hashed_profile, nearest_units, neighbours_of
 
 
@@ -124,3 +126,26 @@ def test_no_other_unit_gives_no_neighbour(spark: SparkSession) -> None:
     columns = "latent_id int, item_id string, weight double"
     assert neighbours_of(spark.createDataFrame([(2, "a", 1.0)], columns), 3).collect() == []
     assert neighbours_of(spark.createDataFrame([], columns), 3).collect() == []
+
+
+@pytest.mark.parametrize("block", [4096, 8])
+def test_dictionaries_side_by_side_are_those_of_each_alone(
+    spark: SparkSession, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours_module, "UNITS_OF_BLOCK", block)
+    random = np.random.default_rng(5)
+    worlds = {
+        number: evidence(spark, random.random((units, 12)) * (random.random((units, 12)) < 0.5))
+        for number, units in ((0, 20), (1, 11), (300, 9))
+    }
+    numbered = [
+        world.withColumn("latent_id", (F.col("latent_id") + first_id(number)).cast("int"))
+        for number, world in worlds.items()
+    ]
+    together = neighbours_of(numbered[0].union(numbered[1]).union(numbered[2]), 3)
+    expected_rows = [
+        (row["latent_id"] + first_id(number), row["neighbour_id"] + first_id(number), row["rank"])
+        for number, world in worlds.items()
+        for row in neighbours_of(world, 3).collect()
+    ]
+    assert sorted(map(tuple, together.collect())) == sorted(expected_rows)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from recsae_lib.concepts.publication import build_concepts, latent_reach
+from recsae_lib.config import VerificationSettings
 from recsae_lib.platform.warehouse.schemas import discrepancies
 from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_SCORES, CONCEPTS, Table
 from recsae_lib.verification.agreement import interpretable_by_both
+from recsae_lib.verification.scores import is_confirmed
 
 ACTIVATIONS = "user_id string, latent_ids array<int>, activations array<float>"
 LABEL = {
@@ -32,8 +35,12 @@ SCORE = {
     "confidence_high": 0.97,
     "recall": 0.8,
     "specificity": 1.0,
+    "hard_specificity": 0.9,
     "precision": 1.0,
+    "auc": 0.97,
+    "hard_auc": 0.93,
     "cases": 20,
+    "effective_cases": 18.5,
     "p_value": 0.001,
     "q_value": 0.01,
     "interpretable": True,
@@ -41,9 +48,21 @@ SCORE = {
     "best_feature_auc": 0.7,
     "best_feature_null_auc": 0.6,
     "best_feature_p_value": 0.01,
+    "removal_effect": 0.5,
+    "removal_low": 0.4,
+    "removal_high": 0.6,
+    "removal_other": 0.1,
+    "removal_equal_dose": 0.3,
+    "removal_p_value": 0.001,
+    "removal_users": 30,
+    "found_again": 0.8,
+    "found_again_id": 41,
     "llm_model": None,
     "prompt_version": None,
 }
+
+NO_AUC = {"auc": None, "hard_auc": None}
+SETTINGS = VerificationSettings()
 
 
 def activations(spark: SparkSession) -> DataFrame:
@@ -64,7 +83,7 @@ def concepts_of(spark: SparkSession, labels: list[dict], scores: list[dict]) -> 
         rows_in(spark, CONCEPT_LABELS, LABEL, labels),
         rows_in(spark, CONCEPT_SCORES, SCORE, scores),
     )
-    concepts = build_concepts(activations(spark), *described, twins, artefacts)
+    concepts = build_concepts(activations(spark), *described, twins, artefacts, SETTINGS)
     assert discrepancies(CONCEPTS.schema, concepts.schema) == [
         f"column {name} is missing" for name in ("dt", "sae_version")
     ]
@@ -106,6 +125,16 @@ def test_every_live_latent_and_no_other_has_one_row(spark: SparkSession) -> None
         "active_users": 1,
         "density": 0.25,
         "mean_activation": pytest.approx(1.0),
+        "auc": 0.97,
+        "hard_auc": 0.93,
+        "removal_effect": 0.5,
+        "removal_low": 0.4,
+        "removal_high": 0.6,
+        "removal_other": 0.1,
+        "removal_p_value": 0.001,
+        "found_again": 0.8,
+        "found_again_id": 41,
+        "confirmed": True,
         "same_as": None,
         "artefact": "title",
         "artefact_p_value": 0.001,
@@ -117,11 +146,13 @@ def test_every_live_latent_and_no_other_has_one_row(spark: SparkSession) -> None
 
 
 def test_verdict_of_the_language_model_goes_first(spark: SparkSession) -> None:
-    by_model = {"judge": "llm", "confidence": 0.55, "q_value": 0.4, "interpretable": False}
+    by_model = {"judge": "llm", "confidence": 0.55, "q_value": 0.4, "interpretable": False, **NO_AUC}
     scores = [{"latent_id": 2}, {"latent_id": 2, **by_model}, {"latent_id": 5}]
     concepts = concepts_of(spark, [{"latent_id": latent} for latent in (2, 5, 7)], scores)
     assert (concepts[2]["judge"], concepts[2]["confidence"], concepts[2]["interpretable"]) == ("llm", 0.55, False)
     assert (concepts[5]["judge"], concepts[5]["interpretable"]) == ("terms", True)
+    assert {concepts[latent]["auc"] for latent in (2, 5)} == {0.97}  # the term scorer's
+    assert {latent: concepts[latent]["confirmed"] for latent in concepts} == {2: False, 5: True, 7: False}
 
 
 def test_interpretable_is_what_both_judges_find_so(spark: SparkSession) -> None:
@@ -133,7 +164,37 @@ def test_interpretable_is_what_both_judges_find_so(spark: SparkSession) -> None:
     ]
     concepts = concepts_of(spark, [{"latent_id": latent} for latent in said], scores)
     assert {latent: row["interpretable"] for latent, row in concepts.items()} == {2: True, 5: False, 7: False}
+    assert {latent: row["confirmed"] for latent, row in concepts.items()} == {2: True, 5: False, 7: False}
     assert {row["judge"] for row in concepts.values()} == {"llm"}
     assert sum(row["interpretable"] for row in concepts.values()) == interpretable_by_both(
         rows_in(spark, CONCEPT_SCORES, SCORE, scores)
     )
+
+
+CONFIRMED = {
+    "all": ({}, {}, True),
+    "interpretable": ({}, {"interpretable": False}, False),
+    "labelled": ({"status": "unlabelled"}, {}, False),
+    "effect": ({}, {"removal_effect": 0.19}, False),
+    "p-value": ({}, {"removal_p_value": 0.05}, False),
+    "not measured": ({}, {"removal_effect": None, "removal_p_value": None}, False),
+    "found": ({}, {"found_again": 0.69}, False),
+    "not looked for": ({}, {"found_again": None}, False),
+}
+
+
+def test_confirmed_is_what_the_scores_module_says(spark: SparkSession) -> None:
+    for names in (
+        ["all", "interpretable", "labelled"],
+        ["effect", "p-value", "not measured"],
+        ["found", "not looked for"],
+    ):
+        cases = dict(zip((2, 5, 7), names, strict=False))
+        labels = [{"latent_id": latent, **CONFIRMED[name][0]} for latent, name in cases.items()]
+        scores = [{"latent_id": latent, **CONFIRMED[name][1]} for latent, name in cases.items()]
+        concepts = concepts_of(spark, labels, scores)
+        assert {name: concepts[latent]["confirmed"] for latent, name in cases.items()} == {
+            name: CONFIRMED[name][2] for name in names
+        }
+        expected = is_confirmed(pd.DataFrame([concepts[latent].asDict() for latent in cases]), SETTINGS)
+        assert [concepts[latent]["confirmed"] for latent in cases] == expected.tolist()

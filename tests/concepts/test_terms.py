@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from scipy.stats import beta, binom, false_discovery_control
 from sklearn.feature_extraction.text import CountVectorizer
 
+from recsae_lib.concepts.dictionaries import first_id
 from recsae_lib.concepts.terms import LatentCounts, concept_terms, p_values
 from recsae_lib.config import TermSettings
 from recsae_lib.platform.warehouse.tables import CONCEPT_TERMS
@@ -264,3 +265,25 @@ def test_p_values_are_binomial_tails_given_that_a_term_is_tested(minimum_items: 
     p_value = p_values(counts, total, minimum_items)
     np.testing.assert_allclose(p_value, tail / tested, rtol=1e-9)
     assert (p_value[0] == pytest.approx(1.0)) == (minimum_items == 2)  # that it is tested at all is no evidence
+
+
+@pytest.mark.parametrize("weighting", ["class", "catalogue"])
+def test_dictionaries_side_by_side_are_those_of_each_alone(spark: SparkSession, weighting: str) -> None:
+    random = np.random.default_rng(9)
+    items = random_catalogue(random, 60)
+    worlds = {}
+    # Another scale, other items and another number of units: nothing of one may reach the other.
+    for number, units, scale in ((0, 5, 1.0), (1, 3, 1000.0), (2, 4, 0.01)):
+        weights = {}
+        for unit in range(units):
+            chosen = random.choice(60 if number else 30, 12, replace=False)
+            weights[unit] = {items[n][0]: scale * float(random.exponential()) for n in chosen}
+        worlds[number] = ranked(weights)
+    worlds[2].append((1, "unknown", 0.001, 1, 13))
+    together = [(first_id(number) + unit, *rest) for number, links in worlds.items() for unit, *rest in links]
+    expected = [
+        (row["latent_id"] + first_id(number), *tuple(row)[1:])
+        for number, links in worlds.items()
+        for row in compute(spark, links, items, weighting=weighting)
+    ]
+    assert list(map(tuple, compute(spark, together, items, weighting=weighting))) == expected

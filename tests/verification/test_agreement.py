@@ -6,13 +6,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from recsae_lib.verification.agreement import case_agreement, judge_agreement
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
 def test_agreement_and_kappa_are_those_of_the_formulas(verdicts: list[tuple[bool, bool]]) -> None:
     one, other = zip(*verdicts, strict=True)

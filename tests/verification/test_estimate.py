@@ -9,8 +9,9 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.config import Settings, VerificationSettings
 from recsae_lib.platform.llm.prompts import Prompt
-from recsae_lib.verification.cases import select_cases
+from recsae_lib.verification.cases import draw_cases
 from recsae_lib.verification.estimate import estimate_cases, estimate_verification
+from recsae_lib.verification.term_judge import Sides
 
 USERS = 60
 LABELS = "latent_id int, label string, description string, status string"
@@ -19,30 +20,24 @@ LABELS = "latent_id int, label string, description string, status string"
 def test_the_cases_are_those_that_are_then_drawn(spark: SparkSession) -> None:
     random = np.random.default_rng(6)
     # Latent 0 fires for nobody in the verify half, 1 for all; the others for ever more users.
-    firing = {1: USERS, 2: 1, 3: 5, 4: 12, 5: 30, 6: 55}
-    fired = {latent: random.permutation(USERS)[:number].tolist() for latent, number in firing.items()}
-    of_user = [[latent for latent, users in fired.items() if user in users] for user in range(USERS)]
-    pairs = [
-        (False, f"u{user}", of_user[user], latent, int(random.integers(1, 11)))
-        for latent, users in fired.items()
-        for user in users
-    ]
-    levels = spark.createDataFrame(
-        pairs, "construct boolean, user_id string, latent_ids array<int>, latent_id int, level int"
-    )
-    users = spark.createDataFrame([(False, f"u{user}") for user in range(USERS)], "construct boolean, user_id string")
-    neighbours = spark.createDataFrame([(4, 5, 1), (5, 4, 1)], "latent_id int, neighbour_id int, rank int")
+    firing = {0: 0, 1: USERS, 2: 1, 3: 5, 4: 12, 5: 30, 6: 55}
+    level_of = np.zeros((USERS, 7), dtype=int)
+    for latent, number in firing.items():
+        level_of[random.permutation(USERS)[:number], latent] = random.integers(1, 11, number)
+    pairs = [(int(latent), int(level_of[user, latent])) for user, latent in zip(*level_of.nonzero(), strict=True)]
+    levels = spark.createDataFrame(pairs, "latent_id int, level int")
     live = spark.createDataFrame([(latent,) for latent in range(7)], "latent_id int")
     labels = [(latent, "x" * latent, "y", "labelled" if latent % 2 else "unlabelled") for latent in range(7)]
     settings = VerificationSettings(cases_per_kind=6, cases_per_request=5)
 
-    drawn = select_cases(levels, users, neighbours, 6, settings, seed=1).groupBy("latent_id").count().collect()
-    cases = {row["latent_id"]: row["count"] for row in drawn}
+    hard, draws = random.random((USERS, 7)) < 0.2, random.integers(0, 2**62, USERS)
+    who = Sides(level_of >= 5, level_of == 0, hard & (level_of == 0))
+    cases = {latent: len(draw_cases(who.of_unit(latent), draws, latent, 6).users) for latent in range(7)}
     estimate = estimate_cases(levels, USERS, live, spark.createDataFrame(labels, LABELS), settings)
     assert (estimate.latents, estimate.wanted, estimate.cases) == (7, 12, sum(cases.values()))
     assert estimate.full == sum(number == 12 for number in cases.values()) > 0
-    assert estimate.some == sum(number < 12 for number in cases.values()) > 0
-    labelled = {latent: number for latent, number in cases.items() if latent % 2}
+    assert estimate.some == sum(0 < number < 12 for number in cases.values()) > 0
+    labelled = {latent: number for latent, number in cases.items() if latent % 2 and number}
     assert estimate.labelled_cases == sum(labelled.values())
     parts = {latent: -(-number // 5) for latent, number in labelled.items()}
     assert estimate.labelled_requests == sum(parts.values())

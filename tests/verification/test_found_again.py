@@ -39,4 +39,5 @@ def test_strangers_and_dead_units_are_not_found() -> None:
     z[:, 0], other[:, 1] = 0.0, 0.0
     found = find_again(sparse.csr_matrix(z), sparse.csr_matrix(other))
     assert (found.correlations < 0.2).all()
-    assert found.partners[0] == -1 and 1 not in found.partners
+    assert found.partners[0] == -1
+    assert 1 not in found.partners

@@ -80,4 +80,5 @@ def test_nothing_to_lose_is_not_measured() -> None:
     x = np.ones((3, 40), dtype=np.float32)
     nowhere = Moves(np.arange(3), x, x, x)
     (removal,) = removal_effects(best_items(x, np.arange(3)), [nowhere], lambda unit: np.zeros(40), best_items, 1)
-    assert np.isnan(removal.effect) and removal.users == 0
+    assert np.isnan(removal.effect)
+    assert removal.users == 0

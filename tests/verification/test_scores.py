@@ -74,9 +74,9 @@ def test_any_counts_agree_with_binomial_test_and_definition(counts: list[Counts]
 
 
 def test_cases_of_equal_weight_need_not_be_whole() -> None:
-    shares = np.linspace(0.5, 1.0, 41)
-    whole = scored("terms", measured(shares.tolist(), [40.0] * 41), SETTINGS)
-    assert whole["p_value"].tolist() == pytest.approx(binom.sf(np.rint(40 * shares) - 1, 40, 0.5).tolist(), rel=1e-9)
+    right = np.arange(41)
+    whole = scored("terms", measured((right / 40).tolist(), [40.0] * 41), SETTINGS)
+    assert whole["p_value"].tolist() == pytest.approx(binom.sf(right - 1, 40, 0.5).tolist(), rel=1e-9)
     between = scored("terms", measured([0.75] * 3, [40.0, 40.5, 41.0]), SETTINGS)["p_value"]
     assert between[0] > between[1] > between[2]
 
@@ -143,7 +143,7 @@ def test_cases_of_a_language_model_are_counted(spark: SparkSession) -> None:
     judged = [(7, "positive", True, n < 9) for n in range(10)] + [(7, "random", False, False)] * 5
     judged += [(7, "hard", False, n >= 3) for n in range(5)] + [(99, "positive", True, True)]  # 99 does not live
     cases = spark.createDataFrame(judged, "latent_id int, kind string, fires boolean, judged boolean")
-    known = {name: None for name in names_of(UNIT_COLUMNS)} | {"best_feature": "horror", "removal_users": 30}
+    known = dict.fromkeys(names_of(UNIT_COLUMNS)) | {"best_feature": "horror", "removal_users": 30}
     live = spark.createDataFrame([(latent, *known.values()) for latent in (8, 7)], f"latent_id int, {UNIT_COLUMNS}")
     scores = score_cases(cases, "llm", live, SETTINGS)
     assert scores.columns == names_of(SCORE_COLUMNS)

@@ -105,7 +105,7 @@ def test_thresholds_and_their_ties() -> None:
 
 def test_a_verdict_by_hand() -> None:
     kinds = [POSITIVE] * 4 + [NEGATIVE] * 6 + [HARD] * 2 + [NEITHER] * 3
-    scores = np.array([9, 9, 9, 1] + [0, 0, 0, 0, 9, 2] + [0, 9] + [9, 9, 0], dtype=float)
+    scores = np.array([9, 9, 9, 1, 0, 0, 0, 0, 9, 2, 0, 9, 9, 9, 0], dtype=float)
     verdict = judge_unit(who_is(*kinds), scores, 5.0)
     # Of 8 negatives 2 are said to fire, of 2 hard ones 1.
     assert (verdict.recall, verdict.hard_specificity) == (0.75, 0.5)
@@ -120,13 +120,16 @@ def test_a_verdict_by_hand() -> None:
     plain = judge_unit(who_is(*[POSITIVE] * 5, *[NEGATIVE] * 20), np.zeros(25), 0.0)
     assert (plain.recall, plain.specificity, plain.confidence, plain.auc) == (0.0, 1.0, 0.5, 0.5)
     assert plain.effective_cases == pytest.approx(1 / (5 * 0.1**2 + 20 * 0.025**2))  # 16
-    assert math.isnan(plain.hard_auc) and math.isnan(plain.precision)
+    assert math.isnan(plain.hard_auc)
+    assert math.isnan(plain.precision)
 
 
 @pytest.mark.parametrize("kind", [POSITIVE, NEGATIVE])
 def test_one_side_alone_is_no_verdict(kind: str) -> None:
     verdict = judge_unit(who_is(kind, kind), np.array([1.0, 0.0]), 0.5)
-    assert math.isnan(verdict.confidence) and math.isnan(verdict.effective_cases) and math.isnan(verdict.auc)
+    assert math.isnan(verdict.confidence)
+    assert math.isnan(verdict.effective_cases)
+    assert math.isnan(verdict.auc)
     assert verdict.cases == 2
 
 
