@@ -1,112 +1,126 @@
-"""From activations to scores: planted concepts are found interpretable, and shuffled activations are not."""
+"""From representations to confirmed concepts: planted ones pass, and what lacks one thing does not."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from recsae_lib.concepts.evidence import link_latents_to_items
 from recsae_lib.concepts.halves import in_construct_half
-from recsae_lib.concepts.terms import concept_terms
-from recsae_lib.config import Settings
-from recsae_lib.platform.warehouse.tables import CONCEPT_SCORES, VERIFICATION_CASES
-from recsae_lib.verification.judging import Verdicts, verify_units
+from recsae_lib.interpretation.terms_interpreter import named_terms
+from recsae_lib.platform.warehouse.tables import CONCEPT_SCORES, SHUFFLED_SCORES, VERIFICATION_CASES
+from recsae_lib.verification.scores import is_confirmed
+from recsae_lib.verification.surroundings import Surroundings
+from recsae_lib.verification.verdicts import Verdicts, own_scores, scores_by_shuffled
+from tests.toy_world import BLANK, FEATURES, IDLE, REPLICA_ORDER, UNITS, ToyWorld
 
 pytestmark = pytest.mark.integration
 
-FEATURES = [f"genre{number}" for number in range(12)]
-USERS = 840
-SETTINGS = Settings()
 
+class Judged(NamedTuple):
+    """Verdicts, the scores by unit with `confirmed`, and the units that a significant term names."""
 
-@dataclass
-class World:
-    """Users who like one feature each; latent n fires for those of feature n, and for some others."""
-
-    spark: SparkSession
-    fired: list[dict[int, float]]
-    linked: DataFrame
-    items: DataFrame
-
-    def activations(self, of_user: np.ndarray) -> DataFrame:
-        """Give user n the activations made for user `of_user[n]`."""
-        rows = [(f"u{n}", list(self.fired[m]), list(self.fired[m].values())) for n, m in enumerate(of_user)]
-        return self.spark.createDataFrame(rows, "user_id string, latent_ids array<int>, activations array<float>")
-
-    def verify(self, of_user: np.ndarray) -> Verdicts:
-        activations = self.activations(of_user).cache()
-        construct = in_construct_half(F.col("user_id"), SETTINGS.evidence.salt)
-        latent_items = link_latents_to_items(activations.where(construct), self.linked, 100).cache()
-        terms = concept_terms(latent_items, self.items, SETTINGS.terms).cache()
-        return verify_units(activations, self.linked, self.items, terms, latent_items, SETTINGS)
+    verdicts: Verdicts
+    scores: pd.DataFrame
+    named: set[int]
 
 
 @pytest.fixture(scope="module")
-def world(spark: SparkSession) -> World:
-    random = np.random.default_rng(8)
-    likes = np.arange(USERS) % len(FEATURES)
-    fired = [
-        {
-            latent: float(1 + random.random())
-            for latent in range(len(FEATURES))
-            if latent == liked or random.random() < 0.004
-        }
-        for liked in likes
-    ]
-    catalogue = [(f"{name}{n}", f"night {n % 7}", [name]) for name in FEATURES for n in range(40)]
-    linked = []
-    for user, liked in enumerate(likes):
-        own = random.random(15) < 0.8
-        names = [FEATURES[liked] if mine else FEATURES[random.integers(len(FEATURES))] for mine in own]
-        linked.append((f"u{user}", sorted({f"{name}{random.integers(40)}" for name in names})))
-    return World(
-        spark,
-        fired,
-        spark.createDataFrame(linked, "user_id string, item_ids array<string>").cache(),
-        spark.createDataFrame(
-            [(item, "", text, features) for item, text, features in catalogue],
-            "item_id string, title string, text string, features array<string>",
-        ).cache(),
-    )
+def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
+    return ToyWorld(spark, tmp_path_factory.mktemp("toy"))
+
+
+def judged(world: ToyWorld, around: Surroundings) -> Judged:
+    named = world.named(around)
+    verdicts = world.judge(around, named, shuffle=True)
+    scores = verdicts.scores(world.settings).set_index("latent_id", drop=False)
+    units = {row["latent_id"] for row in named_terms(named.terms).select("latent_id").distinct().collect()}
+    return Judged(verdicts, scores.assign(confirmed=is_confirmed(scores, world.settings.verification)), units)
 
 
 @pytest.fixture(scope="module")
-def planted(world: World) -> Verdicts:
-    verdicts = world.verify(np.arange(USERS))
-    return Verdicts(verdicts.judged.cache(), verdicts.scores)
+def planted(world: ToyWorld) -> Judged:
+    return judged(world, world.around)
 
 
-def test_planted_concepts_are_interpretable(planted: Verdicts) -> None:
-    scores = {row["latent_id"]: row for row in planted.scores.collect()}
-    assert sorted(scores) == list(range(len(FEATURES)))
-    assert np.mean([row["interpretable"] for row in scores.values()]) > 0.9
-    named = {latent: row["best_feature"] for latent, row in scores.items()}
-    assert sum(named[latent] == FEATURES[latent] for latent in named) > 0.9 * len(FEATURES)
-    assert min(row["best_feature_auc"] for row in scores.values() if row["best_feature"]) > 0.6
-    from_the_job = ("dt", "sae_version", "llm_model", "prompt_version")
+@pytest.fixture(scope="module")
+def permuted(world: ToyWorld) -> Judged:
+    return judged(world, world.permuted())
+
+
+def test_planted_concepts_are_confirmed(planted: Judged) -> None:
+    assert planted.scores["latent_id"].tolist() == list(range(UNITS))
+    features = planted.scores[: len(FEATURES)]
+    assert features["confirmed"].mean() >= 0.95
+    assert features["interpretable"].mean() >= 0.95
+    assert (features["auc"] > 0.95).mean() >= 0.95
+    assert (features["removal_effect"] > 0.9).mean() >= 0.95  # without the feature the other one fills the list
+    assert features["removal_other"].mean() < 0.2
+    assert (features["removal_users"] > 30).all()
+    assert (features["best_feature"] == FEATURES).mean() >= 0.95
+    twins = np.argsort(REPLICA_ORDER)
+    assert planted.scores["found_again_id"].tolist() == twins.tolist()
+    assert planted.scores["found_again"].min() > 0.9
+
+
+def test_what_changes_no_list_is_interpretable_not_confirmed(planted: Judged) -> None:
+    idle = planted.scores.loc[IDLE]
+    assert (idle["interpretable"], idle["best_feature"]) == (True, FEATURES[0])
+    assert idle["found_again"] > 0.9
+    assert idle["removal_effect"] == 0.0
+    assert not idle["confirmed"]
+
+
+def test_without_a_significant_term_nothing_is_interpretable(planted: Judged, permuted: Judged) -> None:
+    assert BLANK not in planted.named
+    for of in (planted, permuted):
+        unnamed = of.scores[~of.scores["latent_id"].isin(of.named)]
+        assert len(unnamed) >= 1
+        assert not unnamed["interpretable"].any()
+        assert unnamed["confidence"].tolist() == [0.5] * len(unnamed)  # it says "fires" of nobody
+        assert unnamed["removal_effect"].isna().all()
+
+
+def test_permuted_activations_are_not_confirmed(permuted: Judged) -> None:
+    assert len(permuted.scores) == UNITS
+    assert permuted.scores["confirmed"].mean() <= 0.01
+    assert permuted.scores["interpretable"].mean() <= 0.05
+    assert permuted.scores["confidence"].mean() == pytest.approx(0.5, abs=0.03)
+    assert permuted.scores["auc"].mean() == pytest.approx(0.5, abs=0.03)
+    assert permuted.scores["best_feature"].notna().mean() <= 0.1
+    assert permuted.scores["found_again"].min() > 0.9  # that alone proves nothing
+
+
+def test_only_the_verify_half_has_cases(world: ToyWorld, planted: Judged) -> None:
+    construct = in_construct_half(F.col("user_id"), world.settings.evidence.salt).alias("construct")
+    cases = planted.verdicts.cases().select("*", construct).toPandas()
+    assert set(cases["construct"]) == {False}
+    assert cases.groupby(["latent_id", "kind"]).size().unstack().value_counts().to_dict() == {(5, 10, 5): UNITS}
+    assert (cases["fires"] == (cases["kind"] == "positive")).all()
+    # The drawn cases estimate the confidence of all users.
+    right = (cases["fires"] == cases["judged"]).groupby(cases["latent_id"]).mean()
+    assert right.mean() == pytest.approx(planted.scores["confidence"].mean(), abs=0.03)
+
+
+def test_labels_of_other_units_are_not_interpretable(world: ToyWorld, planted: Judged) -> None:
+    shuffled = scores_by_shuffled(planted.verdicts, world.settings).toPandas()
+    assert len(shuffled) == UNITS
+    assert set(shuffled["label_of"].dropna()) == planted.named
+    assert shuffled["interpretable"].mean() <= 0.05
+    assert shuffled["confidence"].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_rows_have_the_columns_of_the_tables(world: ToyWorld, planted: Judged) -> None:
+    verdicts, settings = planted.verdicts, world.settings
+    from_the_job = {"dt", "sae_version"}
     for frame, table in (
-        (planted.scores, CONCEPT_SCORES),
-        (planted.cases, VERIFICATION_CASES),
+        (own_scores(verdicts, settings), CONCEPT_SCORES),
+        (scores_by_shuffled(verdicts, settings), SHUFFLED_SCORES),
+        (verdicts.cases().drop("judged_by_shuffled"), VERIFICATION_CASES),
     ):
         declared = {field.name: field.dataType for field in table.schema if field.name not in from_the_job}
         assert {field.name: field.dataType for field in frame.schema} == declared
-
-
-def test_only_the_verify_half_judges(planted: Verdicts) -> None:
-    construct = in_construct_half(F.col("user_id"), SETTINGS.evidence.salt).alias("construct")
-    cases = planted.cases.select("kind", "judge", construct).collect()
-    assert {(row["judge"], row["construct"]) for row in cases} == {("terms", False)}
-    assert {row["kind"] for row in cases} == {"positive", "random", "hard"}
-
-
-def test_shuffled_activations_are_not_interpretable(world: World) -> None:
-    scores = world.verify(np.random.default_rng(1).permutation(USERS)).scores.collect()
-    assert len(scores) == len(FEATURES)
-    assert np.mean([row["interpretable"] for row in scores]) <= 0.05
-    assert np.mean([row["best_feature"] is not None for row in scores]) <= 0.1
-    judged = [row["confidence"] for row in scores if row["confidence"] is not None]
-    assert np.mean(judged) == pytest.approx(0.5, abs=0.05)

@@ -1,73 +1,87 @@
-"""Units of each kind from one SAE: whose labels, activations and scores they have."""
+"""Dictionaries beside an SAE, judged in one pass: ids, copies, replicas in a ring, and what each figure is of."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from pyspark.sql import SparkSession
 
-from recsae_lib.config import Settings
-from recsae_lib.platform.warehouse.tables import CONCEPT_COVERAGE, JUDGED_UNITS, UnitKind
+from recsae_lib.concepts.dictionaries import first_id
+from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.sae.dictionaries import Dictionary
+from recsae_lib.sae.encoding import encode_batches
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import save_sae
-from recsae_lib.verification import units as module
-from recsae_lib.verification.units import Units, unit_coverage, units_of_each_kind
+from recsae_lib.verification.scores import is_confirmed
+from recsae_lib.verification.units import encode_dictionaries, judge_baselines
+from tests.toy_world import FEATURES, IDLE, UNITS, ToyWorld
 
-X = np.random.default_rng(2).standard_normal((40, 3)).astype(np.float32)
+pytestmark = pytest.mark.integration
 
 
-def test_units_of_each_kind(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sae = SparseAutoencoder.initialise(torch.from_numpy(X), 12, 2, seed=1)
-    save_sae(sae, tmp_path, {})
-    x = spark.createDataFrame(
-        [(f"u{row}", values.tolist()) for row, values in enumerate(X)], "user_id string, representation array<float>"
+def test_codes_of_dictionaries_stand_behind_each_other(tmp_path: Path) -> None:
+    x = np.random.default_rng(2).standard_normal((40, 3)).astype(np.float32)
+    x[7] = 0.0  # few fire, if any
+    batch = pa.RecordBatch.from_pydict(
+        {"user_id": [f"u{n}" for n in range(40)], "representation": pa.array(x.tolist(), pa.list_(pa.float32()))}
     )
-    terms = spark.createDataFrame([(1, "war"), (2, "space")], "latent_id int, term string")
-    shuffled = spark.createDataFrame([(1, 2), (2, 1)], "latent_id int, label_of int")
-    nothing = spark.createDataFrame([], "latent_id int")
-    latents = Units(UnitKind.SAE, nothing, nothing, terms, nothing)
+    folders = {}
+    for number, (latents, k) in {1: (12, 2), 4: (5, 3)}.items():
+        sae = SparseAutoencoder.initialise(torch.from_numpy(x), latents, k, seed=number)
+        save_sae(sae, tmp_path / str(number), {})
+        folders[number] = tmp_path / str(number)
+    parts = [batch.slice(0, 15), batch.slice(15)]
+    together = pa.Table.from_batches(list(encode_dictionaries(folders)(parts))).to_pydict()
+    alone = {
+        n: pa.Table.from_batches(list(encode_batches(folder)([batch]))).to_pydict() for n, folder in folders.items()
+    }
+    assert together["user_id"] == batch.column("user_id").to_pylist()
+    for user in range(40):
+        ids = [first_id(n) + unit for n, of in alone.items() for unit in of["latent_ids"][user]]
+        assert together["latent_ids"][user] == ids
+        assert together["activations"][user] == [z for of in alone.values() for z in of["activations"][user]]
 
-    def judge_baseline(kind: UnitKind, activations, linked, items, settings) -> Units:
-        return Units(kind, activations, nothing, nothing, nothing)
 
-    monkeypatch.setattr(module, "judge_baseline", judge_baseline)
-    makers = units_of_each_kind(latents, shuffled, tmp_path, x, nothing, nothing, Settings())
-    of_sae, of_shuffled, of_untrained, of_dimensions = (units_of() for units_of in makers)
-    assert tuple(units.kind for units in (of_sae, of_shuffled, of_untrained, of_dimensions)) == JUDGED_UNITS
-    assert of_sae is latents
-    assert sorted(map(tuple, of_shuffled.concept_terms.collect())) == [(1, "space"), (2, "war")]
-    assert of_shuffled.scores is shuffled
-
-    activations, latent_ids = (values.numpy() for values in sae.encode(torch.from_numpy(X)))
-    encoded = {row["user_id"]: row for row in of_untrained.activations.collect()}
-    assert [encoded[f"u{row}"]["latent_ids"] for row in range(40)] == [
-        ids[on].tolist() for ids, on in zip(latent_ids, activations > 0, strict=True)
+def test_dictionaries_are_judged_side_by_side(spark: SparkSession, tmp_path: Path) -> None:
+    world = ToyWorld(spark, tmp_path)
+    random = np.random.default_rng(3).normal(size=(30, UNITS))
+    dictionaries = [
+        Dictionary(UnitKind.SAE, 1, world.folder / "replica"),
+        Dictionary(UnitKind.UNTRAINED, 1, world.save_dictionary("untrained", random, bias=0.0)),
+        Dictionary(UnitKind.UNTRAINED_FITTED, 1, world.save_dictionary("fitted", random, bias=0.0)),
+        Dictionary(UnitKind.DIMENSION, 1, world.save_dictionary("dimension", np.eye(UNITS), bias=-0.5)),
     ]
-    standardised = (X - X.mean(0)) / X.std(0)
-    strongest = {row["user_id"]: row["latent_ids"][0] for row in of_dimensions.activations.collect()}
-    for row, values in enumerate(standardised):
-        dimension = int(np.argmax(np.abs(values)))
-        assert strongest[f"u{row}"] == 2 * dimension + (values[dimension] < 0)
-
-
-def test_coverage_says_of_which_units_it_is(spark: SparkSession) -> None:
-    scores = [(0, 1.0, 0.01, 20), (1, 0.5, 0.9, 20)]
-    units = Units(
-        UnitKind.DIMENSION,
-        spark.createDataFrame([("a", [0]), ("b", [1])], "user_id string, latent_ids array<int>"),
-        spark.createDataFrame([(0, "i1")], "latent_id int, item_id string"),
-        spark.createDataFrame(
-            [(0, "war", "feature", True)], "latent_id int, term string, kind string, significant boolean"
-        ),
-        spark.createDataFrame(scores, "latent_id int, confidence double, q_value double, cases int"),
+    baselines = judge_baselines(dictionaries, world.audited, world.around, world.settings)
+    scores = baselines.verdicts.scores(world.settings).assign(
+        confirmed=lambda rows: is_confirmed(rows, world.settings.verification)
     )
-    items = spark.createDataFrame([("i1", ["war"]), ("i2", ["war"])], "item_id string, features array<string>")
-    settings = Settings.model_validate({"coverage": {"confidences": [0.8], "minimum_document_frequency": 1}})
-    coverage = unit_coverage(units, items, settings)
-    assert sorted(coverage.columns) == sorted(CONCEPT_COVERAGE.row_schema.names)
-    (row,) = coverage.collect()
-    assert (row["unit_kind"], row["units"]) == ("dimension", 1)
-    assert [row[f"{of}_coverage"] for of in ("feature", "item", "user")] == [1.0, 0.5, 0.5]
+    of = {number: scores[scores["latent_id"] >> 20 == number] for number in (1, 2, 3, 4)}
+    assert {number: len(rows) for number, rows in of.items()} == {1: UNITS, 2: 30, 3: 30, 4: UNITS}
+    found = {number: rows["confirmed"].mean() for number, rows in of.items()}
+    assert found[1] >= 0.9
+    assert found[4] >= 0.9  # what the SAE has found are raw dimensions here
+    assert (of[1]["found_again"] > 0.9).all()  # in the audited SAE: a ring of two
+    assert of[2]["found_again"].isna().all()  # no other of its kind
+    assert of[4]["found_again"].tolist() == pytest.approx([1.0] * UNITS, abs=1e-6)  # in itself
+
+    # Fitted decoders read as the untrained ones do: the same names and verdicts, under ids of their own.
+    shift = first_id(3) - first_id(2)
+    same = ["confidence", "auc", "hard_auc", "q_value", "cases", "best_feature"]
+    assert (of[3]["latent_id"] - shift).tolist() == of[2]["latent_id"].tolist()
+    assert of[3][same].astype(str).to_numpy().tolist() == of[2][same].astype(str).to_numpy().tolist()
+    terms = baselines.concept_terms.toPandas().set_index("latent_id")
+    assert (
+        terms.loc[first_id(3) : first_id(4) - 1, "term"].tolist()
+        == terms.loc[first_id(2) : first_id(3) - 1, "term"].tolist()
+    )
+
+    idle = of[4].iloc[IDLE]
+    assert (idle["latent_id"], idle["interpretable"], idle["confirmed"]) == (first_id(4) + IDLE, True, False)
+    assert of[4]["best_feature"].tolist()[: len(FEATURES)].count(None) <= 2
+    kinds = (UnitKind.SAE, UnitKind.UNTRAINED_FITTED, UnitKind.CLUSTER)
+    assert [baselines.number_of(kind) for kind in kinds] == [1, 3, None]
+    baselines.release()
