@@ -72,18 +72,21 @@ class ToyWorld:
         np.put_along_axis(scores, seen, -np.inf, axis=1)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :LINKED]
         best = np.where(random.random(best.shape) < 0.2, random.integers(0, len(feature), best.shape), best)
-        users = [f"u{n}" for n in range(USERS)]
+        user_ids = [f"u{n}" for n in range(USERS)]
         make = spark.createDataFrame
         self.items = make(
             [(name, "", f"night {n % 7}", [FEATURES[feature[n]]]) for n, name in enumerate(self.names)],
             "item_id string, title string, text string, features array<string>",
         ).cache()
         self.linked = make(
-            [(user, [self.names[item] for item in dict.fromkeys(row)]) for user, row in zip(users, best, strict=True)],
+            [
+                (user, [self.names[item] for item in dict.fromkeys(row)])
+                for user, row in zip(user_ids, best, strict=True)
+            ],
             "user_id string, item_ids array<string>",
         ).cache()
         self.interactions = make(
-            [(user, self.names[item]) for user, row in zip(users, seen, strict=True) for item in row],
+            [(user, self.names[item]) for user, row in zip(user_ids, seen, strict=True) for item in row],
             "user_id string, item_id string",
         ).cache()
         self._save(vectors)

@@ -87,8 +87,7 @@ def judge(
 
     Parameters
     ----------
-    live : (latent_id), units that are judged; those that fire for nobody of the sample are left out, unless they are of
-        `audited`.
+    live : (latent_id), units that are judged; those that fire for nobody of the sample have no cases.
     concept_terms, latent_items : of all units, built on the construct half.
     audited : the SAE of the audit, whose dose is the equal one.
     shuffle : whether each unit is judged by the terms of another one as well.
