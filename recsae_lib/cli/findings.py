@@ -19,12 +19,12 @@ COLUMNS = (
     "interpretable",
     "confirmed",
     "hard AUC",
-    "removal effect",
-    "at equal dose",
-    "found again",
-    "NDCG@10 kept",
-    "features by interpretable",
-    "by confirmed",
+    "removal\neffect",
+    "at equal\ndose",
+    "found\nagain",
+    "NDCG@10\nkept",
+    "features by\ninterpretable",
+    "by con-\nfirmed",
 )
 # Behind the counts: a metric and its form, each the mean over seeds.
 MEASURED = {
