@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.cli.terminal import Terminal
 from recsae_lib.concepts.publication import published_evidence
+from recsae_lib.config import VerificationSettings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation.terms_interpreter import UNNAMED
 from recsae_lib.platform.job.context import JobContext
@@ -22,7 +23,7 @@ ORDERS = {"title": "titles", "id": "ids", "time": "first interactions"}
 
 
 def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: date | None) -> None:
-    """Print published concepts of one date (the newest published one unless given).
+    """Print published concepts of one date (the newest published one unless given): confirmed ones first.
 
     Raises
     ------
@@ -34,7 +35,9 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     concepts = point.read(warehouse, tables.CONCEPTS)
     if latent is not None:
         concepts = concepts.where(F.col("latent_id") == latent)
-    shown = concepts.orderBy(F.desc_nulls_last("confidence"), "q_value", "latent_id").limit(top).collect()
+    verdicts = [F.desc_nulls_last(verdict) for verdict in ("confirmed", "interpretable")]
+    best_first = [*verdicts, F.col("status") == "unlabelled", F.desc_nulls_last("confidence"), F.col("q_value")]
+    shown = concepts.orderBy(*best_first, F.col("latent_id")).limit(top).collect()
     namespace, branch = context.namespaces["audit"], warehouse.branch
     if not shown and branch in warehouse.references(tables.CONCEPTS):
         raise InputError(
@@ -54,13 +57,16 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     terminal = Terminal(width=110)
     terminal.line(f"Concepts of {namespace}, dt={dt}, SAE version {shown[0]['sae_version']}")
     for row in shown:
-        heading, *lines = concept_lines(row, terms.get(row["latent_id"], []), items_of.get(row["latent_id"], []))
+        evidence = terms.get(row["latent_id"], []), items_of.get(row["latent_id"], [])
+        heading, *lines = concept_lines(row, *evidence, context.settings.verification)
         terminal.rule(heading, align="left")
         for line in lines:
             terminal.line(line)
 
 
-def concept_lines(concept: Row, terms: Sequence[Row], items: Sequence[Row]) -> list[str]:
+def concept_lines(
+    concept: Row, terms: Sequence[Row], items: Sequence[Row], settings: VerificationSettings
+) -> list[str]:
     """One concept as people read it; the first line is its heading.
 
     A latent without a significant term has no label, whatever rows of earlier versions hold.
@@ -69,8 +75,8 @@ def concept_lines(concept: Row, terms: Sequence[Row], items: Sequence[Row]) -> l
     ----------
     concept : row of concepts.
     terms, items : its significant terms, and its items with their titles, best first.
+    settings : the limits that `verdict` holds it against.
     """
-    verdict = "interpretable" if concept["interpretable"] else "not interpretable"
     confidence = (
         f"not judged by {concept['judge']}"
         if concept["confidence"] is None
@@ -80,7 +86,10 @@ def concept_lines(concept: Row, terms: Sequence[Row], items: Sequence[Row]) -> l
     lines = [
         f"latent {concept['latent_id']}: {UNNAMED if concept['status'] == 'unlabelled' else concept['label']}",
         f"{concept['description']}",
-        f"{verdict}, {confidence}; fires for {concept['active_users']:,} users ({concept['density']:.1%})",
+        verdict(concept, settings),
+        f"{confidence}; fires for {concept['active_users']:,} users ({concept['density']:.1%})",
+        *_removal(concept),
+        *_found_again(concept),
     ]
     if concept["same_as"] is not None:
         lines.append(f"is about the same thing as latent {concept['same_as']}, which has the most users")
@@ -97,3 +106,76 @@ def concept_lines(concept: Row, terms: Sequence[Row], items: Sequence[Row]) -> l
     lines.append("terms: " + (", ".join(named) or "none is significant"))
     lines.append("items: " + ("; ".join(titles) or "none from the construct half"))
     return lines
+
+
+def verdict(concept: Row, settings: VerificationSettings) -> str:
+    """Confirmed, interpretable or not, and what is missing for it.
+
+    Parameters
+    ----------
+    concept : row of concepts; `confirmed` is null in rows of earlier versions.
+    settings : the limits of `verification` now.
+    """
+    if concept["confirmed"]:
+        return "confirmed"
+    if concept["interpretable"]:
+        if concept["confirmed"] is None:
+            return "interpretable"
+        return _with_reasons("interpretable, not confirmed", _missing_to_confirm(concept, settings))
+    return _with_reasons("not interpretable", _missing_to_interpret(concept, settings))
+
+
+def _with_reasons(said: str, missing: Sequence[str]) -> str:
+    return f"{said}: {'; '.join(missing)}" if missing else said
+
+
+def _missing_to_interpret(concept: Row, settings: VerificationSettings) -> list[str]:
+    if concept["status"] == "unlabelled":
+        return ["no significant term names it"]
+    confidence, q_value = concept["confidence"], concept["q_value"]
+    if confidence is None:
+        return ["it was not judged"]
+    missing = []
+    if confidence < settings.confidence:
+        missing.append(f"confidence {confidence:.2f}, {settings.confidence:.2f} asked for")
+    if q_value is not None and q_value >= settings.significance:
+        missing.append(f"chance does as well (q {q_value:.2g})")
+    return missing or ["another judge does not find it so"]
+
+
+def _missing_to_confirm(concept: Row, settings: VerificationSettings) -> list[str]:
+    missing = []
+    effect, p_value, found = (concept[name] for name in ("removal_effect", "removal_p_value", "found_again"))
+    if effect is None:
+        missing.append("removal was not measured")
+    elif effect < settings.minimum_removal:
+        missing.append(f"removal takes {effect:.0%} of its name, {settings.minimum_removal:.0%} asked for")
+    elif p_value >= settings.significance:
+        missing.append(f"another direction takes as much (p {p_value:.2g})")
+    if found is None:
+        missing.append("there is no SAE of another seed")
+    elif found < settings.minimum_found_again:
+        missing.append(f"not found again: r {_short(found)}, {_short(settings.minimum_found_again)} asked for")
+    return missing
+
+
+def _removal(concept: Row) -> list[str]:
+    if concept["removal_effect"] is None:
+        return []
+    effect, low, high, other = (concept[f"removal_{name}"] for name in ("effect", "low", "high", "other"))
+    return [
+        f"removal takes {effect:.0%} ({low:.0%} to {high:.0%}) of its name out of the lists; another direction takes "
+        f"{other:.0%} (p {concept['removal_p_value']:.2g})"
+    ]
+
+
+def _found_again(concept: Row) -> list[str]:
+    if concept["found_again"] is None:
+        return []
+    if concept["found_again_id"] is None:
+        return ["in the SAE of another seed: nothing like it"]
+    return [f"in the SAE of another seed: latent {concept['found_again_id']}, r {_short(concept['found_again'])}"]
+
+
+def _short(correlation: float) -> str:
+    return f"{correlation:.2f}".replace("0.", ".", 1)

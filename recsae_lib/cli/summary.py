@@ -6,15 +6,17 @@ from collections.abc import Mapping
 
 from pyspark.sql import functions as F
 
+from recsae_lib.cli.findings import COLUMNS, better_baselines, headline, unit_rows
 from recsae_lib.cli.terminal import Terminal
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.tables import JUDGED_UNITS, UnitKind
+from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.verification.figures import figure, text
 
 
 def print_summary(context: JobContext, seconds: Mapping[str, float], options: str) -> None:
-    """Print recommender metrics, SAE metrics, concepts against chance and coverage, all from the published tables.
+    """Print what was found beside the baselines, then recommender, SAE and coverage, all from the published tables.
 
     Parameters
     ----------
@@ -29,10 +31,13 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
     }
 
     def shown(unit_kind: str, metric: str, form: str = ".4f") -> str:
-        value = metrics.get((unit_kind, metric))
-        return "–" if value is None else format(value, form)
+        return text(figure(metrics, unit_kind, metric), form)
 
     terminal.rule(f"Audit {context.namespaces['audit']}, dt={context.dt}, SAE version {context.sae_version}")
+    terminal.line(headline(metrics))
+    for sentence in better_baselines(metrics):
+        terminal.line(sentence)
+    terminal.tabulate(COLUMNS, unit_rows(metrics))
     split = "by time" if context.settings.recommender.split.by == "time" else "leave-one-out"
     cutoffs = [f"{metric}@{cutoff}" for metric in ("HR", "NDCG") for cutoff in (5, 10, 20, 50)]
     accuracy = [
@@ -86,40 +91,10 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
             f"one with more users, {row['artefacts']} perhaps artefacts of a list (top items next to each other)"
         )
 
-    units = [
-        [
-            kind.heading,
-            shown(kind, "live_units", ".0f"),
-            shown(kind, "interpretable_units", ".0f"),
-            shown(kind, "interpretable_units_expected_by_chance", ".2f"),
-            shown(kind, "mean_confidence", ".3f"),
-            shown(kind, "coherence_representation", ".3f"),
-            shown(kind, "distinctiveness_representation", ".3f"),
-        ]
-        for kind in JUDGED_UNITS
-    ]
-    verdicts = [
-        [
-            kind.heading,
-            *[shown(kind, f"confidence_p{share}", ".2f") for share in (10, 50, 90)],
-            shown(kind, "fully_judged_units", ".0f"),
-            shown(kind, "best_feature_units", ".0f"),
-            shown(kind, "best_feature_units_expected_by_chance", ".2f"),
-        ]
-        for kind in JUDGED_UNITS
-    ]
-    terminal.tabulate(
-        ("units", "live", "interpretable", "expected by chance", "mean confidence", "coherence", "distinctiveness"),
-        units,
-    )
-    terminal.tabulate(
-        ("units", "confidence p10", "p50", "p90", "fully judged", "with a best feature", "expected by chance"), verdicts
-    )
     if ("sae", "judge_agreement") in metrics:
         terminal.line(
             f"judge llm: {shown('sae', 'llm_interpretable_units', '.0f')} of "
-            f"{shown('sae', 'llm_judged_units', '.0f')} judged latents interpretable "
-            f"({shown('sae', 'llm_interpretable_units_expected_by_chance', '.2f')} by chance), "
+            f"{shown('sae', 'llm_judged_units', '.0f')} judged latents interpretable, "
             f"{shown('sae', 'interpretable_by_both_judges', '.0f')} by both judges (interpretable in the table "
             f"concepts), mean confidence "
             f"{shown('sae', 'llm_mean_confidence', '.3f')}; the judges agree in "
@@ -135,12 +110,11 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
         [
             f"≥ {row['min_confidence']:.1f}",
             str(row["units"]),
-            f"{row['units_expected_by_chance']:.1f}",
             *["–" if row[name] is None else f"{row[name]:.1%}" for name in shares.values()],
         ]
         for row in rows.collect()  # one row a confidence
     ]
-    terminal.tabulate(("coverage of the SAE at confidence", "units", "by chance", *shares), coverage)
+    terminal.tabulate(("coverage of the SAE at confidence", "units", *shares), coverage)
     slowest = sorted(seconds.items(), key=lambda item: -item[1])[:3]
     terminal.line(
         f"{sum(seconds.values()):.0f} s in {len(seconds)} jobs (longest: "

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import JUDGED_UNITS, UnitKind
+from recsae_lib.verification.figures import confirmed, figure, over_seeds, text, with_interval
 
 COVERAGES = (
     *("feature_coverage", "shuffled_feature_coverage", "derived_feature_coverage", "item_coverage", "user_coverage"),
@@ -36,16 +37,25 @@ UNIT_COLUMNS = (
     "data set",
     "model",
     "units",
+    "seeds",
     "FVU",
+    "NDCG@10 kept",
     "dead",
     "live",
     "interpretable",
-    "by chance",
-    "mean confidence",
+    "confirmed",
+    "hard AUC",
+    "removal",
+    "at equal dose",
+    "found again",
+    "features by interpretable",
+    "by confirmed",
     "coherence",
     "distinctiveness",
-    "feature coverage",
 )
+# Each the mean over seeds.
+MEASURED = ("mean_hard_auc", "mean_removal_effect", "mean_removal_equal_dose", "found_again_share")
+COVERED = ("feature_coverage_of_interpretable", "feature_coverage_of_confirmed")
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,11 @@ class AuditResult:
 
     def shown(self, unit_kind: str, metric: str, form: str = ".3f") -> str:
         """A metric for people; a dash where there is none. Shares drop the zero before the point."""
-        value = self.metrics.get((unit_kind, metric))
-        return "–" if value is None else re.sub(r"^(-?)0\.", r"\1.", format(value, form))
+        return _short(text(figure(self.metrics, unit_kind, metric), form))
+
+    def over_seeds(self, unit_kind: str, metric: str) -> str:
+        """The mean of a metric over seeds, likewise."""
+        return _short(text(over_seeds(self.metrics, unit_kind, metric), ".3f"))
 
 
 def read_result(
@@ -116,33 +129,26 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
         ]
         for result in results
     ]
-    confidences = sorted(
-        {
-            float(metric.rpartition("_")[2])
-            for result in results
-            for _, metric in result.metrics
-            if metric.startswith("feature_coverage_at_")
-        }
-    )
     units = [
         [
             *_names(result),
             kind.heading,
-            *(result.shown(kind, metric) if kind == UnitKind.SAE else "" for metric in ("fvu", "dead_fraction")),
+            result.shown(kind, "seeds", ".0f"),
+            result.over_seeds(kind, "fvu"),
+            result.over_seeds(kind, "ndcg_at_10_kept"),
+            result.shown(kind, "dead_fraction") if kind == UnitKind.SAE else "",
             result.shown(kind, "live_units", ".0f"),
-            result.shown(kind, "interpretable_units", ".0f"),
-            result.shown(kind, "interpretable_units_expected_by_chance", ".1f"),
-            result.shown(kind, "mean_confidence"),
+            with_interval(result.metrics, kind, "interpretable_units"),
+            confirmed(result.metrics, kind),
+            *(result.over_seeds(kind, metric) for metric in (*MEASURED, *COVERED)),
             *(
                 " / ".join(result.shown(kind, f"{metric}_{variant}") for variant in VARIANTS)
                 for metric in ("coherence", "distinctiveness")
             ),
-            " / ".join(result.shown(kind, f"feature_coverage_at_{confidence:g}") for confidence in confidences),
         ]
         for result in results
         for kind in JUDGED_UNITS
     ]
-    at = " / ".join(f"{confidence:g}" for confidence in confidences)
     return "\n".join(
         [
             "Recommenders (test items over the full catalogue; x̂: representations reconstructed by the SAE; "
@@ -150,13 +156,18 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
             "",
             *_table(RECOMMENDER_COLUMNS, recommenders),
             "",
-            "Units found in them (coherence and distinctiveness by representation / item embedding / item text; "
-            f"feature coverage at confidence ≥ {at}):",
+            "Units found in them (interpretable and confirmed ones: mean over seeds ± half of its 95 % interval; "
+            "features: share of the item features that they reach; coherence and distinctiveness by representation / "
+            "item embedding / item text):",
             "",
             *_table(UNIT_COLUMNS, units),
             "",
         ]
     )
+
+
+def _short(shown: str) -> str:
+    return re.sub(r"^(-?)0\.", r"\1.", shown)
 
 
 def _names(result: AuditResult) -> tuple[str, str]:

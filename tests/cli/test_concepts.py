@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from pyspark.sql import Row
 
-from recsae_lib.cli.concepts import concept_lines
+from recsae_lib.cli.concepts import concept_lines, verdict
+from recsae_lib.config import VerificationSettings
 
 CONCEPT: dict[str, Any] = {
     "latent_id": 15,
@@ -26,16 +28,28 @@ CONCEPT: dict[str, Any] = {
     "same_as": None,
     "artefact": None,
     "artefact_p_value": 0.5,
+    "removal_effect": 0.34,
+    "removal_low": 0.28,
+    "removal_high": 0.4,
+    "removal_other": 0.03,
+    "removal_p_value": 0.001,
+    "found_again": 0.93,
+    "found_again_id": 12,
+    "confirmed": True,
 }
+LIMITS = VerificationSettings()
 
 
 def test_a_concept_has_its_label_terms_and_items() -> None:
     terms = [Row(term="alien", kind="word", z_score=4.26)]
     items = [Row(title="Alien", item_id="7"), Row(title=None, item_id="8")]
-    assert concept_lines(Row(**CONCEPT), terms, items) == [
+    assert concept_lines(Row(**CONCEPT), terms, items, LIMITS) == [
         "latent 15: Horror, alien",
         "Users who like aliens.",
-        "interpretable, confidence 0.90 (0.70 to 0.97), q 0.01, judge terms; fires for 1,200 users (25.0%)",
+        "confirmed",
+        "confidence 0.90 (0.70 to 0.97), q 0.01, judge terms; fires for 1,200 users (25.0%)",
+        "removal takes 34% (28% to 40%) of its name out of the lists; another direction takes 3% (p 0.001)",
+        "in the SAE of another seed: latent 12, r .93",
         "terms: alien (word, z 4.3)",
         "items: Alien; 8",
     ]
@@ -43,7 +57,7 @@ def test_a_concept_has_its_label_terms_and_items() -> None:
 
 def test_twins_and_artefacts_are_named() -> None:
     marked = {**CONCEPT, "same_as": 3, "artefact": "time", "artefact_p_value": 0.00012}
-    assert concept_lines(Row(**marked), [], [])[3:5] == [
+    assert concept_lines(Row(**marked), [], [], LIMITS)[6:8] == [
         "is about the same thing as latent 3, which has the most users",
         "may be an artefact of a list: the items stand next to each other in the order of first interactions "
         "(p 0.00012)",
@@ -52,4 +66,43 @@ def test_twins_and_artefacts_are_named() -> None:
 
 def test_an_unlabelled_latent_is_unnamed_whatever_its_label_was() -> None:
     earlier = {**CONCEPT, "label": "latent 15 (no significant term)", "status": "unlabelled"}
-    assert concept_lines(Row(**earlier), [], [])[0] == "latent 15: unnamed"
+    assert concept_lines(Row(**earlier), [], [], LIMITS)[0] == "latent 15: unnamed"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"removal_effect": 0.12, "found_again": 0.41},
+            "interpretable, not confirmed: removal takes 12% of its name, 20% asked for; not found again: r .41, .70 "
+            "asked for",
+        ),
+        ({"removal_p_value": 0.3}, "interpretable, not confirmed: another direction takes as much (p 0.3)"),
+        (
+            {"removal_effect": None, "found_again": None},
+            "interpretable, not confirmed: removal was not measured; there is no SAE of another seed",
+        ),
+        (
+            {"interpretable": False, "confidence": 0.72, "q_value": 0.2},
+            "not interpretable: confidence 0.72, 0.80 asked for; chance does as well (q 0.2)",
+        ),
+        ({"interpretable": False, "status": "unlabelled"}, "not interpretable: no significant term names it"),
+        ({"interpretable": False, "confidence": None}, "not interpretable: it was not judged"),
+        ({"interpretable": False}, "not interpretable: another judge does not find it so"),
+    ],
+    ids=["both", "p-value", "unmeasured", "confidence", "unnamed", "unjudged", "other-judge"],
+)
+def test_what_is_missing_is_said(changed: dict[str, Any], said: str) -> None:
+    assert verdict(Row(**{**CONCEPT, "confirmed": False, **changed}), LIMITS) == said
+
+
+def test_rows_of_earlier_versions_say_what_they_know() -> None:
+    unknown = dict.fromkeys(name for name in CONCEPT if name.startswith(("removal", "found", "confirmed")))
+    lines = concept_lines(Row(**{**CONCEPT, **unknown}), [], [], LIMITS)
+    assert lines[2] == "interpretable"
+    assert [line for line in lines if "removal" in line or "another seed" in line] == []
+
+
+def test_a_latent_without_a_match_is_like_nothing_there() -> None:
+    alone = {**CONCEPT, "found_again": 0.0, "found_again_id": None}
+    assert concept_lines(Row(**alone), [], [], LIMITS)[5] == "in the SAE of another seed: nothing like it"

@@ -124,6 +124,6 @@ def test_printed_settings_read_back_as_they_were(k: int, seed: int, share: float
     assert again.digest() == settings.digest()
 
 
-@pytest.mark.parametrize("name", ["local.yaml", "production.yaml"])
+@pytest.mark.parametrize("name", ["local.yaml", "ml_1m.yaml", "production.yaml"])
 def test_example_settings_are_valid(name: str) -> None:
     load_settings(BASE, REPOSITORY / "conf" / name)

@@ -64,6 +64,7 @@ def test_the_wheel_brings_what_the_suite_reads(wheel: Path) -> None:
     brought = {path.relative_to(REPOSITORY / "conf").as_posix() for path in (REPOSITORY / "conf").rglob("*.*")}
     read = {f"recsae_conf/{name}" for name in brought if not name.startswith(("requirements", "__pycache__", "README"))}
     assert read <= set(names)
+    assert "recsae_conf/ml_1m.yaml" in names
     assert {"recsae_lib/METHOD.md", "recsae_lib/py.typed", "recsae_lib/ratings/page.html"} <= set(names)
 
 
