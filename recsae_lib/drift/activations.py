@@ -7,7 +7,7 @@ import pandas as pd
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from recsae_lib.drift.matching import NEAREST, SIMILARITY_STEPS, SimilarPairs, nearest_pairs
+from recsae_lib.concepts.matching import NEAREST, SIMILARITY_STEPS, SimilarPairs, nearest_pairs
 from recsae_lib.platform.spark.frames import free, keep
 
 

@@ -11,9 +11,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.levels import live_latents
+from recsae_lib.concepts.matching import Followed
 from recsae_lib.concepts.publication import latent_reach
 from recsae_lib.config import DriftSettings
-from recsae_lib.drift.matching import Followed
 from recsae_lib.platform.spark.frames import local_frame
 from recsae_lib.platform.warehouse.data_checks import is_vanished
 

@@ -8,10 +8,10 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.matching import follow_latents, similar_directions
 from recsae_lib.config import DriftSettings
 from recsae_lib.drift.activations import similar_activations
 from recsae_lib.drift.changes import AuditedLatents, describe_changes
-from recsae_lib.drift.matching import follow_latents, similar_directions
 from recsae_lib.platform.warehouse.publications import Publication
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from recsae_lib.drift.matching import match_one_to_one, nearest_pairs
+from recsae_lib.concepts.matching import match_one_to_one, nearest_pairs
 
 SMALLEST = 0.05  # correlations below it are no pair
 

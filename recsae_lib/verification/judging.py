@@ -34,6 +34,7 @@ from recsae_lib.verification.removal import LIST_LENGTH
 from recsae_lib.verification.user_sample import UserSample, worker_sample
 
 BLOCK_UNITS = 256  # judged by one task; (users, units) arrays of a sample stay within 100 MiB
+BLOCKS_OF_CORE = 4  # tasks that judge, for each core
 FOUND_COLUMNS = "latent_id int, found_again double, found_again_id int"
 
 
@@ -147,8 +148,10 @@ def judge_dictionaries(
         decoder = sae.W_dec.detach().numpy()
         return judge_block(rows, activations, decoder, first_id(number), of_users, scorer, settings)
 
-    by_block = units.withColumn("block", F.floor(F.col("latent_id") / BLOCK_UNITS))
-    carriers = _carriers(by_block, items, model, settings)
+    # A number of one's own: adaptive execution puts small partitions together, and blocks are small and expensive.
+    tasks = BLOCKS_OF_CORE * spark.sparkContext.defaultParallelism
+    by_block = units.withColumn("block", F.floor(F.col("latent_id") / BLOCK_UNITS)).repartition(tasks, "block")
+    carriers = _carriers(by_block, items, model, settings).repartition(tasks, "block")
     return keep(by_block.groupBy("block").cogroup(carriers.groupBy("block")).applyInPandas(judge, BLOCK_COLUMNS))
 
 
@@ -246,5 +249,7 @@ def find_units_again(spark: SparkSession, dictionaries: Sequence[JudgedDictionar
         partners[found.partners < 0] = pd.NA
         return pd.DataFrame({"latent_id": ids, "found_again": found.correlations, "found_again_id": partners})
 
-    numbers = spark.createDataFrame([(number,) for number in pairs], "number int")
+    numbers = spark.createDataFrame([(number,) for number in pairs], "number int").repartition(
+        len(pairs) or 1, "number"
+    )
     return numbers.groupBy("number").applyInPandas(look, FOUND_COLUMNS)

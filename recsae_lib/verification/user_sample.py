@@ -68,8 +68,8 @@ class UserSample:
 
     def save(self, folder: Path) -> None:
         """Write files of plain numbers and texts; nothing is pickled."""
-        pq.write_table(pa.table({"user_id": pa.array(self.user_ids, pa.string())}), folder / USERS)
-        pq.write_table(pa.table({"feature": pa.array(self.features, pa.string())}), folder / NAMES)
+        pq.write_table(pa.Table.from_pydict({"user_id": pa.array(self.user_ids, pa.string())}), folder / USERS)
+        pq.write_table(pa.Table.from_pydict({"feature": pa.array(self.features, pa.string())}), folder / NAMES)
         arrays = {name: getattr(self, name) for name in _PLAIN}
         for name in ("linked", "item_terms"):
             matrix = getattr(self, name)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from recsae_lib.concepts.matching import Followed
 from recsae_lib.config import DriftSettings
 from recsae_lib.drift.changes import AuditedLatents, describe_changes, drift_metrics
-from recsae_lib.drift.matching import Followed
 
 SETTINGS = DriftSettings(top_terms=2)
 NAN = math.nan

@@ -6,8 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from recsae_lib.drift import matching
-from recsae_lib.drift.matching import (
+from recsae_lib.concepts.matching import (
     Followed,
     SimilarPairs,
     follow_latents,
@@ -15,6 +14,7 @@ from recsae_lib.drift.matching import (
     nearest_pairs,
     similar_directions,
 )
+from recsae_lib.drift import matching
 
 
 def unit(*rows: list[float]) -> np.ndarray:
