@@ -78,6 +78,8 @@ def concept_coverage(
     """
     spark = scores.sparkSession
     units: pd.DataFrame = scores.select("latent_id", "confidence", "q_value", "effective_cases").toPandas()
+    if units.empty:
+        return spark.createDataFrame([], COVERAGE_COLUMNS)
     ids, confidences = units["latent_id"].to_numpy(np.int64), np.array(sorted(set(coverage.confidences)))
     passed = (units["q_value"] < verification.significance).to_numpy()
     steps = _steps(units["confidence"].to_numpy(dtype=float), passed, confidences)

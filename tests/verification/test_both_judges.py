@@ -28,9 +28,9 @@ pytestmark = pytest.mark.integration
 
 
 def oracle(request: Any) -> str:
-    """Say "fires" where two items or more carry the feature that the label names."""
+    """Say "fires" where two items or more carry the feature that the label names first."""
     shown = json.loads(request.body["messages"][1]["content"])
-    wanted = shown["concept"]["label"]
+    wanted = shown["concept"]["label"].split(", ")[0]  # two concepts of one label have a second term
     verdicts = [
         {"case": case["case"], "fires": sum(wanted in item["features"] for item in case["items"]) >= 2}
         for case in shown["cases"]
