@@ -21,6 +21,7 @@ from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.concepts.item_terms import item_term_arrays
 from recsae_lib.config import Settings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.spark.frames import free, keep
 
 USERS, ARRAYS, NAMES = "users.parquet", "arrays.npz", "features.parquet"
 
@@ -128,7 +129,7 @@ def draw_users(
     ------
     InputError : nobody has both a representation and linked items.
     """
-    drawn = _drawn(representations, linked, settings)
+    drawn = keep(_drawn(representations, linked, settings))
     found: pd.DataFrame = drawn.toPandas()
     users = found.sort_values("user_id", ignore_index=True)
     if users.empty:
@@ -145,6 +146,7 @@ def draw_users(
     shape = (len(item_hashes), len(known))
     item_terms = sparse.csr_matrix((terms["occurrences"].to_numpy(np.float64), (rows, columns)), shape)
     histories = _seen_of(users["user_id"], drawn, interactions)
+    free(drawn)
     lengths = np.array([len(history) for history in histories], dtype=np.int64)
     features = features.sort_values("term", ignore_index=True)
     return UserSample(

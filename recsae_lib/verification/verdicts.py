@@ -104,11 +104,12 @@ def judge(
     if model is not None:
         model = replace(model, dose=mean_dose(audited.folder, sample))
     with shipped(spark, sample) as folder:
-        units = unit_rows(live, named, others, near)
+        units = keep(unit_rows(live, named, others, near))  # read three times
         judged = judge_dictionaries(units, dictionaries, folder, around.items, model, settings)
         again: pd.DataFrame = find_units_again(spark, dictionaries, folder).toPandas()  # M rows a dictionary
     scalars = names_of(BLOCK_COLUMNS.split(", cases_drawn")[0])
     rows: pd.DataFrame = judged.select(*scalars).orderBy("latent_id").toPandas()
+    free(units)
     free(named)
     return Verdicts(judged, rows.merge(again, on="latent_id", how="left"), shuffled)
 
