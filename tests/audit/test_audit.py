@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ from pyspark.sql import functions as F
 
 from recsae_jobs import interpret_concepts, measure_coverage, verify_concepts
 from recsae_lib.cli.summary import print_summary
-from recsae_lib.concepts.linking import linked_items
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.verification.units import judge_baseline, release
+from recsae_lib.sae.dictionaries import Dictionary
+from recsae_lib.verification.scores import is_confirmed
+from recsae_lib.verification.surroundings import Surroundings, audited_dictionary
+from recsae_lib.verification.units import judge_baselines
 from tests.planted import FEATURES
 from tests.workspace import DT, REPOSITORY, Workspace, alike
 
 pytestmark = pytest.mark.integration
+COVERED = ("sae", "shuffled", "untrained", "cluster", "random_user", "dimension")
 
 
 def test_nothing_is_lost_between_the_jobs(audited: Workspace) -> None:
@@ -34,7 +38,7 @@ def test_nothing_is_lost_between_the_jobs(audited: Workspace) -> None:
     for table in (tables.CONCEPTS, tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.SHUFFLED_SCORES):
         assert {row["latent_id"] for row in warehouse.read_published(table).collect()} == live, table.name
     coverage = warehouse.read_published(tables.CONCEPT_COVERAGE).collect()
-    assert {row["unit_kind"] for row in coverage} == {"sae", "shuffled", "untrained", "dimension"}
+    assert {row["unit_kind"] for row in coverage} == set(COVERED)
 
 
 def test_the_audit_is_published_and_its_sae_is_champion(audited: Workspace) -> None:
@@ -92,24 +96,22 @@ def test_planted_concepts_are_interpretable_and_shuffled_are_not(audited: Worksp
     assert len(frequent) >= len(FEATURES)
     assert sum(row["interpretable"] for row in frequent) >= 0.8 * len(frequent)
 
+    # Users who got each other's representations: what fires for them says nothing of their items.
     context = audited.context("shuffled")
-    activations = context.warehouse.read_published(tables.LATENT_ACTIVATIONS).orderBy("user_id").collect()
-    users = np.random.default_rng(11).permutation([row["user_id"] for row in activations]).tolist()
+    around, dictionary = Surroundings.of_context(context), audited_dictionary(context)
+    rows = around.representations.orderBy("user_id").collect()
+    users = np.random.default_rng(11).permutation([row["user_id"] for row in rows]).tolist()
     shuffled = context.spark.createDataFrame(
-        [(user, row["latent_ids"], row["activations"]) for user, row in zip(users, activations, strict=True)],
-        "user_id string, latent_ids array<int>, activations array<float>",
+        [(user, row["representation"]) for user, row in zip(users, rows, strict=True)],
+        around.representations.schema,
     )
-    units = judge_baseline(
-        tables.UnitKind.SHUFFLED,
-        shuffled,
-        linked_items(context.warehouse.read_published(tables.RECOMMENDATIONS), context.settings.evidence),
-        context.warehouse.read_published(tables.ITEMS),
-        context.settings,
-    )
-    judged = units.scores.collect()
+    same = [Dictionary(tables.UnitKind.SAE, 1, dictionary.folder)]
+    baselines = judge_baselines(same, dictionary, replace(around, representations=shuffled), context.settings)
+    judged = baselines.verdicts.scores(context.settings)
     assert len(judged) == len(concepts)
-    assert sum(row["interpretable"] for row in judged) <= 0.05 * len(judged)
-    release(units)
+    assert judged["interpretable"].sum() <= 0.05 * len(judged)
+    assert is_confirmed(judged, context.settings.verification).sum() <= 0.01 * len(judged)
+    baselines.release()
 
 
 def test_shuffled_labels_stand_beside_the_right_ones(audited: Workspace) -> None:
@@ -118,11 +120,11 @@ def test_shuffled_labels_stand_beside_the_right_ones(audited: Workspace) -> None
         (row["unit_kind"], row["metric"]): row["value"]
         for row in warehouse.read_published(tables.AUDIT_METRICS).collect()
     }
-    for metric in ("live_units", "judged_units", "fully_judged_units"):
+    for metric in ("live_units", "judged_units"):
         assert metrics["shuffled", metric] == metrics["sae", metric] > 0, metric
     assert metrics["shuffled", "interpretable_units"] < 0.5 * metrics["sae", "interpretable_units"]
     assert metrics["shuffled", "mean_confidence"] < metrics["sae", "mean_confidence"] - 0.1
-    for kind in ("sae", "shuffled", "untrained", "dimension"):
+    for kind in COVERED:
         spread = [metrics[kind, f"confidence_p{share}"] for share in (10, 50, 90)]
         assert spread == sorted(spread)
     assert metrics["sae", "best_feature_units"] > 5 * metrics["sae", "best_feature_units_expected_by_chance"] > 0
