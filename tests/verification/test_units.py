@@ -59,7 +59,7 @@ def test_dictionaries_are_judged_side_by_side(spark: SparkSession, tmp_path: Pat
     scores = baselines.verdicts.scores(world.settings).assign(
         confirmed=lambda rows: is_confirmed(rows, world.settings.verification)
     )
-    of = {number: scores[scores["latent_id"] >> 20 == number] for number in (1, 2, 3, 4)}
+    of = {number: scores[scores["latent_id"].to_numpy() >> 20 == number] for number in (1, 2, 3, 4)}
     assert {number: len(rows) for number, rows in of.items()} == {1: UNITS, 2: 30, 3: 30, 4: UNITS}
     found = {number: rows["confirmed"].mean() for number, rows in of.items()}
     assert found[1] >= 0.9
