@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from pyspark.sql import Row
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsae_lib.cli.terminal import Terminal
@@ -35,9 +35,7 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
     concepts = point.read(warehouse, tables.CONCEPTS)
     if latent is not None:
         concepts = concepts.where(F.col("latent_id") == latent)
-    verdicts = [F.desc_nulls_last(verdict) for verdict in ("confirmed", "interpretable")]
-    best_first = [*verdicts, F.col("status") == "unlabelled", F.desc_nulls_last("confidence"), F.col("q_value")]
-    shown = concepts.orderBy(*best_first, F.col("latent_id")).limit(top).collect()
+    shown = best_first(concepts).limit(top).collect()
     namespace, branch = context.namespaces["audit"], warehouse.branch
     if not shown and branch in warehouse.references(tables.CONCEPTS):
         raise InputError(
@@ -62,6 +60,13 @@ def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: 
         terminal.rule(heading, align="left")
         for line in lines:
             terminal.line(line)
+
+
+def best_first(concepts: DataFrame) -> DataFrame:
+    """Order concepts: confirmed, then interpretable, then by confidence, unnamed ones last."""
+    verdicts = [F.coalesce(verdict, F.lit(False)).desc() for verdict in ("confirmed", "interpretable")]
+    surest = [F.desc_nulls_last("confidence"), F.col("q_value"), F.col("latent_id")]
+    return concepts.orderBy(*verdicts, F.col("status") == "unlabelled", *surest)
 
 
 def concept_lines(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pyspark.sql import Row
+from pyspark.sql import Row, SparkSession
 
-from recsae_lib.cli.concepts import concept_lines, verdict
+from recsae_lib.cli.concepts import best_first, concept_lines, verdict
 from recsae_lib.config import VerificationSettings
 
 CONCEPT: dict[str, Any] = {
@@ -106,3 +106,18 @@ def test_rows_of_earlier_versions_say_what_they_know() -> None:
 def test_a_latent_without_a_match_is_like_nothing_there() -> None:
     alone = {**CONCEPT, "found_again": 0.0, "found_again_id": None}
     assert concept_lines(Row(**alone), [], [], LIMITS)[5] == "in the SAE of another seed: nothing like it"
+
+
+def test_confirmed_ones_come_first_and_unnamed_last(spark: SparkSession) -> None:
+    rows = [
+        (1, "unlabelled", False, False, 0.9),
+        (2, "labelled", False, False, None),
+        (3, "labelled", False, True, 0.95),
+        (4, "labelled", True, True, 0.81),
+        (5, "labelled", None, True, 0.99),
+        (6, "labelled", False, False, 0.7),
+        (7, "labelled", True, True, 0.85),
+    ]
+    columns = "latent_id int, status string, confirmed boolean, interpretable boolean, confidence double"
+    concepts = spark.createDataFrame([(*row, 0.01) for row in rows], f"{columns}, q_value double")
+    assert [row["latent_id"] for row in best_first(concepts).collect()] == [7, 4, 3, 5, 6, 2, 1]
