@@ -120,4 +120,4 @@ def test_confirmed_ones_come_first_and_unnamed_last(spark: SparkSession) -> None
     ]
     columns = "latent_id int, status string, confirmed boolean, interpretable boolean, confidence double"
     concepts = spark.createDataFrame([(*row, 0.01) for row in rows], f"{columns}, q_value double")
-    assert [row["latent_id"] for row in best_first(concepts).collect()] == [7, 4, 3, 5, 6, 2, 1]
+    assert [row["latent_id"] for row in best_first(concepts).collect()] == [7, 4, 5, 3, 6, 2, 1]
