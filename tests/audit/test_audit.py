@@ -130,7 +130,8 @@ def test_shuffled_labels_stand_beside_the_right_ones(audited: Workspace) -> None
     assert metrics["sae", "best_feature_units"] > 5 * metrics["sae", "best_feature_units_expected_by_chance"] > 0
     assert ("shuffled", "coherence_representation") not in metrics
     owners = {row["latent_id"]: row["label_of"] for row in warehouse.read_published(tables.SHUFFLED_SCORES).collect()}
-    named = {row[0] for row in warehouse.read_published(tables.CONCEPT_TERMS).select("latent_id").distinct().collect()}
+    significant = warehouse.read_published(tables.CONCEPT_TERMS).where("significant")
+    named = {row[0] for row in significant.select("latent_id").distinct().collect()}
     given = [latent for latent in owners.values() if latent is not None]
     assert sorted(given) == sorted(named) == sorted(latent for latent, owner in owners.items() if owner is not None)
     assert all(latent != other for latent, other in owners.items())

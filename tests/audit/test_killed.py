@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 KILLED = ("train_sae", "verify_concepts")
 
 SUMMARY = (
-    *("NDCG@10", "FVU", "dead latents", "NDCG@10 kept", "confirmed", "SAE, shuffled labels", "coverage"),
+    *("NDCG@10", "FVU", "dead latents", "NDCG@10 kept", "confirmed", "shuffled", "coverage"),
     "Look next",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,7 @@ from recsae_lib.platform.job.failures import guarded
 from recsae_lib.platform.job.jobs import job_named
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import tables
+from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.verification.verdicts import require_all_judges
 from tests.object_storage import object_storage
 from tests.openai_server import OpenaiServer
@@ -162,6 +164,7 @@ def test_the_judge_runs_in_batch_and_the_next_night_asks_nothing(
         rows = warehouse.read(tables.VERIFICATION_REQUESTS).groupBy("state", "reused").count().collect()
         return {(row["state"], row["reused"]): row["count"] for row in rows}
 
+    copied: list[str] = []
     try:
         assert run(context, "collect") == 2  # nothing was submitted
         assert "step submit" in capsys.readouterr().err
@@ -194,6 +197,10 @@ def test_the_judge_runs_in_batch_and_the_next_night_asks_nothing(
         night = JobContext("verify_concepts", context.settings, NEXT_DAY)
         for table in READ_BY_JUDGES:
             night.warehouse.replace(table, warehouse.read(table).drop("dt"))
+        for rows in ("last", "test"):
+            sets = [RepresentationSet.of_context(of_night, rows).path for of_night in (context, night)]
+            shutil.copytree(*sets)
+            copied.append(sets[1])
         calls = batches.calls
         assert run(night, None) == 0
         assert batches.calls == calls
@@ -204,6 +211,8 @@ def test_the_judge_runs_in_batch_and_the_next_night_asks_nothing(
         for table in READ_BY_JUDGES + WRITTEN_BY_JUDGES:
             warehouse.drop_branch(table)
             audited.warehouse(NEXT_DAY).drop_branch(table)
+        for folder in copied:
+            shutil.rmtree(folder)
 
 
 def test_a_job_without_steps_refuses_the_argument(audited: Workspace) -> None:

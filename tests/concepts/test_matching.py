@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from recsae_lib.concepts import matching
 from recsae_lib.concepts.matching import (
     Followed,
     SimilarPairs,
@@ -14,7 +15,6 @@ from recsae_lib.concepts.matching import (
     nearest_pairs,
     similar_directions,
 )
-from recsae_lib.drift import matching
 
 
 def unit(*rows: list[float]) -> np.ndarray:
