@@ -173,12 +173,15 @@ def test_migration_says_what_it_does_and_does_it_once(old: Warehouse) -> None:
         f"{name}audit_metrics: unit_kind: init is untrained in 3 rows of audit-2026-11-22",
         f"{name}comparisons: is of this version",
         f"{name}comparisons: unit_kind: init is untrained in 1 rows of main",
+        f"{name}concept_coverage: added derived_feature_coverage",
         f"{name}concept_coverage: is of this version",
         f"{name}concept_coverage: unit_kind: init is untrained in 2 rows of main",
         f"{name}concept_labels: interpreter: openai is llm in 2 rows of main",
         f"{name}concept_labels: interpreter: openai is llm in 3 rows of audit-2026-11-22",
         f"{name}concept_labels: is of this version",
         f"{name}concept_rejects: added answer",
+        f"{name}concepts: added auc, hard_auc, removal_effect, removal_low, removal_high, removal_other, "
+        "removal_p_value, found_again, found_again_id, confirmed, same_as, artefact, artefact_p_value",
         f"{name}concepts: interpreter: openai is llm in 2 rows of main",
         f"{name}concepts: is of this version",
     ]
