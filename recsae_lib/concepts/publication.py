@@ -7,6 +7,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from recsae_lib.concepts.confirmation import is_causal, is_found_again
 from recsae_lib.concepts.item_terms import derived_features
 from recsae_lib.config import VerificationSettings
 from recsae_lib.platform.warehouse import tables
@@ -56,7 +57,7 @@ def build_concepts(
     live latent, so that all concepts carry the score of the same judge: one without a valid answer of the language
     model has no confidence, rather than one of another kind. Interpretable is what every judge calls so: a text that
     steers the language model does not steer the term scorer. An unlabelled latent is never interpretable: there is
-    nothing to judge it by. Confirmed is what `verification.scores.is_confirmed` says.
+    nothing to judge it by. Confirmed is what is interpretable, and by `concepts.confirmation` causal and found again.
 
     Parameters
     ----------
@@ -74,9 +75,7 @@ def build_concepts(
         "order = 1"
     )
     interpretable = F.coalesce("interpretable", F.lit(False)) & (F.col("status") == "labelled")
-    causal = (F.col("removal_effect") >= settings.minimum_removal) & (F.col("removal_p_value") < settings.significance)
-    causal = F.coalesce(causal, F.lit(False))
-    found = F.coalesce(F.col("found_again") >= settings.minimum_found_again, F.lit(False))
+    made_by_training = is_causal(verdicts, settings) & is_found_again(verdicts, settings)
     return (
         latent_reach(activations)
         .join(labels, "latent_id", how="left")
@@ -106,7 +105,7 @@ def build_concepts(
             *(f"removal_{name}" for name in ("effect", "low", "high", "other", "p_value")),
             "found_again",
             "found_again_id",
-            (interpretable & causal & found).alias("confirmed"),
+            (interpretable & F.coalesce(made_by_training, F.lit(False))).alias("confirmed"),
             "same_as",
             "artefact",
             "artefact_p_value",

@@ -10,6 +10,7 @@ from scipy.special import betainc
 from scipy.stats import false_discovery_control
 
 from recsae_lib.concepts.chance import units_by_chance
+from recsae_lib.concepts.confirmation import is_causal, is_found_again
 from recsae_lib.concepts.dictionaries import PLACE_BITS
 from recsae_lib.config import Judge, VerificationSettings
 from recsae_lib.verification.sample_size import wilson_interval
@@ -167,8 +168,7 @@ def is_confirmed(rows: pd.DataFrame, settings: VerificationSettings) -> np.ndarr
 
     ::
 
-        causal <=> removal_effect >= settings.minimum_removal and removal_p_value < settings.significance
-        found  <=> found_again >= settings.minimum_found_again
+        confirmed <=> interpretable and `is_causal` and `is_found_again`
 
     Interpretable units have a name: without one nothing says that they fire. What was not measured confirms nothing.
 
@@ -176,9 +176,8 @@ def is_confirmed(rows: pd.DataFrame, settings: VerificationSettings) -> np.ndarr
     ----------
     rows : (interpretable, removal_effect, removal_p_value, found_again), one row a unit.
     """
-    causal = (rows["removal_effect"] >= settings.minimum_removal) & (rows["removal_p_value"] < settings.significance)
-    found = rows["found_again"] >= settings.minimum_found_again
-    return np.asarray(rows["interpretable"].astype(bool) & causal & found, dtype=bool)
+    confirmed = rows["interpretable"].astype(bool) & is_causal(rows, settings) & is_found_again(rows, settings)
+    return np.asarray(confirmed, dtype=bool)
 
 
 def as_rows(spark: SparkSession, rows: pd.DataFrame, columns: str) -> DataFrame:

@@ -109,7 +109,7 @@ def test_seeds_give_mean_and_interval_by_hand() -> None:
         {"confirmed_units": 12.0, "fvu": 0.5, "live_units": 80.0, "mean_hard_auc": 0.75},
         {"confirmed_units": 17.0, "fvu": None, "live_units": 70.0, "mean_hard_auc": None},
     ]
-    spread = 1.96 * (((10 - 13) ** 2 + (12 - 13) ** 2 + (17 - 13) ** 2) / 2 / 3) ** 0.5
+    spread = 4.302653 * (((10 - 13) ** 2 + (12 - 13) ** 2 + (17 - 13) ** 2) / 2 / 3) ** 0.5
     assert over_seeds(of_each) == {
         **of_each[0],  # the figures are those of the first
         "seeds": 3.0,
