@@ -35,9 +35,8 @@ def cluster_directions(rows: torch.Tensor, clusters: int, seed: int) -> torch.Te
         n_init=1,
         max_no_improvement=None,
     )
-    with threadpool_limits(
-        1
-    ):  # several threads would wait for each other: they take four times as long for 64 clusters
+    # Several threads would wait for each other: they take four times as long for 64 clusters.
+    with threadpool_limits(1):
         means.fit(rows.cpu().numpy())
     centroids = np.zeros((clusters, rows.shape[1]), np.float32)
     centroids[:found] = means.cluster_centers_ - rows.mean(0).cpu().numpy()

@@ -76,7 +76,7 @@ class UserSample:
             matrix = getattr(self, name)
             parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
             arrays |= {f"{name}_{part}": values for part, values in parts.items()}
-        np.savez(folder / ARRAYS, allow_pickle=False, **arrays)
+        np.savez(folder / ARRAYS, **arrays)
 
     @classmethod
     def load(cls, folder: Path) -> UserSample:
