@@ -53,7 +53,7 @@ def judge_by_terms(context: JobContext) -> None:
     terms, latent_items = warehouse.read(tables.CONCEPT_TERMS), warehouse.read(tables.LATENT_ITEMS)
     audited, around = audited_dictionary(context), Surroundings.of_context(context)
     verdicts = judge([audited], live, terms, latent_items, around, audited, settings, shuffle=True)
-    warehouse.replace(tables.VERIFICATION_CASES, verdicts.cases().drop("judged_by_shuffled"))
+    warehouse.replace(tables.VERIFICATION_CASES, verdicts.cases())
     warehouse.replace(tables.CONCEPT_SCORES, own_scores(verdicts, settings))
     warehouse.replace(tables.SHUFFLED_SCORES, scores_by_shuffled(verdicts, settings))
     warehouse.replace(tables.VERIFICATION_REJECTS, tables.VERIFICATION_REJECTS.empty(context.spark))

@@ -118,7 +118,7 @@ class ToyWorld:
     @cached_property
     def around(self) -> Surroundings:
         """What the units are judged in."""
-        model = ScoringModel(self.folder / "recommender", None, dose=0.0)
+        model = ScoringModel(self.folder / "recommender", None)
         return Surroundings(self.representations(np.arange(USERS)), self.linked, self.items, self.interactions, model)
 
     def permuted(self) -> Surroundings:

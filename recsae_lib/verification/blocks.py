@@ -22,17 +22,26 @@ from recsae_lib.verification.removal import (
     removal_effects,
 )
 from recsae_lib.verification.sample_size import cases_of_each_kind
-from recsae_lib.verification.term_judge import Sides, UnitVerdict, best_threshold, judge_unit, sides, user_scores
+from recsae_lib.verification.term_judge import (
+    NOT_JUDGED,
+    Sides,
+    UnitVerdict,
+    best_threshold,
+    judge_unit,
+    sides,
+    user_scores,
+)
 from recsae_lib.verification.user_sample import UserSample
 
 VERDICT = tuple(field.name for field in fields(UnitVerdict))
-BLOCK_COLUMNS = (
-    "latent_id int, firing int, "
+FIGURE_COLUMNS = (
+    "latent_id int, "
     + ", ".join(f"{prefix}{name} double" for prefix in ("", "shuffled_") for name in VERDICT)
     + ", best_feature string, best_feature_auc double, best_feature_null_auc double, best_feature_p_value double, "
     + ", ".join(f"removal_{field.name} double" for field in fields(Removal))
-    + ", cases_drawn array<struct<user_id: string, kind: string, fires: boolean, judged: boolean, "
-    "judged_by_shuffled: boolean>>"
+)
+BLOCK_COLUMNS = (
+    f"{FIGURE_COLUMNS}, cases_drawn array<struct<user_id: string, kind: string, fires: boolean, judged: boolean>>"
 )
 
 
@@ -61,6 +70,7 @@ def judge_block(
     first: int,
     sample: UserSample,
     scorer: Scorer | None,
+    shuffle: bool,
     settings: Settings,
 ) -> pd.DataFrame:
     """Judge units by all users of a sample (METHOD.md section 6).
@@ -73,6 +83,7 @@ def judge_block(
     decoder : (M, d) W_dec.
     first : id of unit 0 of the dictionary.
     scorer : None where the representations are not what items are scored from.
+    shuffle : whether the terms of other units judge as well.
 
     Returns
     -------
@@ -81,13 +92,15 @@ def judge_block(
     places = units["latent_id"].to_numpy() - first
     of_block = activations[:, places].tocsc()
     who = sides(of_block, _fires_any(activations, units["neighbours"], first), settings.verification.minimum_level)
-    rows: dict[str, object] = {"latent_id": units["latent_id"].to_numpy(), "firing": np.diff(of_block.indptr)}
-    judged = {}
-    for prefix in ("", "shuffled_"):
-        verdicts, said = _judge(units, prefix, who, sample)
-        judged[prefix] = said
-        rows |= {f"{prefix}{name}": [getattr(verdict, name) for verdict in verdicts] for name in VERDICT}
-    rows["cases_drawn"] = _drawn_cases(units, who, sample, judged, settings)
+    rows: dict[str, object] = {"latent_id": units["latent_id"].to_numpy()}
+    user_terms = sample.user_terms()
+    verdicts, said = _judge(units["terms"], units["weights"], who, sample, user_terms)
+    rows |= {name: [getattr(verdict, name) for verdict in verdicts] for name in VERDICT}
+    by_others = [NOT_JUDGED] * len(units)
+    if shuffle:
+        by_others, _ = _judge(units["shuffled_terms"], units["shuffled_weights"], who, sample, user_terms)
+    rows |= {f"shuffled_{name}": [getattr(verdict, name) for verdict in by_others] for name in VERDICT}
+    rows["cases_drawn"] = _drawn_cases(units, who, sample, said, settings)
     rows |= _association(of_block, sample, settings)
     removals = [NOT_MEASURED] * len(units)
     if scorer is not None:
@@ -106,20 +119,22 @@ def _fires_any(activations: sparse.csr_matrix, neighbours: pd.Series, first: int
     return fires
 
 
-def _judge(units: pd.DataFrame, prefix: str, who: Sides, sample: UserSample) -> tuple[list[UnitVerdict], np.ndarray]:
-    terms, weights = units[f"{prefix}terms"], units[f"{prefix}weights"]
-    of_unit = np.repeat(np.arange(len(units)), terms.map(len))
+def _judge(
+    terms: pd.Series, weights: pd.Series, who: Sides, sample: UserSample, user_terms: sparse.csr_matrix
+) -> tuple[list[UnitVerdict], np.ndarray]:
+    """Verdict on each unit, and of each user (S, L) whether it is said to fire."""
+    of_unit = np.repeat(np.arange(len(terms)), terms.map(len))
     hashes = np.concatenate([np.empty(0, np.int64), *terms]).astype(np.int64)
     values = np.concatenate([np.empty(0), *weights]).astype(np.float64)
     place = np.minimum(np.searchsorted(sample.terms, hashes), max(len(sample.terms) - 1, 0))
     known = sample.terms[place] == hashes if len(sample.terms) else np.zeros(len(hashes), bool)
-    scores = np.zeros((len(sample), len(units)))
-    found = user_scores(sample.user_terms(), sample.linked_items(), place[known], of_unit[known], values[known])
+    scores = np.zeros((len(sample), len(terms)))
+    found = user_scores(user_terms, sample.linked_items(), place[known], of_unit[known], values[known])
     scores[:, : found.shape[1]] = found
     construct, verify = sample.construct, ~sample.construct
     built, held_out = who.of(construct), who.of(verify)
     verdicts, said = [], np.zeros(scores.shape, dtype=bool)
-    for unit in range(len(units)):
+    for unit in range(len(terms)):
         named = len(terms.iloc[unit]) > 0
         threshold = best_threshold(built.of_unit(unit), scores[construct, unit]) if named else float("inf")
         said[:, unit] = scores[:, unit] > threshold
@@ -128,9 +143,9 @@ def _judge(units: pd.DataFrame, prefix: str, who: Sides, sample: UserSample) -> 
 
 
 def _drawn_cases(
-    units: pd.DataFrame, who: Sides, sample: UserSample, judged: Mapping[str, np.ndarray], settings: Settings
+    units: pd.DataFrame, who: Sides, sample: UserSample, said: np.ndarray, settings: Settings
 ) -> list[list[dict[str, object]]]:
-    """Cases of each unit, drawn from the verify half, with what its terms and those of another unit say."""
+    """Cases of each unit, drawn from the verify half, with what its terms say."""
     verify = np.flatnonzero(~sample.construct)
     held_out, per_kind = who.of(verify), cases_of_each_kind(settings.verification)
     drawn = []
@@ -143,8 +158,7 @@ def _drawn_cases(
                     "user_id": sample.user_ids[user],
                     "kind": KINDS[kind],
                     "fires": bool(kind == 0),
-                    "judged": bool(judged[""][user, unit]),
-                    "judged_by_shuffled": bool(judged["shuffled_"][user, unit]),
+                    "judged": bool(said[user, unit]),
                 }
                 for user, kind in zip(users, cases.kinds, strict=True)
             ]

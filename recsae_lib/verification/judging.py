@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy import sparse
@@ -62,20 +62,17 @@ class ScoringModel:
     ----------
     folder : of `recommenders.store`.
     factory : as `load_recommender`.
-    dose : share of a user's distance from the mean by which x moves where dictionaries are compared.
     """
 
     folder: Path
     factory: str | None
-    dose: float
 
 
-@contextmanager
-def shipped(spark: SparkSession, sample: UserSample) -> Iterator[ShippedFolder]:
-    """Bring the sample to every executor."""
-    with TemporaryDirectory() as folder:
-        sample.save(Path(folder))
-        yield ship_folder(spark, Path(folder))
+def ship_sample(spark: SparkSession, sample: UserSample) -> ShippedFolder:
+    """Bring the sample to every executor, also to one that comes later: the files stay as long as the application."""
+    folder = Path(mkdtemp(prefix="sample-", dir=SparkFiles.getRootDirectory()))
+    sample.save(folder)
+    return ship_folder(spark, folder)
 
 
 def unit_rows(live: DataFrame, named: DataFrame, of_others: DataFrame | None, neighbours: DataFrame) -> DataFrame:
@@ -115,6 +112,8 @@ def judge_dictionaries(
     sample: ShippedFolder,
     items: DataFrame,
     model: ScoringModel | None,
+    dose: float,
+    shuffle: bool,
     settings: Settings,
 ) -> DataFrame:
     """Judge the units of all dictionaries, a block of units a task.
@@ -127,6 +126,8 @@ def judge_dictionaries(
     units : see `unit_rows`.
     items : (item_id, title, text, features …), the catalogue.
     model : None where the representations are not what items are scored from.
+    dose : share of a user's distance from the mean by which x moves where dictionaries are compared.
+    shuffle : whether the terms of other units judge as well.
 
     Returns
     -------
@@ -144,9 +145,9 @@ def judge_dictionaries(
         of_users, (sae, activations) = worker_sample(Path(sample)), _codes(Path(folders[number]), Path(sample))
         scorer = None
         if model is not None and recommender is not None:
-            scorer = _scorer(recommender, model, of_users, carriers)
+            scorer = _scorer(recommender, model, dose, of_users, carriers)
         decoder = sae.W_dec.detach().numpy()
-        return judge_block(rows, activations, decoder, first_id(number), of_users, scorer, settings)
+        return judge_block(rows, activations, decoder, first_id(number), of_users, scorer, shuffle, settings)
 
     # A number of one's own: adaptive execution puts small partitions together, and blocks are small and expensive.
     tasks = BLOCKS_OF_CORE * spark.sparkContext.defaultParallelism
@@ -176,20 +177,22 @@ def _carriers(by_block: DataFrame, items: DataFrame, model: ScoringModel | None,
 @lru_cache(maxsize=1)
 def _codes(folder: Path, sample: Path) -> tuple[SparseAutoencoder, sparse.csr_matrix]:
     """Load a dictionary and encode the sample with it, once a worker process: (S, M) activations."""
+    torch.set_num_threads(1)  # Spark runs one task a core already
     sae = load_sae(folder)
     return sae, encode_sample(sae, worker_sample(sample).representations)
 
 
 def encode_sample(sae: SparseAutoencoder, x: np.ndarray) -> sparse.csr_matrix:
     """Activations of (S, d) representations as a sparse (S, M) matrix."""
-    torch.set_num_threads(1)  # Spark runs one task a core already
     activations, latent_ids = (part.numpy() for part in sae.encode(torch.from_numpy(x)))
     row, column = np.nonzero(activations > 0)
     where = (row, latent_ids[row, column])
     return sparse.csr_matrix((activations[row, column].astype(np.float64), where), (len(x), sae.num_latents))
 
 
-def _scorer(recommender: ShippedFolder, model: ScoringModel, sample: UserSample, carriers: pd.DataFrame) -> Scorer:
+def _scorer(
+    recommender: ShippedFolder, model: ScoringModel, dose: float, sample: UserSample, carriers: pd.DataFrame
+) -> Scorer:
     loaded = worker_recommender(recommender, model.factory)
     rows = len(sample) if loaded.dot_scored else max(1, BLOCK_SCORES // loaded.item_count)
 
@@ -205,7 +208,7 @@ def _scorer(recommender: ShippedFolder, model: ScoringModel, sample: UserSample,
         return best
 
     x = sample.representations
-    doses = model.dose * np.linalg.norm(x - x.mean(axis=0), axis=1)
+    doses = dose * np.linalg.norm(x - x.mean(axis=0), axis=1)
     pairs = zip(carriers["term"], carriers["item_indices"], strict=True)
     of_term = {int(term): np.asarray(found, np.int64) for term, found in pairs}
     return Scorer(best_items, doses, of_term, loaded.item_count)
@@ -239,6 +242,7 @@ def find_units_again(spark: SparkSession, dictionaries: Sequence[JudgedDictionar
     folders = {number: [ship_folder(spark, folder) for folder in both] for number, both in pairs.items()}
 
     def look(key: Any, rows: pd.DataFrame) -> pd.DataFrame:
+        torch.set_num_threads(1)  # Spark runs one task a core already
         number = int(rows["number"].iloc[0])
         of_users = worker_sample(Path(sample))
         x = of_users.representations[~of_users.construct]

@@ -26,7 +26,7 @@ class Surroundings:
     linked : (user_id, item_ids ARRAY<STRING>), one row a user.
     items : the catalogue.
     interactions : (user_id, item_id, …), what users have seen.
-    model : the recommender, its dose still open; None where the representations are not what items are scored from.
+    model : the recommender; None where the representations are not what items are scored from.
     """
 
     representations: DataFrame
@@ -56,7 +56,7 @@ def _scoring_model(context: JobContext) -> ScoringModel | None:
         log.info("%s: items are not scored from site %s: removal is not measured", context.job, context.site)
         return None
     folder = context.registry.fetch(context.recommender_name, context.model_version)
-    return ScoringModel(folder, context.settings.recommender.factory, dose=0.0)
+    return ScoringModel(folder, context.settings.recommender.factory)
 
 
 def audited_dictionary(context: JobContext) -> JudgedDictionary:

@@ -146,6 +146,10 @@ class UnitVerdict:
     hard_auc: float
 
 
+_NONE = float("nan")
+NOT_JUDGED = UnitVerdict(_NONE, _NONE, _NONE, _NONE, _NONE, 0, _NONE, _NONE, _NONE)
+
+
 def judge_unit(who: Sides, scores: np.ndarray, threshold: float) -> UnitVerdict:
     """Judge users of the verify half by their scores: who exceeds the threshold is said to fire.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
@@ -18,13 +18,13 @@ from recsae_lib.platform.llm.ledger import Ledger
 from recsae_lib.platform.spark.frames import free, keep
 from recsae_lib.recommenders.inputs import known_items
 from recsae_lib.verification.agreement import interpretable_by_both
-from recsae_lib.verification.blocks import BLOCK_COLUMNS
+from recsae_lib.verification.blocks import FIGURE_COLUMNS
 from recsae_lib.verification.judging import (
     JudgedDictionary,
     find_units_again,
     judge_dictionaries,
     mean_dose,
-    shipped,
+    ship_sample,
     unit_rows,
 )
 from recsae_lib.verification.llm_judge import read_judged_cases
@@ -58,7 +58,7 @@ class Verdicts:
     shuffled: DataFrame | None
 
     def cases(self) -> DataFrame:
-        """Drawn cases: (latent_id, user_id, kind, fires, judged, judged_by_shuffled, judge)."""
+        """Drawn cases: (latent_id, user_id, kind, fires, judged, judge)."""
         return self.judged.select("latent_id", F.inline("cases_drawn"), F.lit("terms").alias("judge"))
 
     def scores(self, settings: Settings) -> pd.DataFrame:
@@ -101,14 +101,11 @@ def judge(
     if model is not None:
         seen = around.interactions.join(known_items(spark, model.folder), "item_id").select("user_id", "item_index")
     sample = draw_users(around.representations, around.linked, around.items, named, seen, settings)
-    if model is not None:
-        model = replace(model, dose=mean_dose(audited.folder, sample))
-    with shipped(spark, sample) as folder:
-        units = keep(unit_rows(live, named, others, near))  # read three times
-        judged = judge_dictionaries(units, dictionaries, folder, around.items, model, settings)
-        again: pd.DataFrame = find_units_again(spark, dictionaries, folder).toPandas()  # M rows a dictionary
-    scalars = names_of(BLOCK_COLUMNS.split(", cases_drawn")[0])
-    rows: pd.DataFrame = judged.select(*scalars).orderBy("latent_id").toPandas()
+    dose, shipped = mean_dose(audited.folder, sample), ship_sample(spark, sample)
+    units = keep(unit_rows(live, named, others, near))  # read three times
+    judged = judge_dictionaries(units, dictionaries, shipped, around.items, model, dose, shuffle, settings)
+    again: pd.DataFrame = find_units_again(spark, dictionaries, shipped).toPandas()  # M rows a dictionary
+    rows: pd.DataFrame = judged.select(*names_of(FIGURE_COLUMNS)).orderBy("latent_id").toPandas()
     free(units)
     free(named)
     return Verdicts(judged, rows.merge(again, on="latent_id", how="left"), shuffled)

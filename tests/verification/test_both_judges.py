@@ -48,7 +48,7 @@ def test_right_labels_pass_and_shuffled_ones_do_not(spark: SparkSession, server:
     verdicts = world.judge(around, named, shuffle=True)
     cases, scores = (
         rows.withColumns({"dt": F.lit(None), "sae_version": F.lit(1)}).cache()
-        for rows in (verdicts.cases().drop("judged_by_shuffled"), own_scores(verdicts, settings))
+        for rows in (verdicts.cases(), own_scores(verdicts, settings))
     )
     shuffled_scores = scores_by_shuffled(verdicts, settings)
     no_twins = spark.createDataFrame([], "latent_id int, same_as int")

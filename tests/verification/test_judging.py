@@ -130,7 +130,7 @@ def test_rows_have_the_columns_of_the_tables(world: ToyWorld, planted: Judged) -
     for frame, table in (
         (own_scores(verdicts, settings), CONCEPT_SCORES),
         (scores_by_shuffled(verdicts, settings), SHUFFLED_SCORES),
-        (verdicts.cases().drop("judged_by_shuffled"), VERIFICATION_CASES),
+        (verdicts.cases(), VERIFICATION_CASES),
     ):
         declared = {field.name: field.dataType for field in table.schema if field.name not in from_the_job}
         assert {field.name: field.dataType for field in frame.schema} == declared
