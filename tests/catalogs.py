@@ -18,7 +18,8 @@ JDBC_DRIVERS = (SQLITE_DRIVER, POSTGRES_DRIVER)
 
 
 def declare(spark: SparkSession, name: str, **properties: str) -> str:
-    """Declare a catalog to the session, as lines of a properties file would."""
+    """Declare a catalog to the session, as lines of a properties file would. Spark keeps the first of each name."""
+    assert spark.conf.get(f"spark.sql.catalog.{name}", None) is None, f"another test has a catalog {name}"
     spark.conf.set(f"spark.sql.catalog.{name}", "org.apache.iceberg.spark.SparkCatalog")
     for key, value in properties.items():
         spark.conf.set(f"spark.sql.catalog.{name}.{key.replace('_', '-')}", value)

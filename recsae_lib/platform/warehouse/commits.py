@@ -24,6 +24,7 @@ LOST_RACES = (
     *("CommitFailedException", "Cannot fast-forward", "last sequence number"),
     *("Found conflicting files", "Found new conflicting delete"),
     *("Ref audit-", "Ref published-", "Ref publish-", "Branch does not exist: audit-", "does not exist: publish-"),
+    "Cannot use branch (does not exist): audit-",
 )
 
 
@@ -34,7 +35,7 @@ def change(spark: SparkSession, catalog: str, namespace: str, table: str, action
 
     Parameters
     ----------
-    action : looks at the table anew each time, and commits once, as its last step.
+    action : looks at the table anew each time, and commits as its last step what readers or other runs build on.
     """
     retrying = Retrying(
         retry=retry_if_exception(_lost_race),

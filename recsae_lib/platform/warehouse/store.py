@@ -193,9 +193,9 @@ class Warehouse:
         """
         new = conform(table, self._stamped(table, rows))
         self.ensure(table)
-        self._ensure_branch(table)
 
         def write() -> None:
+            self._ensure_branch(table)
             base, properties = self.references(table).get(self.branch), snapshot_properties(self, table)
             if table.partitioned_by_date or not replace_changed(self, table, new, properties):
                 self._overwrite(table, self.branch, new, base)
@@ -213,12 +213,16 @@ class Warehouse:
         parts, batches_of : see `write_data_files`; `STAMPS` are filled in.
         """
         self.ensure(table)
-        self._ensure_branch(table)
         iceberg, partition = self.iceberg(table), f"dt={self.dt.isoformat()}"
         stamps = self._stamps(table, ())
         files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, stamps)
         part = self.branch, partition, files, snapshot_properties(self, table)
-        self.change(table, lambda: commit_data_files(self.spark, self.iceberg(table), *part))
+
+        def commit() -> None:
+            self._ensure_branch(table)
+            commit_data_files(self.spark, self.iceberg(table), *part)
+
+        self.change(table, commit)
         rows = sum(file.rows for file in files)
         count_written(rows, sum(file.bytes for file in files))
         return rows
@@ -332,16 +336,14 @@ class Warehouse:
         overwrite(target, rows, self._part(table), base, snapshot_properties(self, table), options)
 
     def _ensure_branch(self, table: Table) -> None:
-        def create_branch() -> None:
-            if self.branch not in (references := self.references(table)):
-                # A whole snapshot starts from this date's own, where it is published and kept.
-                own = None if table.partitioned_by_date else self.snapshot_id(table)
-                is_kept = own is not None and self.iceberg(table).snapshot(own) is not None
-                first = own if is_kept else references.get("main")
-                start = [] if first is None else [first]
-                self.iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
-
-        self.change(table, create_branch)
+        """Part of each write: who completes the last publication of this date may drop the branch at any moment."""
+        if self.branch not in (references := self.references(table)):
+            # A whole snapshot starts from this date's own, where it is published and kept.
+            own = None if table.partitioned_by_date else self.snapshot_id(table)
+            is_kept = own is not None and self.iceberg(table).snapshot(own) is not None
+            first = own if is_kept else references.get("main")
+            start = [] if first is None else [first]
+            self.iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
 
 
 def _is_upkeep(snapshot: Any) -> bool:

@@ -17,6 +17,7 @@ from recsae_lib.platform.warehouse.read_point import as_published
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced, relocate_tables
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, COMPARISONS
+from tests import catalogs
 from tests.publishing import maintain
 from tests.publishing import publish as publish_audit
 
@@ -27,10 +28,7 @@ SCHEMA = "sae_version int, unit_kind string, metric string, value double"
 
 def declare(spark: SparkSession, catalog: str, folder: Path) -> Warehouse:
     """A catalog on a folder, and its tables as the audit of the first date sees them."""
-    name = f"spark.sql.catalog.{catalog}"
-    spark.conf.set(name, "org.apache.iceberg.spark.SparkCatalog")
-    for key, value in {"type": "hadoop", "warehouse": str(folder / "warehouse"), "cache-enabled": "false"}.items():
-        spark.conf.set(f"{name}.{key}", value)
+    catalogs.declare(spark, catalog, type="hadoop", warehouse=str(folder / "warehouse"), cache_enabled="false")
     return Warehouse(spark, catalog, SCOPES, FIRST)
 
 
