@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import torch
 
+from recsae_lib.config.sae import SaeVariation
 from recsae_lib.platform.compute.checkpoint import CheckpointFile
 from recsae_lib.platform.compute.device import resolve_device
 from recsae_lib.platform.compute.stop_signals import stop_at_signals
@@ -22,15 +23,18 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
 from recsae_lib.platform.tracking import sae_runs
+from recsae_lib.platform.tracking.sae_sweeps import like_version, tag_contenders
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.representations.held_out import read_held_out
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.loader import RepresentationLoader
+from recsae_lib.representations.row_groups import RowGroups
 from recsae_lib.sae.baselines import compared_with
 from recsae_lib.sae.evaluation import evaluate_sae, fvu_of_rows
 from recsae_lib.sae.fidelity import measure_fidelity
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.reach import bounded_sample
+from recsae_lib.sae.training.grid import automatic_grid, effective_rank
 from recsae_lib.sae.training.loop import OnEpoch, TrainedSae, train_saes
 from recsae_lib.sae.training.ranks import ALONE, Ranks
 from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of, with_replicas
@@ -47,8 +51,12 @@ def run(context: JobContext) -> None:
     loader = _loader(context, ranks, device)
     parent, start = sae_runs.warm_start(context)
     replicas = context.settings.sae.replicas
-    choices = with_replicas([replace(choice, start=start) for choice in choices_of(context.settings)], replicas)
+    entries = _grid(context, device, parent) if context.settings.sae.sweep == "auto" else ()
+    chosen = [replace(choice, start=start) for choice in choices_of(context.settings, entries)]
+    choices = with_replicas(chosen, replicas)
     parameters = sae_runs.training_parameters(context, loader.parameters(), device, ranks.world_size)
+    if entries:
+        parameters["sweep"] = [entry.model_dump(exclude_none=True) for entry in entries]
     file = context.work_folder() / "checkpoint.safetensors"
     checkpoint = CheckpointFile(file, sae_runs.training_identity(parameters), CHECKPOINT_SECONDS)
 
@@ -78,8 +86,22 @@ def run(context: JobContext) -> None:
             versions.append(sae_runs.register(context, runs.each[place], *made))
         best = best_of(results, context.settings.checks)
         runs.log_sweep(results, versions, best)
+    if context.settings.sae.sweep == "auto":
+        tag_contenders(context, versions, results)
     context.registry.set_alias(context.sae_name, "candidate", versions[best])
-    log.info("train_sae: candidate is version %s (%s)", versions[best], sae_runs.choice_name(choices[best]))
+    log.info("train_sae: candidate is version %s (%s)", versions[best], sae_runs.choice_name(chosen[best]))
+
+
+def _grid(context: JobContext, device: str, champion: int | None) -> list[SaeVariation]:
+    """Entries of an automatic sweep; what goes on from the champion is one SAE, as that was trained."""
+    rows = _loader(context, ALONE, device)
+    if champion is not None:
+        return [like_version(context, champion, rows.dimension)]
+    users = sum(RowGroups(RepresentationSet.of_context(context, "last").require()).rows)
+    rank = effective_rank(bounded_sample(rows.iterate(0), rows.dimension))
+    entries = automatic_grid(users, rows.dimension, rank)
+    log.info("train_sae: %s users, effective rank %.1f of %s: %s SAEs", users, rank, rows.dimension, len(entries))
+    return entries
 
 
 def _loader(context: JobContext, ranks: Ranks, device: str) -> RepresentationLoader:

@@ -162,6 +162,7 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
     train_sae = SuiteCommand(
         task_id="train_sae", command=["run", "train_sae"], needed="train_sae", writes=True, **training
     )
+    choose = spark_job("choose_sae", needed="choose_sae", **planned)
     encode = spark_job("encode_latents", **planned)
     terms = spark_job("compute_concept_terms", **planned)
     interpret, verify = in_two_steps("interpret_concepts", **planned), in_two_steps("verify_concepts", **planned)
@@ -171,8 +172,8 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
 
     night >> [plan, ingest]
     [plan, ingest] >> train_recommender >> [extract, recommend]
-    chain(extract, train_sae, encode, terms, *interpret, *verify, coverage, compare)
-    recommend >> terms
+    chain(extract, train_sae, choose, encode, terms, *interpret, *verify, coverage, compare)
+    recommend >> [choose, terms]
     return compare, publish
 
 

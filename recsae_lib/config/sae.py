@@ -67,11 +67,13 @@ class SaeSettings(Section):
         description="SAEs that are trained beside each one in the same passes, as its settings say but with another "
         "seed. They show which latents are found again, and are never candidates.",
     )
-    sweep: tuple[SaeVariation, ...] = Field(
+    sweep: tuple[SaeVariation, ...] | Literal["auto"] = Field(
         (),
         description="SAEs to train in the same passes over the data instead of one, each as these settings say but for "
         "what it names, e.g. [{k: 8}, {k: 16}]. All are registered; candidate becomes the one of the smallest k that "
-        "is within checks.minimum_ndcg_kept, maximum_dead_fraction and maximum_fvu, else the one of the lowest FVU.",
+        "is within checks.minimum_ndcg_kept, maximum_dead_fraction and maximum_fvu, else the one of the lowest FVU. "
+        "auto: a few sizes that suit the number of users; the job choose_sae makes the one of most confirmed concepts "
+        "candidate, of those within checks.minimum_ndcg_kept.",
     )
     loader_workers: Annotated[int, Field(ge=1, le=64)] | None = Field(
         None,

@@ -8,6 +8,7 @@ but look.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ HEXADECIMAL = re.compile(r"[0-9a-f]{32}", re.ASCII)
 FILE_NAME = re.compile(r"[A-Za-z0-9._,()+@=~' -]{1,255}", re.ASCII)
 SERVER_ID = re.compile(r"[A-Za-z0-9_.:=+@~-]{1,512}", re.ASCII)
 NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?", re.ASCII)
 LONGEST_PATH, LONGEST_ADDRESS, SHOWN = 1024, 2048, 80
 # Where MLflow may say that artifacts lie. Not http and ftp: a tag would have this machine call any server.
 ARTIFACT_SCHEMES = {
@@ -74,6 +76,14 @@ def server_id(text: str, what: str) -> str:
 def positive_number(text: str, what: str) -> int:
     """A whole number from 1, as digits."""
     return int(_matching(NUMBER, text, what, "no whole number from 1"))
+
+
+def finite_number(text: str, what: str) -> float:
+    """A finite number, as digits with a point and an exponent where it has them."""
+    number = float(_matching(DECIMAL, text, what, "no finite number"))
+    if not math.isfinite(number):
+        raise _refused(text, what, "no finite number")
+    return number
 
 
 def artifact_address(text: str, tracking_uri: str, what: str) -> str:

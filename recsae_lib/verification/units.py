@@ -1,4 +1,4 @@
-"""The dictionaries that an SAE is compared with, named and judged like it, all in the same pass."""
+"""Dictionaries named and judged side by side, all in the same pass: those that an SAE is compared with, or versions."""
 
 from __future__ import annotations
 
@@ -64,15 +64,32 @@ class Baselines:
 def judge_baselines(
     dictionaries: Sequence[Dictionary], audited: JudgedDictionary, around: Surroundings, settings: Settings
 ) -> Baselines:
-    """Take the units of all dictionaries through the same evidence, terms and judge as the latents of the SAE.
+    """Judge the dictionaries that stand beside the audited SAE (`judge_side_by_side`).
+
+    Parameters
+    ----------
+    audited : the SAE, in which the first replica is found again, and whose dose is the equal one.
+    """
+    partners = [_partner(one, dictionaries, audited) for one in dictionaries]
+    return judge_side_by_side(dictionaries, partners, audited, around, settings)
+
+
+def judge_side_by_side(
+    dictionaries: Sequence[Dictionary],
+    partners: Sequence[Path | None],
+    audited: JudgedDictionary,
+    around: Surroundings,
+    settings: Settings,
+) -> Baselines:
+    """Take the units of all dictionaries through the same evidence, terms and judge as the latents of an audit.
 
     A step takes all dictionaries at once: one plan, one shuffle. Their evidence is that of at most
     `coverage.baseline_users` users, drawn by hash: all where there are no more.
 
     Parameters
     ----------
-    dictionaries : beside the audited SAE.
-    audited : the SAE, in which the first replica is found again, and whose dose is the equal one.
+    partners : of each dictionary the folder of the one in which its units are looked for; None without one.
+    audited : the dictionary whose dose is the equal one.
     """
     alike = _alike(dictionaries)
     spark = around.items.sparkSession
@@ -89,7 +106,8 @@ def judge_baselines(
     terms = keep(concept_terms(latent_items, around.items, settings.terms))
     live, all_terms, all_items = (_with_copies(rows, alike) for rows in (live_latents(encoded), terms, latent_items))
     judged = [
-        JudgedDictionary(n, one.folder, _partner(one, dictionaries, audited)) for n, one in _numbered(dictionaries)
+        JudgedDictionary(n, one.folder, partner)
+        for (n, one), partner in zip(_numbered(dictionaries), partners, strict=True)
     ]
     verdicts = judge(judged, live, all_terms, all_items, around, audited, settings)
     return Baselines(dictionaries, encoded, latent_items, all_terms, verdicts, (latent_items, terms))

@@ -9,6 +9,7 @@ from recsae_lib.errors import InputError
 from recsae_lib.platform.remote_names import (
     artifact_address,
     file_name,
+    finite_number,
     hexadecimal_name,
     positive_number,
     relative_path,
@@ -29,7 +30,7 @@ def named(value: Any) -> str | None:
 
 
 DOORS: tuple[Callable[[str, str], Any], ...] = (
-    *(sha256_digest, hexadecimal_name, file_name, relative_path, server_id, positive_number, address),
+    *(sha256_digest, hexadecimal_name, file_name, relative_path, server_id, positive_number, finite_number, address),
 )
 # No door takes any of these.
 HOSTILE = {
@@ -62,6 +63,7 @@ GOOD: list[tuple[Callable[[str, str], Any], str]] = [
     *((relative_path, path) for path in ("a", "initial/sae.json", "a/b/c.d")),
     *((server_id, name) for name in ("batch_6f", "file-AbC1", "vllm:1.2", "bGl0ZWxsbQ==", "a..b")),
     *((positive_number, number) for number in ("1", "42", "999999999999999999")),
+    *((finite_number, number) for number in ("0.9312", "-1.5", "1e-07")),
     *((address, place) for place in ("s3://models/shop/1", "file:///srv/b%C3%A9/1", "models:/m-1f", "/srv/mlflow/1")),
     *((address, place) for place in ("mlflow-artifacts:/1/a", "mlflow-artifacts://mlflow:5000/1", "runs:/1f/model")),
 ]
@@ -88,6 +90,7 @@ def test_no_door_takes_it(door: Callable[[str, str], Any], text: str) -> None:
         *((relative_path, path) for path in ("a//b", "a/", "./a", "a/" * 600 + "a")),
         *((server_id, name) for name in (".", "...", "a/b", "a b")),
         *((positive_number, number) for number in ("0", "-1", "+1", "1.0", "1e3", "0x1", " 1", "01", "1" * 19)),
+        *((finite_number, number) for number in ("nan", "inf", "1e999", "1_0", ".5", " 1", "0x1", "")),
         *((address, place) for place in ("http://mlflow:5000/a", "ftp://a/b", "https://[", "jar:file:///a!/b")),
         *(
             (address, place)

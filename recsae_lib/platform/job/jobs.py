@@ -36,6 +36,7 @@ JOBS = (
     Job("extract_representations"),
     Job("recommend_items"),
     Job("train_sae"),
+    Job("choose_sae"),
     Job("encode_latents"),
     Job("compute_concept_terms"),
     Job("interpret_concepts", steps=True, estimates=True),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
+from pathlib import Path
 
 from recsae_lib.config import CheckSettings, Settings
+from recsae_lib.config.sae import SaeVariation
 from recsae_lib.sae.training.one_sae import SaeChoice
 
 
@@ -42,10 +44,33 @@ class SweepResult:
         }
 
 
-def choices_of(settings: Settings) -> list[SaeChoice]:
-    """Return the SAEs to train: one for each entry of ``sae.sweep``, or the one that the settings describe."""
+@dataclass(frozen=True)
+class Contender:
+    """A registered SAE of a sweep that an audit may take.
+
+    Parameters
+    ----------
+    version : in the registry.
+    folder : of its weights, with its replicas.
+    kept : as in `SweepResult`.
+    num_latents : M.
+    """
+
+    version: int
+    folder: Path
+    kept: float | None
+    num_latents: int
+
+
+def choices_of(settings: Settings, grid: Sequence[SaeVariation] = ()) -> list[SaeChoice]:
+    """Return the SAEs to train: one for each entry of ``sae.sweep``, or the one that the settings describe.
+
+    Parameters
+    ----------
+    grid : the entries where ``sae.sweep`` is auto.
+    """
     choices = []
-    for entry in settings.sae.sweep or (None,):
+    for entry in (grid if settings.sae.sweep == "auto" else settings.sae.sweep) or (None,):
         changes = {} if entry is None else entry.model_dump(exclude_none=True)
         seed = int(changes.pop("seed", settings.seed))
         choices.append(SaeChoice(settings.sae.model_copy(update={**changes, "sweep": ()}), seed))

@@ -34,6 +34,7 @@ PLAN = {
     "jobs": [{"name": "ingest_dataset", "steps": False}, {"name": "interpret_concepts", "steps": True}],
     "train_recommender": False,
     "train_sae": True,
+    "choose_sae": False,
     "settings": [],
     "namespaces": ["shop", "shop__blocks_0"],
     "reports": ["var/reports/shop", "var/reports/shop__blocks_0"],

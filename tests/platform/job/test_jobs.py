@@ -20,6 +20,7 @@ def test_an_audit_runs_its_jobs_in_the_order_of_the_flow() -> None:
         "extract_representations",
         "recommend_items",
         "train_sae",
+        "choose_sae",
         "encode_latents",
         "compute_concept_terms",
         "interpret_concepts",

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recsae_lib.config import CheckSettings, SaeSettings, Settings
+from recsae_lib.config.sae import SaeVariation
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.training.one_sae import SaeChoice
 from recsae_lib.sae.training.sweep import SweepResult, best_of, choices_of, with_replicas
@@ -39,6 +40,15 @@ def test_each_entry_changes_what_it_names() -> None:
     assert named == [(9, "top_k", 5, 7), (4, "matryoshka", 6, 7)]
     (alone,) = choices_of(Settings.model_validate({"seed": 5, "sae": {"k": 4}}))
     assert (alone.settings.k, alone.seed, alone.start) == (4, 5, None)
+
+
+def test_an_automatic_sweep_trains_the_entries_of_the_grid() -> None:
+    settings = Settings.model_validate({"seed": 5, "sae": {"k": 4, "sweep": "auto"}})
+    grid = [SaeVariation(k=2, expansion_factor=1), SaeVariation(k=8, variant="batch_top_k")]
+    choices = choices_of(settings, grid)
+    named = [(one.settings.k, one.settings.expansion_factor, one.settings.variant) for one in choices]
+    assert named == [(2, 1, "top_k"), (8, 16, "batch_top_k")]
+    assert [one.settings.sweep for one in choices] == [(), ()]
 
 
 def test_replicas_have_seeds_that_no_choice_has() -> None:
