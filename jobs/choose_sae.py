@@ -6,8 +6,8 @@
 All versions of the sweep are judged side by side on users of the construct half: names are built on one half of those
 and judged on the other. Of the versions that keep checks.minimum_ndcg_kept of dev NDCG@10, the one of most confirmed
 concepts becomes candidate. Where none keeps as much it is the one that keeps most, and a warning says so. What each has
-is in the tags of its version (choice_confirmed_units, choice_interpretable_units, choice_live_units). Without such a
-sweep the job does nothing.
+is in the tags of its version: choice_live, choice_interpretable and choice_confirmed units, and choice_coverage, the
+share of item features that confirmed ones name. Without such a sweep the job does nothing.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ def run(context: JobContext) -> None:
         return
     found = judge_contenders(contenders, Surroundings.of_context(context), settings)
     for one, has in zip(contenders, found, strict=True):
-        registry.set_tags(
-            name, one.version, {f"choice_{what}_units": str(number) for what, number in vars(has).items()}
-        )
-        kept = "not measured" if one.kept is None else f"{one.kept:.1%}"
+        registry.set_tags(name, one.version, {f"choice_{what}": str(value) for what, value in vars(has).items()})
+        kept, covered = ("not measured" if share is None else f"{share:.1%}" for share in (one.kept, has.coverage))
         log.info(
-            "choose_sae: version %s, %s latents: dev NDCG@10 kept %s, %s live, %s interpretable, %s confirmed",
-            *(one.version, one.num_latents, kept, has.live, has.interpretable, has.confirmed),
+            "choose_sae: version %s, %s latents: dev NDCG@10 kept %s, %s live, %s interpretable, %s confirmed, which "
+            "cover %s of the item features",
+            *(one.version, one.num_latents, kept, has.live, has.interpretable, has.confirmed, covered),
         )
     least = settings.checks.minimum_ndcg_kept
     if not any(is_faithful(one, least) for one in contenders):

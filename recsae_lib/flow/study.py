@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from recsae_lib.config import Section, Settings, explain_faults, load_settings, merge, read_yaml
+from recsae_lib.config import DEFAULT_SITE, Section, Settings, explain_faults, load_settings, merge, read_yaml
 from recsae_lib.errors import CheckError, InputError
 from recsae_lib.flow.audit import run_audit
+from recsae_lib.flow.found_across import FoundAcross, Source, find_across
 from recsae_lib.flow.study_results import AuditResult, as_markdown, comparison_rows, read_result
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.jobs import job_named
@@ -117,15 +118,12 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
                 except (InputError, CheckError) as failure:
                     log.error("compare: %s on %s: %s", audit.model, data_set, failure)
                     refused.append(f"{audit.model} on {data_set}")
-    results = [
-        result
-        for audit in audits
-        if RunRecord.read(audit.settings, context.dt).is_published()
-        for result in _results(context, audit)
-    ]
-    markdown = as_markdown(results)
+    published = [audit for audit in audits if RunRecord.read(audit.settings, context.dt).is_published()]
+    results = [result for audit in published for result in _results(context, audit)]
+    across = {data_set: _found_across(context, data_set, published) for data_set in study.data_sets}
+    markdown = as_markdown(results, across)
     if results:
-        rows = comparison_rows(context.spark, results)  # of others, who compare beside this one, theirs stay
+        rows = comparison_rows(context.spark, results, across)  # of others, who compare beside this one, theirs stay
         _warehouse_of(context, study).merge(COMPARISONS, rows, rows.select("data_set", "model").distinct())
     file = write_report(context.settings.paths, study.name, context.dt, "comparison.md", markdown.encode())
     log.info("compare: %s of %s audits in %s", len(audits) - len(refused), len(audits), file)
@@ -135,6 +133,19 @@ def run_study(context: JobContext, study: Study, audits: list[StudyAudit]) -> st
             f"start again to run only these.\n\n{markdown}"
         )
     return markdown
+
+
+def _found_across(context: JobContext, data_set: str, published: list[StudyAudit]) -> list[FoundAcross]:
+    """What the models of a data set find of each other, at the site from which items are scored."""
+    of_data = [
+        audit
+        for audit in published
+        if audit.data_set == data_set and DEFAULT_SITE in audit.settings.representations.sites
+    ]
+    if len(of_data) < 2:
+        return []
+    sources = [Source.of_audit(audit.model, context.with_settings(audit.settings)) for audit in of_data]
+    return find_across(sources, of_data[0].settings)
 
 
 def warehouses_of(context: JobContext, study: Study, audits: list[StudyAudit]) -> list[Warehouse]:

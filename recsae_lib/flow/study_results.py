@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
 
+from recsae_lib.config import DEFAULT_SITE
+from recsae_lib.flow.found_across import KINDS, FoundAcross
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import JUDGED_UNITS, UnitKind
-from recsae_lib.verification.figures import confirmed, figure, over_seeds, text, with_interval
+from recsae_lib.verification.figures import NOTHING, confirmed, figure, over_seeds, text, with_interval
 
 COVERAGES = (
     *("feature_coverage", "shuffled_feature_coverage", "derived_feature_coverage", "item_coverage", "user_coverage"),
@@ -99,18 +101,31 @@ def read_result(
     return AuditResult(data_set, model, site, metrics, seconds)
 
 
-def comparison_rows(spark: SparkSession, results: Iterable[AuditResult]) -> DataFrame:
-    """Return the rows of the table comparisons (without dt)."""
-    rows = [
+def comparison_rows(
+    spark: SparkSession, results: Iterable[AuditResult], across: Mapping[str, Sequence[FoundAcross]]
+) -> DataFrame:
+    """Return the rows of the table comparisons (without dt).
+
+    Parameters
+    ----------
+    across : by data set, what its models find of each other: metrics ``found_in_<other model>``, with _low and _high.
+    """
+    rows: list[tuple[str, str, str, str, str, float | None]] = [
         (result.data_set, result.model, result.site, unit_kind, metric, value)
         for result in results
         for (unit_kind, metric), value in sorted(result.metrics.items())
     ]
+    rows += [
+        (data_set, one.model, DEFAULT_SITE, one.kind.value, f"found_in_{one.other}{end}", value)
+        for data_set, found in across.items()
+        for one in found
+        for end, value in (("", one.share), ("_low", one.low), ("_high", one.high))
+    ]
     return spark.createDataFrame(rows, tables.COMPARISONS.row_schema)
 
 
-def as_markdown(results: Sequence[AuditResult]) -> str:
-    """Lay the results out as two tables: the recommenders, and what was found in them."""
+def as_markdown(results: Sequence[AuditResult], across: Mapping[str, Sequence[FoundAcross]]) -> str:
+    """Lay the results out as tables: the recommenders, what was found in them, and what they share (`across`)."""
     recommenders = [
         [
             *_names(result),
@@ -162,8 +177,28 @@ def as_markdown(results: Sequence[AuditResult]) -> str:
             "",
             *_table(UNIT_COLUMNS, units),
             "",
+            *_across_lines(across),
         ]
     )
+
+
+def _across_lines(across: Mapping[str, Sequence[FoundAcross]]) -> list[str]:
+    """Lines of the table of what models share; none where no data set has two of them."""
+    pairs: dict[tuple[str, str, str], dict[UnitKind, str]] = {}
+    for data_set, found in across.items():
+        for one in found:
+            shown = f"{_short(f'{one.share:.2f}')} ({_short(f'{one.low:.2f}')}–{_short(f'{one.high:.2f}')})"
+            pairs.setdefault((data_set, one.model, one.other), {})[one.kind] = shown
+    if not pairs:
+        return []
+    rows = [[*names, *(cells.get(kind, NOTHING) for kind in KINDS)] for names, cells in pairs.items()]
+    return [
+        "Units found again in another recommender (share of those that fire, and its 95 % interval over units; users: "
+        "the same held-out ones):",
+        "",
+        *_table(("data set", "model", "found in", *(kind.heading for kind in KINDS)), rows),
+        "",
+    ]
 
 
 def _short(shown: str) -> str:

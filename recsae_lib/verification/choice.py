@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 from pyspark.sql import functions as F
 
-from recsae_lib.concepts.dictionaries import PLACE_BITS
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.config import Settings
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.sae.dictionaries import Dictionary, dictionaries_of
 from recsae_lib.sae.training.sweep import Contender
+from recsae_lib.verification.comparison import frequent_features, of_dictionary
 from recsae_lib.verification.judging import JudgedDictionary
-from recsae_lib.verification.scores import is_confirmed
+from recsae_lib.verification.metrics import dictionary_metrics
 from recsae_lib.verification.surroundings import Surroundings
 from recsae_lib.verification.units import judge_side_by_side
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a contender has on users of the construct half."""
+    """What a contender has on users of the construct half.
+
+    Parameters
+    ----------
+    live, interpretable, confirmed : units.
+    coverage : share of the item features that at least 5 items carry that are a significant term of a confirmed unit;
+        None where no feature is as frequent.
+    """
 
     live: int
     interpretable: int
     confirmed: int
+    coverage: float | None
 
 
 def judge_contenders(contenders: Sequence[Contender], around: Surroundings, settings: Settings) -> list[Found]:
@@ -47,17 +56,20 @@ def judge_contenders(contenders: Sequence[Contender], around: Surroundings, sett
         settings.model_copy(update={"evidence": evidence}),
     )
     scores = judged.verdicts.scores(settings)
+    features, frequent = frequent_features(around.items, judged.concept_terms)
     judged.release()
-    confirmed = is_confirmed(scores, settings.verification)
-    numbers = scores["latent_id"].to_numpy() >> PLACE_BITS
     return [
-        Found(
-            int((numbers == one.number).sum()),
-            int(scores["interpretable"].to_numpy(bool)[numbers == one.number].sum()),
-            int(confirmed[numbers == one.number].sum()),
-        )
+        _found(of_dictionary(scores, one.number), of_dictionary(features, one.number), frequent, settings)
         for one in dictionaries
     ]
+
+
+def _found(scores: pd.DataFrame, features: pd.DataFrame, frequent: Mapping[int, int], settings: Settings) -> Found:
+    metrics = dictionary_metrics(scores, features, frequent, settings.verification)
+    live, interpretable, confirmed = (
+        int(metrics[f"{what}_units"] or 0) for what in ("live", "interpretable", "confirmed")
+    )
+    return Found(live, interpretable, confirmed, metrics["feature_coverage_of_confirmed"])
 
 
 def is_faithful(contender: Contender, least: float) -> bool:

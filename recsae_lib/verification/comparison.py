@@ -125,7 +125,7 @@ def compare_dictionaries(
     dictionaries |= {n: (one.kind, one.number) for n, one in enumerate(baselines.dictionaries, start=1)}
     of_each: dict[UnitKind, list[dict[str, float | None]]] = {}
     for number, key in dictionaries.items():
-        rows, its_features = (_of_dictionary(frame, number) for frame in (judged, features))
+        rows, its_features = (of_dictionary(frame, number) for frame in (judged, features))
         measured = dictionary_metrics(rows, its_features, frequent, settings.verification)
         measured |= {name: figures[key][figure] for figure, name in FIGURES.items() if figure in figures.get(key, {})}
         of_each.setdefault(key[0], []).append(measured)
@@ -162,7 +162,8 @@ def frequent_features(items: DataFrame, terms: DataFrame) -> tuple[pd.DataFrame,
     return features, {fewest: row[str(fewest)] for fewest in FREQUENT.values()}
 
 
-def _of_dictionary(rows: pd.DataFrame, number: int) -> pd.DataFrame:
+def of_dictionary(rows: pd.DataFrame, number: int) -> pd.DataFrame:
+    """The rows of the units of one dictionary; rows have latent_id."""
     return rows[rows["latent_id"].to_numpy() >> PLACE_BITS == number]
 
 

@@ -130,6 +130,9 @@ def test_a_study_is_run_compared_and_not_run_again(
         assert 0 <= values[model, site, "sae", "feature_coverage_at_0.8"] <= 1
         for kind in ("sae", "untrained", "dimension"):
             assert (model, site, kind, "interpretable_units_expected_by_chance") in values
+    # Both read the planted tastes.
+    assert values["alone", "last", "sae", "found_in_foreign"] > values["alone", "last", "untrained", "found_in_foreign"]
+    assert "| planted | alone | foreign | " in shown
     # What reconstruction keeps is known where held-out users are scored.
     assert ("foreign", "last", "reconstructed", "ndcg_at_10") in values
     assert ("foreign", LAYER, "reconstructed", "ndcg_at_10") not in values

@@ -15,7 +15,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from recsae_jobs import train_sae
+from recsae_jobs import choose_sae, train_sae
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.tracking.registry import Registry
@@ -154,6 +154,35 @@ def test_a_sweep_registers_all_and_makes_the_best_one_candidate(copy: Workspace)
     threshold_of = {row["variant"]: load_sae(registry(copy).fetch(NAME, row["version"])).threshold for row in rows}
     assert threshold_of["top_k"] == 0.0
     assert threshold_of["batch_top_k"] > 0.0
+
+
+def test_an_automatic_sweep_is_judged_and_one_chosen(copy: Workspace) -> None:
+    before = registry(copy).versions(NAME)
+    auto = ("sae.sweep=auto", "sae.epochs=4", "checks.minimum_ndcg_kept=0.5")
+    train(copy, *auto)
+    made = registry(copy).versions(NAME)[: -len(before)]
+    assert {version.tags["variant"] for version in made} == {"top_k", "batch_top_k"}
+    for version in before[:1]:  # a version of no sweep is not chosen from
+        execute(copy.context("choose_sae", "sae.sweep=auto", f"sae.version={version.number}"), choose_sae.run)
+    assert not any("choice_live" in version.tags for version in registry(copy).versions(NAME))
+
+    for _ in range(2):  # the second time changes nothing
+        execute(copy.context("choose_sae", *auto), choose_sae.run)
+        made = registry(copy).versions(NAME)[: -len(before)]
+        known = {version.number: dict(version.tags) for version in made}
+        assert {tags["sweep_versions"] for tags in known.values()} == {" ".join(map(str, sorted(known)))}
+        faithful = {n: tags for n, tags in known.items() if float(tags["dev_ndcg_at_10_kept"]) >= 0.5}
+        best = max(int(tags["choice_confirmed"]) for tags in faithful.values())
+        assert best >= 3  # of the planted features, by half of the users
+        assert int(known[registry(copy).resolve(NAME, "candidate")]["choice_confirmed"]) == best
+
+    champion = registry(copy).champion(NAME)
+    assert champion is not None
+    alone = train(copy, *auto, "sae.start=champion", "sae.epochs=3")
+    tags = registry(copy).tags(NAME, alone)
+    assert tags["sweep_versions"] == str(alone)
+    shape = ("num_latents", "k", "variant")
+    assert [tags[name] for name in shape] == [registry(copy).tags(NAME, champion)[name] for name in shape]
 
 
 def test_latents_of_a_warm_start_keep_their_places(copy: Workspace) -> None:

@@ -20,7 +20,9 @@ def test_every_unit_kind_has_a_row_and_a_site_its_name() -> None:
         ("recommender", "repeated_target_share"): 0.33,
         ("sae", "fvu"): 0.5,
     }
-    lines = as_markdown([AuditResult("data", "model", "blocks.0", metrics, {"train_recommender": 61.4})]).splitlines()
+    lines = as_markdown(
+        [AuditResult("data", "model", "blocks.0", metrics, {"train_recommender": 61.4})], {}
+    ).splitlines()
     (recommender,) = [line for line in lines if "| .125 |" in line]
     assert recommender.startswith("| data | model, site blocks.0 | – | .125 | –")
     assert recommender.endswith("| – | .440 | .330 | 61 | 61 |")
@@ -49,7 +51,7 @@ def test_counts_have_their_interval_over_seeds() -> None:
         ("cluster", "interpretable_units"): 14.0,
         ("cluster", "confirmed_units"): 0.0,
     }
-    lines = as_markdown([AuditResult("data", "model", "last", metrics, {})]).splitlines()
+    lines = as_markdown([AuditResult("data", "model", "last", metrics, {})], {}).splitlines()
     cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| data | model | ")]
     rows = {row[2]: dict(zip(UNIT_COLUMNS, row, strict=True)) for row in cells[1:]}
     sae, clusters = rows["SAE"], rows["clusters"]

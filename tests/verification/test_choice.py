@@ -16,7 +16,7 @@ from recsae_lib.sae.training.sweep import Contender
 from recsae_lib.verification.choice import Found, choose, judge_contenders
 from tests.toy_world import FEATURES, UNITS, ToyWorld
 
-FEW, SOME, MANY = Found(9, 9, 2), Found(9, 9, 5), Found(40, 20, 9)
+FEW, SOME, MANY = (Found(live, live, confirmed, 0.5) for live, confirmed in ((9, 2), (9, 5), (40, 9)))
 
 
 def contender(version: int, kept: float | None, latents: int = 64) -> Contender:
@@ -28,7 +28,7 @@ def contender(version: int, kept: float | None, latents: int = 64) -> Contender:
     [
         ([contender(1, 0.95), contender(2, 0.91), contender(3, 0.99)], [FEW, MANY, SOME], 1),
         ([contender(1, 0.95), contender(2, 0.89), contender(3, 0.90)], [FEW, MANY, SOME], 2),
-        ([contender(1, 0.95), contender(2, 0.95)], [Found(9, 6, 5), Found(9, 7, 5)], 1),
+        ([contender(1, 0.95), contender(2, 0.95)], [Found(9, 6, 5, 0.5), Found(9, 7, 5, 0.5)], 1),
         ([contender(1, 0.95, 128), contender(2, 0.95)], [SOME, SOME], 1),  # the smaller one
         ([contender(1, 0.95), contender(2, 0.95)], [SOME, SOME], 0),
         ([contender(1, 0.80), contender(2, 0.85), contender(3, 0.7)], [FEW, SOME, MANY], 1),  # none keeps enough
@@ -61,4 +61,7 @@ def test_users_of_the_construct_half_alone_decide(spark: SparkSession, tmp_path:
     assert (planted.live, drawn.live) == (UNITS, UNITS)
     assert planted.confirmed >= 0.9 * len(FEATURES)
     assert planted.interpretable > planted.confirmed  # one changes no list
+    assert planted.coverage == pytest.approx(planted.confirmed / len(FEATURES), abs=0.1)
     assert drawn.confirmed <= 1
+    assert drawn.coverage is not None
+    assert drawn.coverage < 0.2
