@@ -53,17 +53,14 @@ def item_terms(items: DataFrame, settings: TermSettings) -> DataFrame:
 
 def item_terms_with_total(items: DataFrame, settings: TermSettings) -> DataFrame:
     """Count as `item_terms` does, and add one row an item, term and kind null, that counts all its terms, Σ_t n_it."""
+    # That row keeps Spark from inferring a filter on the size of the array. It would be moved to the items, with all
+    # that makes the array written out in it: words would be cut some sixty times for each item.
     counted = _term_arrays(items, settings)
     every = F.size("runs") + F.size("features") + F.size("derived")
     of_all = F.array(_counted(F.lit(None), None, every))
     return counted.select("item_id", F.explode(F.concat("terms", of_all)).alias("counted")).select(
         "item_id", "counted.*"
     )
-
-
-def item_term_arrays(items: DataFrame, settings: TermSettings) -> DataFrame:
-    """Count as `item_terms` does, with one row an item: (item_id, terms ARRAY<STRUCT<term, kind, occurrences>>)."""
-    return _term_arrays(items, settings).select("item_id", "terms")
 
 
 def derived_features(items: DataFrame) -> Column:

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from recsae_lib.concepts.dictionaries import PLACE_BITS, first_id
-from recsae_lib.concepts.item_terms import item_term_arrays
+from recsae_lib.concepts.item_terms import item_terms
 from recsae_lib.config import Settings
 from recsae_lib.platform.spark.frames import keep
 from recsae_lib.platform.spark.shipping import ShippedFolder, ship_folder
@@ -163,11 +163,10 @@ def _carriers(by_block: DataFrame, items: DataFrame, model: ScoringModel | None,
         return spark.createDataFrame([], "block bigint, term bigint, item_indices array<int>")
     wanted = by_block.select("block", F.explode("terms").alias("term")).distinct()
     carried = (
-        item_term_arrays(items, settings.terms)
-        .join(known_items(spark, model.folder), "item_id", "inner")
-        .select("item_index", F.explode("terms").alias("counted"))
-        .select("item_index", F.xxhash64("counted.kind", "counted.term").alias("term"))
+        item_terms(items, settings.terms)
+        .select("item_id", F.xxhash64("kind", "term").alias("term"))
         .join(F.broadcast(wanted.select("term").distinct()), "term", "left_semi")
+        .join(known_items(spark, model.folder), "item_id", "inner")
         .groupBy("term")
         .agg(F.collect_list("item_index").alias("item_indices"))
     )

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from recsae_lib.concepts.halves import in_construct_half
-from recsae_lib.concepts.item_terms import item_term_arrays
+from recsae_lib.concepts.item_terms import item_terms
 from recsae_lib.config import Settings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.frames import free, keep
@@ -198,8 +198,8 @@ def _terms_of(
     wanted = F.broadcast(named.select("term", "kind").distinct().withColumn("named", F.lit(True)))
     term_hash = F.xxhash64("kind", "term").alias("term_hash")
     rows: pd.DataFrame = (
-        item_term_arrays(items.join(linked, "item_id", "left_semi"), settings.terms)
-        .select(F.xxhash64("item_id").alias("item_hash"), F.inline("terms"))
+        item_terms(items.join(linked, "item_id", "left_semi"), settings.terms)
+        .withColumn("item_hash", F.xxhash64("item_id"))
         .join(wanted, ["term", "kind"], "left")
         .where("named OR kind = 'feature'")
         .select(

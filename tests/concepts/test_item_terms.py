@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
@@ -135,3 +137,11 @@ def test_words_are_counted_as_scikit_learn_counts_them(spark: SparkSession, long
         expected.setdefault(str(text), {})["word", names[term]] = count
     items = [(str(n), text, []) for n, text in enumerate(texts)]
     assert terms_of(spark, items, longest_ngram=longest, stop_words=stop_words) == expected
+
+
+def test_words_are_cut_once_for_each_item(spark: SparkSession) -> None:
+    items = spark.createDataFrame([("i", "", "some words", ["Drama"])], ITEMS)
+    for terms in (item_terms(items, TermSettings()), item_terms_with_total(items, TermSettings())):
+        used: Any = terms.where("kind = 'word'").groupBy("term").count()
+        # Where Spark writes out in a filter what makes the terms, each mention is one more run over the text.
+        assert used._jdf.queryExecution().optimizedPlan().toString().count("regexp_extract_all") == 1
