@@ -30,6 +30,9 @@ OVER_SEEDS = (
     *("mean_removal_equal_dose", "feature_coverage_of_interpretable", "feature_coverage_of_confirmed"),
     *("ndcg_at_10_kept", "fvu"),
 )
+SHARES = ("found_again_share", "mean_hard_auc", "feature_coverage_of_interpretable", "feature_coverage_of_confirmed")
+COUNTS = ("interpretable_units", "confirmed_units", "ndcg_at_10_kept", "fvu")
+BOUNDS = {**dict.fromkeys(SHARES, (0.0, 1.0)), **dict.fromkeys(COUNTS, (0.0, math.inf))}
 
 
 def dictionary_metrics(
@@ -78,7 +81,8 @@ def over_seeds(of_each: Sequence[Mapping[str, float | None]]) -> dict[str, float
 
         mean ± t sd / √n        sd with n − 1, t of Student at 97.5 % for n − 1; no interval of one dictionary
 
-    Seeds are few: with two of them t is 12.7, with three 4.3, where the normal distribution has 1.96.
+    Seeds are few: with two of them t is 12.7, with three 4.3, where the normal distribution has 1.96. Ends that counts
+    and shares cannot reach are moved to the nearest that they can.
 
     Returns
     -------
@@ -90,7 +94,9 @@ def over_seeds(of_each: Sequence[Mapping[str, float | None]]) -> dict[str, float
         if len(values) > 1:
             n, middle = len(values), float(np.mean(values))
             error = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
-            metrics |= {f"{name}_mean": middle, f"{name}_low": middle - error, f"{name}_high": middle + error}
+            least, most = BOUNDS.get(name, (-math.inf, math.inf))
+            ends = {"low": max(least, middle - error), "high": min(most, middle + error)}
+            metrics |= {f"{name}_mean": middle, **{f"{name}_{end}": value for end, value in ends.items()}}
     return metrics
 
 

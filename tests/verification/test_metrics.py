@@ -123,6 +123,18 @@ def test_seeds_give_mean_and_interval_by_hand() -> None:
     assert over_seeds(of_each[:1]) == {**of_each[0], "seeds": 1.0}
 
 
+def test_ends_that_cannot_be_are_moved() -> None:
+    names = ("confirmed_units", "found_again_share", "mean_removal_effect")
+    found = over_seeds([dict.fromkeys(names, 0.25), dict.fromkeys(names, 0.75)])
+    ends = [(found[f"{name}_low"], found[f"{name}_high"]) for name in names]
+    reach = 12.706 * 0.25  # t of one degree of freedom times sd/√2
+    assert ends == [
+        (0.0, pytest.approx(0.5 + reach, abs=0.001)),
+        (0.0, 1.0),
+        (pytest.approx(0.5 - reach, abs=0.001), pytest.approx(0.5 + reach, abs=0.001)),
+    ]
+
+
 def test_units_with_a_best_feature_are_counted() -> None:
     scores = pd.DataFrame(
         {
