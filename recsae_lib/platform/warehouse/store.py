@@ -216,10 +216,10 @@ class Warehouse:
         iceberg, partition = self.iceberg(table), f"dt={self.dt.isoformat()}"
         stamps = self._stamps(table, ())
         files = write_data_files(self.spark, table, iceberg, partition, parts, batches_of, stamps)
-        part = self.branch, partition, files, snapshot_properties(self, table)
 
         def commit() -> None:
             self._ensure_branch(table)
+            part = self.branch, partition, files, snapshot_properties(self, table)
             commit_data_files(self.spark, self.iceberg(table), *part)
 
         self.change(table, commit)
@@ -339,11 +339,9 @@ class Warehouse:
         """Part of each write: who completes the last publication of this date may drop the branch at any moment."""
         if self.branch not in (references := self.references(table)):
             # A whole snapshot starts from this date's own, where it is published and kept.
-            own = None if table.partitioned_by_date else self.snapshot_id(table)
-            is_kept = own is not None and self.iceberg(table).snapshot(own) is not None
-            first = own if is_kept else references.get("main")
-            start = [] if first is None else [first]
-            self.iceberg(table).manageSnapshots().createBranch(self.branch, *start).commit()
+            own, iceberg = None if table.partitioned_by_date else self.snapshot_id(table), self.iceberg(table)
+            first = own if own is not None and iceberg.snapshot(own) is not None else references.get("main")
+            iceberg.manageSnapshots().createBranch(self.branch, *([] if first is None else [first])).commit()
 
 
 def _is_upkeep(snapshot: Any) -> bool:
