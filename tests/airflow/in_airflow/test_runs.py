@@ -34,7 +34,7 @@ PLAN = {
     "jobs": [{"name": "ingest_dataset", "steps": False}, {"name": "interpret_concepts", "steps": True}],
     "train_recommender": False,
     "train_sae": True,
-    "choose_sae": False,
+    "choose_sae": True,
     "settings": [],
     "namespaces": ["shop", "shop__blocks_0"],
     "reports": ["var/reports/shop", "var/reports/shop__blocks_0"],
@@ -207,7 +207,7 @@ def test_the_published_asset_starts_the_reader_for_its_date(local: Local, night:
     assert {job for job, last in jobs if last not in ("submit", "collect")} == {
         f"jobs/{name}.py"
         for name in (
-            *("ingest_dataset", "extract_representations", "recommend_items", "encode_latents"),
+            *("ingest_dataset", "extract_representations", "recommend_items", "choose_sae", "encode_latents"),
             *("compute_concept_terms", "verify_concepts", "measure_coverage", "compare_versions", "publish_audit"),
         )
     }
