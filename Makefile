@@ -15,9 +15,9 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.10 python3 pyth
 	then command -v $$candidate; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Four processes of one thread each, on two cores: three quarters of the time tests wait, for disks and for processes that
-# start. Whole audits go first (tests/conftest.py); beyond that the order is random, and its seed is printed first.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
+# Two processes of one thread each: on two cores, threads of several would wait for each other. Whole audits go first
+# (tests/conftest.py); beyond that the order is random, and the seed that repeats it is printed first.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 AIRFLOW_INSTALLED := .venv-airflow/.installed
 WHEEL_INSTALLED := .venv-wheel/.installed
 LOCAL_AIRFLOW = .venv-airflow/bin/python airflow_dags/local_airflow.py
