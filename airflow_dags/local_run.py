@@ -22,11 +22,12 @@ USER = "admin"
 PARTS = ("metadatabase", "dag_processor", "scheduler")  # as Airflow names them when it is asked for its health
 SECONDS_TO_START, SECONDS_TO_STOP, SECONDS_BETWEEN_LOOKS = 300, 40, 2
 SECONDS_TO_ANSWER = 120  # jobs may have the machine's cores
-# SQLite has one writer at a time, and Airflow waits five seconds for it. What can be repeated is asked again.
-AGAIN_IF_LOCKED = Retry(
+# SQLite has one writer at a time, and Airflow waits five seconds for it; and it hangs up after five seconds without a
+# request, maybe just as the next one comes. What can be repeated is asked again.
+AGAIN = Retry(
     total=4,
     connect=0,
-    read=0,
+    read=2,
     status_forcelist=(500, 503),
     allowed_methods=("GET", "PATCH"),
     backoff_factor=1,
@@ -47,7 +48,7 @@ class Airflow:
         self.processes: list[subprocess.Popen[bytes]] = []
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy: it is this machine
-        self._http.mount(self.address, HTTPAdapter(max_retries=AGAIN_IF_LOCKED))
+        self._http.mount(self.address, HTTPAdapter(max_retries=AGAIN))
 
     def is_healthy(self) -> bool:
         """Whether all parts report to be alive; fails where a process has ended."""

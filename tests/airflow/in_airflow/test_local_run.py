@@ -1,4 +1,4 @@
-"""What `make nightly` does where Airflow's data base is locked for a moment."""
+"""What `make nightly` does where Airflow's data base is locked for a moment, or its server hangs up."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from requests import HTTPError
 
 import local_run
 
+HANG_UP = 0
+
 
 class Locked(BaseHTTPRequestHandler):
-    """Answers with the codes that it was given, in their order, then with 200."""
+    """Answers with the codes that it was given, in their order, then with 200; by `HANG_UP` it answers nothing."""
 
     codes: list[int]
     asked: int
@@ -21,7 +23,10 @@ class Locked(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         cls = type(self)
         cls.asked += 1
-        self.send_response(cls.codes.pop(0) if cls.codes else 200)
+        code = cls.codes.pop(0) if cls.codes else 200
+        if code == HANG_UP:
+            return
+        self.send_response(code)
         self.end_headers()
         self.wfile.write(b'{"state": "success"}')
 
@@ -34,7 +39,7 @@ class Locked(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[local_run.Airflow]:
-    monkeypatch.setattr(local_run, "AGAIN_IF_LOCKED", local_run.AGAIN_IF_LOCKED.new(backoff_factor=0))
+    monkeypatch.setattr(local_run, "AGAIN", local_run.AGAIN.new(backoff_factor=0))
     Locked.asked = 0
     with HTTPServer(("127.0.0.1", 0), Locked) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -61,8 +66,15 @@ def test_it_is_not_asked_for_ever_nor_where_another_error_is_met(airflow: local_
     assert Locked.asked == 6
 
 
-def test_what_changes_something_is_sent_once(airflow: local_run.Airflow) -> None:
-    Locked.codes = [500]
-    with pytest.raises(HTTPError):
+def test_a_question_is_asked_again_where_the_server_hung_up(airflow: local_run.Airflow) -> None:
+    Locked.codes = [HANG_UP, HANG_UP]
+    assert airflow.call("GET", "assets/events") == {"state": "success"}
+    assert Locked.asked == 3
+
+
+@pytest.mark.parametrize(("code", "error"), [(500, HTTPError), (HANG_UP, local_run.LocalAirflowError)])
+def test_what_changes_something_is_sent_once(airflow: local_run.Airflow, code: int, error: type[Exception]) -> None:
+    Locked.codes = [code]
+    with pytest.raises(error):
         airflow.call("POST", "backfills", {})
     assert Locked.asked == 1
