@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.config import Settings
 from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.log import log
 from recsae_lib.platform.warehouse.publications import last_of_each_date, publications
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.representations.layout import RepresentationSet
@@ -81,14 +82,21 @@ def find_across(sources: Sequence[Source], settings: Settings) -> list[FoundAcro
     """Match the units of each audit with those of each other one of the same data, one to one (`find_again`).
 
     Users are those of the verify half that both have, drawn by hash, about `verification.judged_users`. Only their
-    representations come to the driver. The rules are those of `settings`, whatever those of the audits are.
+    representations come to the driver. The rules are those of `settings`, whatever those of the audits are. Audits
+    whose representations are gone, and pairs without a common user, are left out.
     """
-    drawn = {source.model: _drawn(source, settings) for source in sources}
+    there = [source for source in sources if source.representations.exists()]
+    for source in sources:
+        if source not in there:  # the upkeep removes them long before the tables
+            log.info("compare: %s is gone: %s is not looked for in others", source.representations.path, source.model)
+    drawn = {source.model: _drawn(source, settings) for source in there}
     return [
         _compared(one, other, drawn[one.model], drawn[other.model], kind, settings)
-        for one, other in permutations(sources, 2)
+        for one, other in permutations(there, 2)
         for kind in KINDS
-        if kind in one.folders and kind in other.folders
+        if kind in one.folders
+        and kind in other.folders
+        and not drawn[one.model].index.intersection(drawn[other.model].index).empty
     ]
 
 

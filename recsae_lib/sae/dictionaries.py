@@ -66,6 +66,11 @@ def dictionaries_of(folder: Path) -> list[Dictionary]:
     return [Dictionary(*key, keyed[key]) for key in sorted(keyed, key=_order)]
 
 
+def first_replica(folder: Path) -> Path | None:
+    """Folder of the first replica that a stored SAE has beside it; None where it has none."""
+    return next((one.folder for one in dictionaries_of(folder) if one.kind == UnitKind.SAE), None)
+
+
 def dictionary_folder(folder: Path, kind: UnitKind, number: int) -> Path:
     """Folder of one dictionary that a stored SAE has beside it.
 

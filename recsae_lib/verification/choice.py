@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 from pyspark.sql import functions as F
@@ -12,7 +11,7 @@ from pyspark.sql import functions as F
 from recsae_lib.concepts.halves import in_construct_half
 from recsae_lib.config import Settings
 from recsae_lib.platform.warehouse.tables import UnitKind
-from recsae_lib.sae.dictionaries import Dictionary, dictionaries_of
+from recsae_lib.sae.dictionaries import Dictionary, first_replica
 from recsae_lib.sae.training.sweep import Contender
 from recsae_lib.verification.comparison import frequent_features, of_dictionary
 from recsae_lib.verification.judging import JudgedDictionary
@@ -47,7 +46,7 @@ def judge_contenders(contenders: Sequence[Contender], around: Surroundings, sett
     own = in_construct_half(F.col("user_id"), settings.evidence.salt)
     evidence = settings.evidence.model_copy(update={"salt": f"{settings.evidence.salt} choice"})
     dictionaries = [Dictionary(UnitKind.SAE, number, one.folder) for number, one in enumerate(contenders, start=1)]
-    partners = [_first_replica(one.folder) for one in contenders]
+    partners = [first_replica(one.folder) for one in contenders]
     judged = judge_side_by_side(
         dictionaries,
         partners,
@@ -96,8 +95,3 @@ def choose(contenders: Sequence[Contender], found: Sequence[Found], least: float
             -place,
         ),
     )
-
-
-def _first_replica(folder: Path) -> Path | None:
-    replicas = [one.folder for one in dictionaries_of(folder) if one.kind == UnitKind.SAE]
-    return replicas[0] if replicas else None

@@ -10,9 +10,8 @@ from recsae_lib.concepts.linking import linked_items
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.representations.layout import RepresentationSet
-from recsae_lib.sae.dictionaries import dictionaries_of
+from recsae_lib.sae.dictionaries import first_replica
 from recsae_lib.verification.judging import JudgedDictionary, ScoringModel
 
 
@@ -62,5 +61,4 @@ def _scoring_model(context: JobContext) -> ScoringModel | None:
 def audited_dictionary(context: JobContext) -> JudgedDictionary:
     """The SAE under audit, and its first replica where it has one."""
     folder = context.registry.fetch(context.sae_name, context.sae_version)
-    replicas = [one.folder for one in dictionaries_of(folder) if one.kind == UnitKind.SAE]
-    return JudgedDictionary(0, folder, replicas[0] if replicas else None)
+    return JudgedDictionary(0, folder, first_replica(folder))

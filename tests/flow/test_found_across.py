@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -66,6 +67,9 @@ def test_what_both_models_know_is_found(spark: SparkSession, tmp_path: Path) -> 
         for models in (("one", "other"), ("other", "one"))
         for kind in (UnitKind.SAE, UnitKind.UNTRAINED)
     }
+    strangers = source(spark, tmp_path, "strangers", tastes, [f"v{n}" for n in range(USERS)], np.eye(UNITS))
+    gone = replace(one, model="gone", representations=replace(one.representations, model="gone"))
+    assert find_across([one, strangers, gone], Settings()) == []
     for models in (("one", "other"), ("other", "one")):
         sae, untrained = (found[(*models, kind)] for kind in (UnitKind.SAE, UnitKind.UNTRAINED))
         assert (sae.units, sae.share) == (UNITS, KNOWN / UNITS)

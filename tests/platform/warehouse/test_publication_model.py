@@ -38,7 +38,7 @@ from tests.tiny_audits import (
     write,
 )
 
-STEPS = 1000
+STEPS = 2000
 SQL_EVERY = 40  # steps; at each of the others rows are read as Iceberg's records, once for each snapshot
 DATES = tuple(date(2026, 11, day) for day in (23, 24, 25))
 MODELS = ("bpr", "sasrec")  # on the same data
