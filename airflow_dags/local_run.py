@@ -22,8 +22,9 @@ USER = "admin"
 PARTS = ("metadatabase", "dag_processor", "scheduler")  # as Airflow names them when it is asked for its health
 SECONDS_TO_START, SECONDS_TO_STOP, SECONDS_BETWEEN_LOOKS = 300, 40, 2
 SECONDS_TO_ANSWER = 120  # jobs may have the machine's cores
-# SQLite has one writer at a time, and Airflow waits five seconds for it; and it hangs up after five seconds without a
-# request, maybe just as the next one comes. What can be repeated is asked again.
+SECONDS_TO_WRITE = 60  # SQLite has one writer at a time; Python would wait five seconds for it
+# Airflow may fail on a locked data base all the same; and it hangs up after five seconds without a request, maybe just
+# as the next one comes. What can be repeated is asked again.
 AGAIN = Retry(
     total=4,
     connect=0,
@@ -33,6 +34,9 @@ AGAIN = Retry(
     backoff_factor=1,
     raise_on_status=False,
 )
+AGAIN_TO_START = AGAIN.new(allowed_methods=("GET", "PATCH", "POST"))
+CONFLICT = 409
+STARTS = "api/v2/dags/"  # below this only runs are started
 LINES_OF_A_FAILURE = 25
 
 
@@ -49,6 +53,7 @@ class Airflow:
         self._http = requests.Session()
         self._http.trust_env = False  # no proxy: it is this machine
         self._http.mount(self.address, HTTPAdapter(max_retries=AGAIN))
+        self._http.mount(f"{self.address}/{STARTS}", HTTPAdapter(max_retries=AGAIN_TO_START))
 
     def is_healthy(self) -> bool:
         """Whether all parts report to be alive; fails where a process has ended."""
@@ -75,6 +80,15 @@ class Airflow:
             self._http.headers["Authorization"] = f"Bearer {token}"
         return self._send(method, f"api/v2/{path}", body)
 
+    def start(self, dag_id: str, run_id: str, conf: dict[str, Any], logical_date: str | None = None) -> None:
+        """Start a run of a new id. It may be asked for again: Airflow refuses a second run of the id."""
+        run = {"dag_run_id": run_id, "logical_date": logical_date, "conf": conf}
+        try:
+            self.call("POST", f"dags/{dag_id}/dagRuns", run)
+        except requests.HTTPError as error:
+            if error.response.status_code != CONFLICT:
+                raise
+
     def _send(self, method: str, path: str, body: Any) -> Any:
         try:
             answer = self._http.request(method, f"{self.address}/{path}", json=body, timeout=SECONDS_TO_ANSWER)
@@ -100,7 +114,7 @@ def run_night(airflow: Airflow, settings: dict[str, Any], ends_with_it: bool) ->
     """
     run_id = f"night_{settings['dt']}_{datetime.now():%Y%m%dT%H%M%S}"
     wait_for_dag(airflow)
-    airflow.call("POST", "dags/nightly_audit/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": settings})
+    airflow.start("nightly_audit", run_id, settings)
     state = follow(airflow, "nightly_audit", run_id)
     if ends_with_it:
         for run in unfinished_runs(airflow, "retrain_sae"):

@@ -39,7 +39,8 @@ class Locked(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[local_run.Airflow]:
-    monkeypatch.setattr(local_run, "AGAIN", local_run.AGAIN.new(backoff_factor=0))
+    for again in ("AGAIN", "AGAIN_TO_START"):
+        monkeypatch.setattr(local_run, again, getattr(local_run, again).new(backoff_factor=0))
     Locked.asked = 0
     with HTTPServer(("127.0.0.1", 0), Locked) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -70,6 +71,19 @@ def test_a_question_is_asked_again_where_the_server_hung_up(airflow: local_run.A
     Locked.codes = [HANG_UP, HANG_UP]
     assert airflow.call("GET", "assets/events") == {"state": "success"}
     assert Locked.asked == 3
+
+
+@pytest.mark.parametrize("codes", [[500, HANG_UP], [HANG_UP, 500, 409]])
+def test_a_run_is_asked_for_until_it_has_started(airflow: local_run.Airflow, codes: list[int]) -> None:
+    Locked.codes = list(codes)
+    airflow.start("nightly_audit", "night", {})
+    assert (Locked.asked, Locked.codes) == (3, [])
+
+
+def test_a_run_that_cannot_start_is_an_error(airflow: local_run.Airflow) -> None:
+    Locked.codes = [404]
+    with pytest.raises(HTTPError):
+        airflow.start("unknown", "night", {})
 
 
 @pytest.mark.parametrize(("code", "error"), [(500, HTTPError), (HANG_UP, local_run.LocalAirflowError)])

@@ -68,9 +68,9 @@ class Local:
 
     def trigger(self, logical_date: str | None = None, **settings: Any) -> dict[str, Any]:
         """Start a run by hand, wait for its end, and return it."""
-        body = {"logical_date": logical_date, "conf": settings}
-        run = self.call("POST", "dags/nightly_audit/dagRuns", body)["dag_run_id"]
-        address = f"dags/nightly_audit/dagRuns/{run}"
+        run_id = f"by_hand_{time.time_ns()}"
+        self.airflow.start("nightly_audit", run_id, settings, logical_date)
+        address = f"dags/nightly_audit/dagRuns/{run_id}"
         return until(lambda: self.call("GET", address), lambda run: run["state"] in ("success", "failed"))
 
     def tasks(self, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
