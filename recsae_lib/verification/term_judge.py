@@ -8,6 +8,8 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import rankdata
 
+FEWEST_RANKED = 5  # users of a side whose ranks say something; RecSAE judges by as many
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -62,11 +64,12 @@ def user_scores(
 
     ::
 
-        score(l, u) = Σ_i Σ_t tf_lt ln(lift_lt) n_it / number of linked items     over linked items i of u, terms t of l
+        score(l, u) = Σ_t tf_lt ln(lift_lt) √(Σ_i n_it / number of linked items)     items i linked to u, terms t of l
 
     tf says how much of the unit a term is, and the logarithm of its lift how much more than elsewhere: their product
     is the term's part in the divergence of the unit from all units (Kullback and Leibler 1951). The division makes
-    users with few and with many linked items comparable.
+    users with few and with many linked items comparable; the root makes the variance of shares alike (Bartlett 1936),
+    so that a frequent term does not drown the others.
 
     Parameters
     ----------
@@ -80,7 +83,8 @@ def user_scores(
     """
     number = int(units.max(initial=-1)) + 1
     weighted = sparse.csr_matrix((weights, (places, units)), (user_terms.shape[1], number))
-    scores: np.ndarray = (user_terms @ weighted).toarray() / linked_items[:, None]
+    shares = sparse.diags_array(1 / linked_items) @ user_terms
+    scores: np.ndarray = (shares.sqrt() @ weighted).toarray()
     return np.round(scores, 12)  # equal sums in another order differ in the last bits
 
 
@@ -132,7 +136,8 @@ class UnitVerdict:
     confidence : (recall + specificity) / 2: what the drawn cases of another judge estimate.
     cases : users judged.
     effective_cases : users of equal weight whose share of right answers varies as much (Kish 1965): 1 / Σ w².
-    auc, hard_auc : chance that a positive scores higher than a negative, or a hard one; ties count half.
+    auc, hard_auc : chance that a positive scores higher than a negative, or a hard one; ties count half. NaN where
+        either side has fewer than `FEWEST_RANKED` users.
     """
 
     recall: float
@@ -178,9 +183,14 @@ def judge_unit(who: Sides, scores: np.ndarray, threshold: float) -> UnitVerdict:
         (recall + specificity) / 2,
         cases,
         effective,
-        auc(scores[positive], scores[negative]),
-        auc(scores[positive], scores[hard]),
+        _auc_of_enough(scores[positive], scores[negative]),
+        _auc_of_enough(scores[positive], scores[hard]),
     )
+
+
+def _auc_of_enough(positives: np.ndarray, negatives: np.ndarray) -> float:
+    """AUC where both sides have enough users; that of one positive is anything between 0 and 1."""
+    return auc(positives, negatives) if min(len(positives), len(negatives)) >= FEWEST_RANKED else float("nan")
 
 
 def auc(positives: np.ndarray, negatives: np.ndarray) -> float:

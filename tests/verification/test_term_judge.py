@@ -43,7 +43,7 @@ def test_scores_by_hand_and_in_any_order() -> None:
     counts = sparse.csr_matrix(np.array([[2, 1, 9, 4], [0, 0, 0, 7], [1, 1, 1, 0]]))
     places, units, weights = np.array([0, 1, 2]), np.array([0, 0, 1]), np.array([0.3, 0.1, -0.5])
     scores = user_scores(counts, np.array([2, 1, 4]), places, units, weights)
-    assert scores == pytest.approx(np.array([[0.35, -2.25], [0.0, 0.0], [0.1, -0.125]]))
+    assert scores == pytest.approx(np.array([[0.3 + 0.1 * 0.5**0.5, -0.5 * 4.5**0.5], [0.0, 0.0], [0.2, -0.25]]))
     order = np.array([2, 1, 0])
     assert np.array_equal(user_scores(counts, np.array([2, 1, 4]), places[order], units[order], weights[order]), scores)
     nothing = np.empty(0, np.int64)
@@ -104,23 +104,27 @@ def test_thresholds_and_their_ties() -> None:
 
 
 def test_a_verdict_by_hand() -> None:
-    kinds = [POSITIVE] * 4 + [NEGATIVE] * 6 + [HARD] * 2 + [NEITHER] * 3
-    scores = np.array([9, 9, 9, 1, 0, 0, 0, 0, 9, 2, 0, 9, 9, 9, 0], dtype=float)
+    kinds = [POSITIVE] * 5 + [NEGATIVE] * 3 + [HARD] * 5 + [NEITHER] * 3
+    scores = np.array([9, 9, 9, 9, 1, 0, 0, 9, 9, 2, 0, 0, 0, 9, 9, 0], dtype=float)
     verdict = judge_unit(who_is(*kinds), scores, 5.0)
-    # Of 8 negatives 2 are said to fire, of 2 hard ones 1.
-    assert (verdict.recall, verdict.hard_specificity) == (0.75, 0.5)
-    assert verdict.specificity == (6 / 8 + 1 / 2) / 2
-    assert verdict.precision == 3 / 5
-    assert verdict.confidence == (0.75 + 0.625) / 2
-    assert verdict.cases == 12
-    squares = 4 * (1 / 8) ** 2 + 6 * (1 / 32) ** 2 + 2 * (1 / 32 + 1 / 8) ** 2
+    # Of 8 negatives 2 are said to fire, of 5 hard ones 1.
+    assert (verdict.recall, verdict.hard_specificity) == (0.8, 0.8)
+    assert verdict.specificity == (6 / 8 + 4 / 5) / 2
+    assert verdict.precision == 4 / 6
+    assert verdict.confidence == (0.8 + 0.775) / 2
+    assert verdict.cases == 13
+    squares = 5 * (1 / 10) ** 2 + 3 * (1 / 32) ** 2 + 5 * (1 / 32 + 1 / 20) ** 2
     assert verdict.effective_cases == pytest.approx(1 / squares)
     # A 9 exceeds five zeros and the 2, and ties with two; the 1 exceeds five zeros.
-    assert (verdict.auc, verdict.hard_auc) == ((3 * 7 + 5) / 32, (3 * 1.5 + 1) / 8)
+    assert (verdict.auc, verdict.hard_auc) == ((4 * 7 + 5) / 40, (4 * 4.5 + 3) / 25)
     plain = judge_unit(who_is(*[POSITIVE] * 5, *[NEGATIVE] * 20), np.zeros(25), 0.0)
     assert (plain.recall, plain.specificity, plain.confidence, plain.auc) == (0.0, 1.0, 0.5, 0.5)
     assert plain.effective_cases == pytest.approx(1 / (5 * 0.1**2 + 20 * 0.025**2))  # 16
     assert math.isnan(plain.hard_auc)
+    few = judge_unit(who_is(*[POSITIVE] * 4, *[HARD] * 5), np.arange(9.0), 4.0)
+    assert few.confidence == 0.1
+    assert math.isnan(few.auc)  # the rank of four says little
+    assert math.isnan(few.hard_auc)
     assert math.isnan(plain.precision)
 
 
