@@ -19,6 +19,7 @@ from recsae_lib.platform.llm.requests import encode_untrusted
 from recsae_lib.verification.known_cases import KNOWN_CASES, LONGEST_TEXT, fitting_items, unfitting_items
 from recsae_lib.verification.llm_judge import describe_items, gather_cases
 from recsae_lib.verification.sample_size import Z, cases_of_each_kind
+from recsae_lib.verification.user_sample import is_drawn
 
 SAMPLE_USERS = 1_000  # users, drawn by hash, whose linked items say how long a case is
 VERDICT_CHARACTERS = len('{"case": 10, "fires": false}, ')
@@ -67,14 +68,14 @@ class CaseEstimate:
 def estimate_cases(
     levels: DataFrame, users: int, live_latents: DataFrame, labels: DataFrame, settings: VerificationSettings
 ) -> CaseEstimate:
-    """Count the cases that `draw_cases` would find among all users of the verify half, without drawing any.
+    """Count the cases that `draw_cases` would find among the users of the verify half who judge, without drawing any.
 
         cases_l = 2 min(n, users with level >= minimum_level, users for whom l does not fire)
 
     Parameters
     ----------
-    levels : (latent_id, level), the firing pairs of the verify half.
-    users : in the verify half.
+    levels : (latent_id, level), the firing pairs of these users.
+    users : how many they are.
     live_latents : (latent_id), once each.
     labels : (latent_id, label, description, status).
     settings : as of `cases_of_each_kind` and `write_judge_requests`.
@@ -182,6 +183,7 @@ def estimate_verification(
     """
     edges = level_edges(activations)
     verify = activations.where(~in_construct_half(F.col("user_id"), settings.evidence.salt))
+    verify = verify.where(is_drawn(F.lit(max(verify.count(), 1)), settings))
     cases = estimate_cases(activation_levels(verify, edges), verify.count(), edges, labels, settings.verification)
     if prompt is None:
         hint = "judge terms asks nobody; --set 'verification.judges=[terms, llm]' estimates a language model"

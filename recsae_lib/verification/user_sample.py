@@ -164,21 +164,25 @@ def draw_users(
     )
 
 
+def is_drawn(users_of_half: Column, settings: Settings) -> Column:
+    """Whether `user_id` is among the about `verification.judged_users` users that judge, of so many in its half."""
+    return F.pmod(_draw(settings), users_of_half) < settings.verification.judged_users
+
+
+def _draw(settings: Settings) -> Column:
+    return F.xxhash64(F.lit("judged users"), F.lit(settings.seed), "user_id")
+
+
 def _drawn(representations: DataFrame, linked: DataFrame, settings: Settings) -> DataFrame:
-    draw = F.xxhash64(F.lit("judged users"), F.lit(settings.seed), "user_id")
     construct = in_construct_half(F.col("user_id"), settings.evidence.salt)
     counts = representations.groupBy(construct.alias("construct")).count().collect()  # two rows
     number = {row["construct"]: row["count"] for row in counts}
-
-    def is_drawn() -> Column:
-        of_half = F.when(construct, number.get(True, 1)).otherwise(number.get(False, 1))
-        return F.pmod(draw, of_half) < settings.verification.judged_users
-
+    drawn = is_drawn(F.when(construct, number.get(True, 1)).otherwise(number.get(False, 1)), settings)
     hashes = F.array_distinct(F.transform("item_ids", lambda item: F.xxhash64(item)))
-    of_items = linked.where(is_drawn() & (F.size("item_ids") > 0)).select("user_id", "item_ids", hashes.alias("items"))
+    of_items = linked.where(drawn & (F.size("item_ids") > 0)).select("user_id", "item_ids", hashes.alias("items"))
     return (
-        representations.where(is_drawn())
-        .select("user_id", construct.alias("construct"), draw.alias("draw"), "representation")
+        representations.where(drawn)
+        .select("user_id", construct.alias("construct"), _draw(settings).alias("draw"), "representation")
         .join(of_items, "user_id", "inner")
     )
 

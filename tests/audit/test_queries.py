@@ -121,8 +121,9 @@ def test_what_the_model_knows(audited: Workspace) -> None:
     known = saved(audited, "what_does_the_model_know")
     concepts = {row["latent_id"]: row for row in rows(audited, tables.CONCEPTS)}
     assert sorted(row["latent_id"] for row in known) == sorted(concepts)
-    order = [(not row["interpretable"], -(row["confidence"] or -1.0)) for row in known]
+    order = [(not row["confirmed"], not row["interpretable"], -(row["confidence"] or -1.0)) for row in known]
     assert order == sorted(order)
+    assert {row["confirmed"] for row in known} == {True, False}
     terms = [row for row in rows(audited, tables.CONCEPT_TERMS) if row["significant"] and row["rank"] <= 5]
     for row in known:
         best = sorted((t["rank"], t["term"]) for t in terms if t["latent_id"] == row["latent_id"])

@@ -74,6 +74,8 @@ def test_an_estimate_is_of_the_verify_half_and_of_the_judges(spark: SparkSession
     assert counts[0].startswith("2 latents, 2 cases wanted of each")
     assert counts[1] == "the users give 1 latents as many cases, 0 fewer, and 1 none: 2 cases in all"
     assert hint.startswith("judge terms asks nobody")
+    nobody = settings.model_copy(update={"verification": settings.verification.model_copy(update={"judged_users": 0})})
+    assert estimate_verification(*frames[:-1], nobody, None)[1].endswith("2 none: 0 cases in all")
     *same, asked, cost, last = estimate_verification(*frames, Prompt("You judge.", "v1"))
     assert same == counts
     assert asked.startswith("1 requests to gpt-4o-mini, about ")

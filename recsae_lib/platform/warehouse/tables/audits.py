@@ -105,7 +105,12 @@ COMPARISONS = derived(
         column("model", STRING, "Model, as the study names it"),
         column("site", STRING, "Probing site"),
         column("unit_kind", STRING, "As in audit_metrics"),
-        column("metric", STRING, "As in audit_metrics; columns of concept_coverage as feature_coverage_at_0.8"),
+        column(
+            "metric",
+            STRING,
+            "As in audit_metrics; columns of concept_coverage as feature_coverage_at_0.8; found_in_X: share of the "
+            "units that model X of the study has too",
+        ),
         column("value", DOUBLE, "Its value; null where there is nothing to measure", nullable=True),
     ],
     ("data_set", "model", "site", "unit_kind", "metric"),
