@@ -49,3 +49,8 @@ class CoverageSettings(Section):
         description="Users, drawn by hash, behind the evidence of the dictionaries that the SAE is compared with; "
         "everybody where there are fewer.",
     )
+    baseline_units: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        512,
+        description="Units of each of these dictionaries, drawn by hash, that are judged; all where there are fewer. "
+        "Counts of units are then projected onto all of them; what their names reach is left out.",
+    )

@@ -44,6 +44,8 @@ class Audited:
 def coverage_of_kinds(audited: Audited, baselines: Baselines, items: DataFrame, settings: Settings) -> DataFrame:
     """Measure what the units of each kind cover, of the first dictionary of it: rows of concept_coverage.
 
+    A kind of whose first dictionary only some units were judged is left out: what they cover is not what all do.
+
     Parameters
     ----------
     items : the catalogue.
@@ -67,10 +69,15 @@ def coverage_of_kinds(audited: Audited, baselines: Baselines, items: DataFrame, 
         settings.verification,
     )
     rows = _with_kinds(of_audited, by_number)
-    first = first_of_each_kind(baselines)
+    scored = baselines.verdicts.scores(settings)
+    first = {
+        number: kind
+        for number, kind in first_of_each_kind(baselines).items()
+        if len(of_dictionary(scored, number)) == baselines.live.get(number, 0)
+    }
     if not first:
         return rows
-    scores = as_rows(items.sparkSession, baselines.verdicts.scores(settings), SCORE_COLUMNS).select(*judged)
+    scores = as_rows(items.sparkSession, scored, SCORE_COLUMNS).select(*judged)
     of_baselines = concept_coverage(
         scores.where(dictionary_of().isin(*first)),
         _features(baselines.concept_terms),
@@ -126,7 +133,8 @@ def compare_dictionaries(
     of_each: dict[UnitKind, list[dict[str, float | None]]] = {}
     for number, key in dictionaries.items():
         rows, its_features = (of_dictionary(frame, number) for frame in (judged, features))
-        measured = dictionary_metrics(rows, its_features, frequent, settings.verification)
+        live = baselines.live.get(number)
+        measured = dictionary_metrics(rows, its_features, frequent, settings.verification, live)
         measured |= {name: figures[key][figure] for figure, name in FIGURES.items() if figure in figures.get(key, {})}
         of_each.setdefault(key[0], []).append(measured)
     metrics: Metrics = {(kind, name): v for kind, each in of_each.items() for name, v in over_seeds(each).items()}

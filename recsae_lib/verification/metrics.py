@@ -32,11 +32,21 @@ OVER_SEEDS = (
 )
 SHARES = ("found_again_share", "mean_hard_auc", "feature_coverage_of_interpretable", "feature_coverage_of_confirmed")
 COUNTS = ("interpretable_units", "confirmed_units", "ndcg_at_10_kept", "fvu")
+# Of a dictionary of which only some units were judged: what grows with the units, and what cannot be told from some.
+PROJECTED = (
+    *("live_units", "interpretable_units", "interpretable_units_expected_by_chance", "confirmed_units"),
+    *("causal_units", "found_again_units", "best_feature_units", "best_feature_units_expected_by_chance"),
+)
+REACHED = "feature_coverage_of_"
 BOUNDS = {**dict.fromkeys(SHARES, (0.0, 1.0)), **dict.fromkeys(COUNTS, (0.0, math.inf))}
 
 
 def dictionary_metrics(
-    scores: pd.DataFrame, features: pd.DataFrame, frequent: Mapping[int, int], settings: VerificationSettings
+    scores: pd.DataFrame,
+    features: pd.DataFrame,
+    frequent: Mapping[int, int],
+    settings: VerificationSettings,
+    live: int | None = None,
 ) -> dict[str, float | None]:
     """Measure the units of one dictionary by the term scorer (METHOD.md section 7).
 
@@ -47,10 +57,12 @@ def dictionary_metrics(
 
     Parameters
     ----------
-    scores : `SCORE_COLUMNS`, one row a live unit.
+    scores : `SCORE_COLUMNS`, one row a unit that was judged.
     features : (latent_id, term, items), frequent item features that are significant terms of the units, and how many
         items carry them.
     frequent : how many item features so many items carry, by the numbers of `FREQUENT`.
+    live : units that fire for anybody, where only some of them were judged: counts of units are then projected onto
+        these, and what names reach is not measured.
     """
     confirmed = is_confirmed(scores, settings)
     causal, found = is_causal(scores, settings), is_found_again(scores, settings)
@@ -70,8 +82,19 @@ def dictionary_metrics(
         for suffix, fewest in FREQUENT.items():
             covered = of_set["term"][of_set["items"] >= fewest].nunique()
             share = covered / frequent[fewest] if frequent[fewest] else None
-            metrics[f"feature_coverage_of_{name}{suffix}"] = share
-    return metrics
+            metrics[f"{REACHED}{name}{suffix}"] = share
+    return metrics if live is None or live == len(scores) else _projected(metrics, live / max(len(scores), 1))
+
+
+def _projected(metrics: Mapping[str, float | None], times: float) -> dict[str, float | None]:
+    """Metrics of units that were drawn, as those of all: so many times the counts."""
+
+    def of_all(name: str, value: float | None) -> float | None:
+        if name.startswith(REACHED):
+            return None
+        return value if value is None or name not in PROJECTED else value * times
+
+    return {name: of_all(name, value) for name, value in metrics.items()}
 
 
 def over_seeds(of_each: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:

@@ -37,7 +37,8 @@ class Baselines:
     dictionaries : each has its place among the ids, from 1.
     activations : (user_id, latent_ids, activations) of the units of all of them, one row a user of the sample.
     latent_items, concept_terms : columns of the tables of these names.
-    verdicts : of all units.
+    verdicts : of the units that are judged.
+    live : how many units of each dictionary fire for anybody, by its place; more than are judged where some are drawn.
     kept : what `release` lets go.
     """
 
@@ -46,6 +47,7 @@ class Baselines:
     latent_items: DataFrame
     concept_terms: DataFrame
     verdicts: Verdicts
+    live: Mapping[int, int]
     kept: Sequence[DataFrame] = ()
 
     def number_of(self, kind: UnitKind) -> int | None:
@@ -64,14 +66,15 @@ class Baselines:
 def judge_baselines(
     dictionaries: Sequence[Dictionary], audited: JudgedDictionary, around: Surroundings, settings: Settings
 ) -> Baselines:
-    """Judge the dictionaries that stand beside the audited SAE (`judge_side_by_side`).
+    """Judge the dictionaries that stand beside the audited SAE (`judge_side_by_side`), of each about
+    `coverage.baseline_units` units, drawn by hash: all where there are no more.
 
     Parameters
     ----------
     audited : the SAE, in which the first replica is found again, and whose dose is the equal one.
     """
     partners = [_partner(one, dictionaries, audited) for one in dictionaries]
-    return judge_side_by_side(dictionaries, partners, audited, around, settings)
+    return judge_side_by_side(dictionaries, partners, audited, around, settings, settings.coverage.baseline_units)
 
 
 def judge_side_by_side(
@@ -80,6 +83,7 @@ def judge_side_by_side(
     audited: JudgedDictionary,
     around: Surroundings,
     settings: Settings,
+    most_units: int | None = None,
 ) -> Baselines:
     """Take the units of all dictionaries through the same evidence, terms and judge as the latents of an audit.
 
@@ -90,6 +94,7 @@ def judge_side_by_side(
     ----------
     partners : of each dictionary the folder of the one in which its units are looked for; None without one.
     audited : the dictionary whose dose is the equal one.
+    most_units : about how many units of each are judged; None for all.
     """
     alike = _alike(dictionaries)
     spark = around.items.sparkSession
@@ -104,13 +109,17 @@ def judge_side_by_side(
         link_latents_to_items(encoded.where(construct), around.linked, settings.evidence.items_per_latent)
     )
     terms = keep(concept_terms(latent_items, around.items, settings.terms))
-    live, all_terms, all_items = (_with_copies(rows, alike) for rows in (live_latents(encoded), terms, latent_items))
+    firing = keep(live_latents(encoded))
+    live, all_terms, all_items = (_with_copies(rows, alike) for rows in (firing, terms, latent_items))
+    numbers = {row[0]: row[1] for row in live.groupBy(dictionary_of()).count().collect()}  # a row a dictionary
+    if most_units is not None:
+        live = live.where(_is_judged(numbers, most_units, settings))
     judged = [
         JudgedDictionary(n, one.folder, partner)
         for (n, one), partner in zip(_numbered(dictionaries), partners, strict=True)
     ]
     verdicts = judge(judged, live, all_terms, all_items, around, audited, settings)
-    return Baselines(dictionaries, encoded, latent_items, all_terms, verdicts, (latent_items, terms))
+    return Baselines(dictionaries, encoded, latent_items, all_terms, verdicts, numbers, (firing, latent_items, terms))
 
 
 def _numbered(dictionaries: Sequence[Dictionary]) -> list[tuple[int, Dictionary]]:
@@ -121,6 +130,13 @@ def _is_drawn(representations: DataFrame, settings: Settings) -> Column:
     users = representations.count()
     place = F.xxhash64(F.lit("baselines"), F.lit(settings.seed), "user_id")
     return F.pmod(place, F.lit(max(users, 1))) < settings.coverage.baseline_users
+
+
+def _is_judged(live: Mapping[int, int], most: int, settings: Settings) -> Column:
+    """Whether a unit is among the about `most` that are drawn of its dictionary; those that are alike draw alike."""
+    units = F.create_map(*(F.lit(part) for pair in live.items() for part in pair))[dictionary_of()]
+    place = F.col("latent_id").bitwiseAND(F.lit(first_id(1) - 1))
+    return F.pmod(F.xxhash64(F.lit("baseline units"), F.lit(settings.seed), place), units) < most
 
 
 def _alike(dictionaries: Sequence[Dictionary]) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +48,7 @@ def baselines(spark: SparkSession) -> Baselines:
             TERMS,
         ),
         Verdicts(make([], BLOCK_COLUMNS), judged({replica: 0.9, first: 0.5, first + 1: 0.9, second: 0.9}), None),
+        {1: 1, 2: 2, 3: 1},
     )
 
 
@@ -81,6 +83,12 @@ def test_coverage_says_of_which_units_it_is(spark: SparkSession) -> None:
         "shuffled": (1, third, 0.5, pytest.approx(2 / 3)),  # unit 1 with the name of unit 0: war; i3, i4; a, b
         "dimension": (1, third, 0.25, pytest.approx(2 / 3)),  # of the first ones: war, i1; a, b
     }
+
+
+def test_a_kind_of_which_some_units_were_judged_is_left_out(spark: SparkSession) -> None:
+    drawn = replace(baselines(spark), live={1: 1, 2: 3, 3: 1})
+    coverage = coverage_of_kinds(audited(spark), drawn, catalogue(spark), SETTINGS)
+    assert {row["unit_kind"] for row in coverage.collect()} == {"sae", "shuffled"}
 
 
 def test_each_kind_is_compared_by_its_first(spark: SparkSession) -> None:

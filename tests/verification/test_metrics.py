@@ -95,6 +95,20 @@ def test_a_dictionary_is_measured_by_hand() -> None:
     assert metrics == expected
 
 
+def test_units_that_were_drawn_stand_for_all() -> None:
+    of_drawn = dictionary_metrics(MEASURED, FEATURES, {5: 6, 50: 2}, SETTINGS)
+    of_all = dictionary_metrics(MEASURED, FEATURES, {5: 6, 50: 2}, SETTINGS, live=20)
+    counted = ("live", "interpretable", "confirmed", "causal", "found_again", "best_feature")
+    assert [of_all[f"{name}_units"] for name in counted] == [20.0, 12.0, 4.0, 12.0, 12.0, 0.0]
+    by_chance = "interpretable_units_expected_by_chance"
+    assert of_all[by_chance] == pytest.approx(4 * (of_drawn[by_chance] or 0))
+    assert {name for name, value in of_all.items() if value is None} >= {
+        f"feature_coverage_of_{of}{suffix}" for of in ("interpretable", "confirmed") for suffix in ("", "_50")
+    }
+    same = ("judged_units", "mean_confidence", "found_again_share", "mean_hard_auc", "mean_removal_effect")
+    assert [of_all[name] for name in same] == [of_drawn[name] for name in same]
+
+
 def test_nothing_looked_for_is_not_measured() -> None:
     unknown = MEASURED.assign(found_again=float("nan"), removal_effect=float("nan"), removal_p_value=float("nan"))
     metrics = dictionary_metrics(unknown, FEATURES[:0], {5: 0, 50: 0}, SETTINGS)

@@ -85,4 +85,19 @@ def test_dictionaries_are_judged_side_by_side(spark: SparkSession, tmp_path: Pat
     assert of[4]["best_feature"].tolist()[: len(FEATURES)].count(None) <= 2
     kinds = (UnitKind.SAE, UnitKind.UNTRAINED_FITTED, UnitKind.CLUSTER)
     assert [baselines.number_of(kind) for kind in kinds] == [1, 3, None]
+    assert baselines.live == {1: UNITS, 2: 30, 3: 30, 4: UNITS}
     baselines.release()
+
+    # Of more units than are wanted some are judged: of fitted decoders the same ones, each as it was.
+    few = world.settings.coverage.model_copy(update={"baseline_units": 10})
+    some = judge_baselines(
+        dictionaries, world.audited, world.around, world.settings.model_copy(update={"coverage": few})
+    )
+    drawn = some.verdicts.scores(world.settings)
+    units = [{unit - first_id(n) for unit in drawn["latent_id"] if unit >> 20 == n} for n in (1, 2, 3, 4)]
+    assert all(4 <= len(of_dictionary) <= 18 for of_dictionary in units)
+    assert units[1] == units[2]
+    judged_alone = scores.set_index("latent_id").loc[drawn["latent_id"], same[:3]]
+    assert drawn.set_index("latent_id")[same[:3]].equals(judged_alone)
+    assert some.live == baselines.live
+    some.release()
