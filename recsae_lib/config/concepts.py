@@ -50,7 +50,7 @@ class CoverageSettings(Section):
         "everybody where there are fewer.",
     )
     baseline_units: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
-        512,
+        256,
         description="Units of each of these dictionaries, drawn by hash, that are judged; all where there are fewer. "
         "Counts of units are then projected onto all of them; what their names reach is left out.",
     )
