@@ -233,7 +233,9 @@ class Protocol(RuleBasedStateMachine):
             data = self.data[run.dt]
             assert data is not None
             known.append(Audit(len(known) + 1, run.dt, run.version, data))
-        if isinstance(run, Upkeep) and not all(publication.kept for publication in found if publication.dt == run.dt):
+        # A date may have been removed before, and audited again: what was kept until now says whether it goes.
+        both = [(audit, listed) for audit, listed in zip(known, found, strict=False) if audit.kept]
+        if isinstance(run, Upkeep) and any(audit.dt == run.dt and not listed.kept for audit, listed in both):
             known[:] = [replace(audit, kept=audit.kept and audit.dt != run.dt) for audit in known]
         assert [(p.number, p.dt, p.sae_version, p.kept) for p in found] == [
             (audit.number, audit.dt, audit.version, audit.kept) for audit in known
