@@ -303,7 +303,7 @@ def test_readers_see_whole_audits_whatever_runs(
         run_state_machine_as_test(
             seed(number)(Protocol),
             settings=settings(
-                max_examples=8,
+                max_examples=4,
                 stateful_step_count=80,
                 deadline=None,
                 database=None,
