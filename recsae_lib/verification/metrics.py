@@ -35,8 +35,7 @@ COUNTS = ("interpretable_units", "confirmed_units", "ndcg_at_10_kept", "fvu")
 # Of a dictionary of which only some units were judged: what grows with the units, and what cannot be told from some.
 PROJECTED = (
     *("live_units", "interpretable_units", "interpretable_units_expected_by_chance", "confirmed_units"),
-    *("causal_units", "found_again_units", "hard_auc_units", "best_feature_units"),
-    "best_feature_units_expected_by_chance",
+    *("causal_units", "found_again_units", "best_feature_units", "best_feature_units_expected_by_chance"),
 )
 REACHED = "feature_coverage_of_"
 BOUNDS = {**dict.fromkeys(SHARES, (0.0, 1.0)), **dict.fromkeys(COUNTS, (0.0, math.inf))}
@@ -73,7 +72,6 @@ def dictionary_metrics(
         "causal_units": float(causal.sum()),
         "found_again_units": float(found.sum()) if looked_for.any() else None,
         "found_again_share": float(found.sum() / looked_for.sum()) if looked_for.any() else None,
-        "hard_auc_units": float(scores["hard_auc"].notna().sum()),
         **{f"mean_{name}": mean(scores[name].dropna()) for name in ("auc", "hard_auc", "removal_effect")},
         **{f"mean_{name}": mean(scores[name].dropna()) for name in ("removal_other", "removal_equal_dose")},
         **association_metrics(scores),

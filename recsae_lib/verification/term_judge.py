@@ -8,8 +8,6 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import rankdata
 
-FEWEST_RANKED = 5  # users of a side whose ranks say something; RecSAE judges by as many
-
 
 @dataclass(frozen=True)
 class Sides:
@@ -136,8 +134,7 @@ class UnitVerdict:
     confidence : (recall + specificity) / 2: what the drawn cases of another judge estimate.
     cases : users judged.
     effective_cases : users of equal weight whose share of right answers varies as much (Kish 1965): 1 / Σ w².
-    auc, hard_auc : chance that a positive scores higher than a negative, or a hard one; ties count half. NaN where
-        either side has fewer than `FEWEST_RANKED` users.
+    auc, hard_auc : chance that a positive scores higher than a negative, or a hard one; ties count half.
     """
 
     recall: float
@@ -183,14 +180,9 @@ def judge_unit(who: Sides, scores: np.ndarray, threshold: float) -> UnitVerdict:
         (recall + specificity) / 2,
         cases,
         effective,
-        _auc_of_enough(scores[positive], scores[negative]),
-        _auc_of_enough(scores[positive], scores[hard]),
+        auc(scores[positive], scores[negative]),
+        auc(scores[positive], scores[hard]),
     )
-
-
-def _auc_of_enough(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """AUC where both sides have enough users; that of one positive is anything between 0 and 1."""
-    return auc(positives, negatives) if min(len(positives), len(negatives)) >= FEWEST_RANKED else float("nan")
 
 
 def auc(positives: np.ndarray, negatives: np.ndarray) -> float:

@@ -82,7 +82,6 @@ def test_a_dictionary_is_measured_by_hand() -> None:
         "causal_units": 3.0,
         "found_again_units": 3.0,
         "found_again_share": 0.75,
-        "hard_auc_units": 2.0,
         "mean_auc": 0.75,
         "mean_hard_auc": 0.5,
         "mean_removal_effect": 0.5,
