@@ -25,6 +25,7 @@ from recsae_lib.config.sae import SaeSettings
 from recsae_lib.config.section import DEFAULT_SITE, Device, Scope, Section
 from recsae_lib.config.settings import Settings
 from recsae_lib.config.storage import PathSettings
+from recsae_lib.config.tuning import TuningSettings
 from recsae_lib.config.verification import Judge, VerificationSettings
 from recsae_lib.config.warehouse import CheckSettings
 
@@ -58,6 +59,7 @@ __all__ = [
     "SplitSettings",
     "TermSettings",
     "TimirecSettings",
+    "TuningSettings",
     "VerificationSettings",
     "as_commented_yaml",
     "explain_faults",

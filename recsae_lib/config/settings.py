@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermSettings
 from recsae_lib.config.datasets import DatasetSettings
@@ -18,6 +18,7 @@ from recsae_lib.config.sae import SaeSettings
 from recsae_lib.config.section import DEFAULT_SITE, Device, Scope, Section, slug
 from recsae_lib.config.spark import SparkSettings
 from recsae_lib.config.storage import PathSettings
+from recsae_lib.config.tuning import TuningSettings
 from recsae_lib.config.verification import VerificationSettings
 from recsae_lib.config.warehouse import CheckSettings, MaintenanceSettings
 
@@ -55,10 +56,23 @@ class Settings(Section):
     )
     coverage: CoverageSettings = Field(default_factory=CoverageSettings, description="Metrics over all latents.")
     drift: DriftSettings = Field(default_factory=DriftSettings, description="Comparison with an earlier audit.")
+    tunings: tuple[TuningSettings, ...] = Field(
+        (),
+        description="Concepts to turn, and what is recommended then, e.g. [{name: less_horror, feature: Horror, "
+        "direction: less}]. Each names one of latents, feature, like and debias.",
+    )
     checks: CheckSettings = Field(default_factory=CheckSettings, description="Limits that guard publication.")
     maintenance: MaintenanceSettings = Field(
         default_factory=MaintenanceSettings, description="What maintain_tables keeps."
     )
+
+    @field_validator("tunings")
+    @classmethod
+    def _names_differ(cls, tunings: tuple[TuningSettings, ...]) -> tuple[TuningSettings, ...]:
+        names = [tuning.name for tuning in tunings]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"tunings: several have the name {', '.join(repeated)}")
+        return tunings
 
     def namespaces(self, site: str) -> dict[Scope, str]:
         """Return the namespace of the tables of each scope, e.g. ml_1m, ml_1m__ranking, ml_1m__ranking__blocks_0.
