@@ -61,5 +61,7 @@ class TuningSettings(Section):
 
     @property
     def wanted_direction(self) -> Literal["more", "less"]:
-        """Where lists are moved to if no strength says so."""
+        """Where lists are moved to: as `direction` or `strength` says."""
+        if self.strength is not None:
+            return "more" if self.strength > (1.0 if self.mode == "multiply" else 0.0) else "less"
         return self.direction or ("less" if self.debias else "more")

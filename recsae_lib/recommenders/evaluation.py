@@ -150,13 +150,25 @@ def list_metrics(recommended: np.ndarray, train: TrainingHistories) -> dict[str,
     recommended : (n,) how many lists an item is in.
     """
     popularity = np.bincount(train.items, minlength=train.item_count)
-    places, n = recommended.sum(), train.item_count
-    weights = 2 * np.arange(1, n + 1) - n - 1
+    places = recommended.sum()
     return {
         f"catalogue_coverage@{LIST_LENGTH}": float((recommended > 0).mean()),
         f"average_popularity@{LIST_LENGTH}": float(recommended @ popularity / max(places, 1)),
-        f"gini@{LIST_LENGTH}": float(weights @ np.sort(recommended) / max(n * places, 1)),
+        f"gini@{LIST_LENGTH}": gini(recommended, train.item_count),
     }
+
+
+def gini(counts: np.ndarray, item_count: int) -> float:
+    """Gini coefficient of how often items stand in lists (`list_metrics`).
+
+    Parameters
+    ----------
+    counts : of at least the items that stand in any; the others have 0.
+    item_count : n, items of the catalogue.
+    """
+    rising = np.sort(counts)
+    places = 2 * np.arange(item_count - len(rising) + 1, item_count + 1) - item_count - 1
+    return float(places @ rising / max(item_count * rising.sum(), 1))
 
 
 def measure_test(
