@@ -3,8 +3,9 @@
 spark-submit --properties-file conf/spark/local.conf jobs/extract_representations.py --dt 2026-11-20
 recsae run extract_representations --dt 2026-11-20
 
-Beside them go the item vectors, and held-out users (rows dev and test) that measure what reconstruction keeps. One pass
-of the model serves all probing sites. Representations of your own (kind external) are validated and written the same.
+Beside them go the item vectors, features and popularity of the items, and held-out users (rows dev and test) that
+measure what reconstruction keeps. One pass of the model serves all probing sites. Representations of your own (kind
+external) are validated and written the same.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from recsae_lib.recommenders.foreign.external import External
 from recsae_lib.recommenders.inputs import model_inputs
 from recsae_lib.recommenders.left_out import find_left_out, left_out_metrics
 from recsae_lib.recommenders.store import load_recommender
+from recsae_lib.representations.catalogue import catalogue_rows
 from recsae_lib.representations.extract import extract, sites_of, write_sites
 from recsae_lib.representations.item_embeddings import item_embeddings
 from recsae_lib.representations.layout import RepresentationSet, RowKind
@@ -31,15 +33,18 @@ from recsae_lib.representations.write import write_representations
 
 
 def run(context: JobContext) -> None:
-    """Write representations, extracted or yours, then the item vectors."""
+    """Write representations, extracted or yours, then the item vectors and what is known of the items."""
+    settings = context.settings.representations
     folder = context.registry.fetch(context.recommender_name, context.model_version)
     own = context.settings.recommender.kind == External.kind
     (take_own if own else extract_all)(context, folder)
     name_left_out(context, folder, own)
     vectors = item_embeddings(context.spark, folder, context.settings.recommender.factory)
-    target = RepresentationSet.of_context(context, "last", DEFAULT_SITE).item_embeddings()
-    row_group_mib = context.settings.representations.row_group_mib
-    write_representations(vectors, target, row_group_mib, minimum_row_groups=1)
+    read = context.warehouse.read_filled
+    known = catalogue_rows(read(tables.ITEMS), read(tables.INTERACTIONS), folder)
+    beside, row_group_mib = RepresentationSet.of_context(context, "last", DEFAULT_SITE), settings.row_group_mib
+    for rows, target in ((vectors, beside.item_embeddings()), (known, beside.catalogue())):
+        write_representations(rows, target, row_group_mib, minimum_row_groups=1)
 
 
 def extract_all(context: JobContext, folder: Path) -> None:

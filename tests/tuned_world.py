@@ -6,11 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.sae.model import SparseAutoencoder
-from recsae_lib.tuning.catalogue import Catalogue
+from recsae_lib.tuning.catalogue import catalogue_of
 from recsae_lib.tuning.held_out import Users
 from recsae_lib.tuning.world import World
 
@@ -36,7 +37,7 @@ def planted_world(seed: int = 11) -> World:
     directions = np.linalg.qr(random.standard_normal((DIMENSION, DIMENSION)))[0][: len(FEATURES)].astype(np.float32)
     feature_of = np.arange(ITEMS) % len(FEATURES)
     vectors = (directions[feature_of] + 0.15 * random.standard_normal((ITEMS, DIMENSION))).astype(np.float32)
-    carriers = {(name, False): np.flatnonzero(feature_of == place) for place, name in enumerate(FEATURES)}
+    pairs = {False: (np.arange(ITEMS), pa.array([FEATURES[place] for place in feature_of]))}
     popularity = random.permutation(np.round(2000 / np.arange(1, ITEMS + 1)).astype(np.int64))
 
     def users() -> Users:
@@ -63,7 +64,7 @@ def planted_world(seed: int = 11) -> World:
         item_ids=np.array(sorted(f"i{item:03d}" for item in range(ITEMS))),
         sae=sae(directions),
         others={UnitKind.UNTRAINED: sae(untrained.astype(np.float32))},
-        catalogue=Catalogue.of_lists(popularity, carriers),
+        catalogue=catalogue_of(popularity, pairs, minimum_items=5),
         dev=users(),
         test=users(),
         seed=5,

@@ -75,6 +75,12 @@ def check_vocabulary(folder: Path, kind: VocabularyKind, rows: int) -> None:
         raise _refused(path, f"it has {seen} rows, the model knows {rows} {kind}s")
 
 
+def item_ids_of(folder: Path) -> pa.StringArray:
+    """Load the id of each item index of the model in a folder, (n,), rising."""
+    vocabulary = pq.read_table(folder / FILES["item"], columns=["item_id", "item_index"])
+    return vocabulary.sort_by("item_index").column("item_id").combine_chunks()
+
+
 def read_vocabulary(spark: SparkSession, folder: Path, kind: VocabularyKind) -> DataFrame:
     """Return (item_id STRING, item_index INT) or (user_id STRING, user_index INT), read by the executors.
 

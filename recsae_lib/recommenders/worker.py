@@ -6,12 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from recsae_lib.platform.spark.shipping import ShippedFolder
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.recommenders.store import load_recommender
+from recsae_lib.recommenders.vocabulary import item_ids_of
 
 
 @lru_cache(maxsize=1)
@@ -24,5 +24,4 @@ def worker_recommender(shipped: ShippedFolder, factory: str | None = None) -> Re
 @lru_cache(maxsize=1)
 def worker_item_ids(shipped: ShippedFolder) -> pa.StringArray:
     """Load the id of each item index of the model, once a worker process."""
-    vocabulary = pq.read_table(Path(shipped) / "items.parquet", columns=["item_id", "item_index"])
-    return vocabulary.sort_by("item_index").column("item_id").combine_chunks()
+    return item_ids_of(Path(shipped))

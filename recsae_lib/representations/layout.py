@@ -56,6 +56,10 @@ class RepresentationSet:
         """Folder of the item vectors that representations of this model version are held against."""
         return f"{self._model_folder}/item_embeddings/dt={self.dt.isoformat()}"
 
+    def catalogue(self) -> str:
+        """Folder of what is known of the items of this model version (`representations.catalogue`)."""
+        return f"{self._model_folder}/catalogue/dt={self.dt.isoformat()}"
+
     def rejected(self, what: str) -> str:
         """Folder of the rows of your own tables that were refused, (id, reason)."""
         return f"{self._model_folder}/rejected_{what}/dt={self.dt.isoformat()}"

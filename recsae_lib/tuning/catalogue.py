@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import sparse
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.bulk import stream_columns
 
 HEAD_SHARE = 0.8  # of the training interactions that the head of the catalogue makes
 NEAREST_NAMES = 5  # that a refusal proposes
@@ -32,24 +35,6 @@ class Catalogue:
     features: tuple[str, ...]
     is_derived: np.ndarray
     carried: sparse.csr_matrix
-
-    @classmethod
-    def of_lists(cls, popularity: np.ndarray, carriers: Mapping[tuple[str, bool], np.ndarray]) -> Catalogue:
-        """Put a catalogue together.
-
-        Parameters
-        ----------
-        carriers : item indices with each feature, by its name and whether it was derived.
-        """
-        names = sorted(carriers)
-        places = np.repeat(np.arange(len(names)), [len(carriers[name]) for name in names])
-        items = np.concatenate([np.empty(0, np.int64), *(carriers[name] for name in names)]).astype(np.int64)
-        shape = (len(popularity), len(names))
-        carried = sparse.csr_matrix((np.ones(len(items)), (items, places)), shape)
-        carried.data[:] = 1.0  # an item that states a feature twice
-        return cls(
-            popularity, tuple(name for name, _ in names), np.array([derived for _, derived in names], bool), carried
-        )
 
     @property
     def item_count(self) -> int:
@@ -85,3 +70,80 @@ class Catalogue:
         """(n,) float64: 1 for items with a feature, 0 for the others."""
         values: np.ndarray = np.asarray(self.carried[:, [place]].todense(), dtype=np.float64).ravel()
         return values
+
+
+def catalogue_of(
+    popularity: np.ndarray, pairs: Mapping[bool, tuple[np.ndarray, pa.StringArray]], minimum_items: int
+) -> Catalogue:
+    """Put a catalogue together.
+
+    Parameters
+    ----------
+    pairs : of derived features (True) and of the others: item indices, and the feature of each; a pair may stand twice.
+    minimum_items : items that a feature needs.
+    """
+    names: list[str] = []
+    derived: list[bool] = []
+    columns = [sparse.csc_matrix((len(popularity), 0))]
+    for is_derived, (items, features) in pairs.items():
+        encoded = features.dictionary_encode()
+        found = encoded.dictionary.to_pylist()
+        carried = sparse.csc_matrix(
+            (np.ones(len(items)), (items, encoded.indices.to_numpy())), (len(popularity), len(found))
+        )
+        carried.data[:] = 1.0
+        enough = np.flatnonzero(np.diff(carried.indptr) >= minimum_items)
+        order = enough[np.argsort([found[place] for place in enough], kind="stable")]
+        names += [found[place] for place in order]
+        derived += [is_derived] * len(order)
+        columns.append(carried[:, order])
+    return Catalogue(popularity, tuple(names), np.array(derived, dtype=bool), sparse.hstack(columns, format="csr"))
+
+
+def read_catalogue(folder: str, item_count: int, minimum_items: int) -> Catalogue:
+    """Read a catalogue from a folder that `representations.catalogue` describes, without the titles.
+
+    Raises
+    ------
+    InputError : the folder is missing or holds other items.
+    """
+    popularity = np.full(item_count, -1, dtype=np.int64)
+    found: dict[str, list[tuple[np.ndarray, pa.Array]]] = {"features": [], "derived": []}
+    try:
+        for batch in stream_columns(folder, ["item_index", "interactions", *found]):
+            items = batch.column("item_index").to_numpy()
+            popularity[items] = batch.column("interactions").to_numpy()
+            for name, parts in found.items():
+                lists = batch.column(name)
+                pairs = np.repeat(items, np.diff(lists.offsets.to_numpy())), lists.flatten()
+                there = pairs[1].is_valid()
+                parts.append((pairs[0][there.to_numpy(zero_copy_only=False)], pairs[1].filter(there)))
+    except (OSError, IndexError, KeyError, ValueError, pa.ArrowException) as error:
+        raise _refused(folder, str(error)) from error
+    if (popularity < 0).any():
+        raise _refused(folder, f"{(popularity < 0).sum():,} of {item_count:,} items are missing")
+    of_kinds = {
+        name == "derived": (
+            np.concatenate([np.empty(0, np.int32), *(items for items, _ in parts)]),
+            pa.concat_arrays([pa.array([], pa.string()), *(features for _, features in parts)]),
+        )
+        for name, parts in found.items()
+    }
+    return catalogue_of(popularity, of_kinds, minimum_items)
+
+
+def read_titles(folder: str, items: np.ndarray) -> dict[int, str]:
+    """Titles of some items, by item index."""
+    wanted = pa.array(np.unique(items))
+    titles: dict[int, str] = {}
+    for batch in stream_columns(folder, ["item_index", "title"]):
+        some = pa.Table.from_batches([batch])
+        some = some.filter(pc.is_in(some["item_index"].cast(wanted.type), wanted))
+        titles.update(zip(some["item_index"].to_pylist(), some["title"].to_pylist(), strict=True))
+    return titles
+
+
+def _refused(folder: str, cause: str) -> InputError:
+    return InputError(
+        f"{folder} does not hold the items of the recommender ({cause})", "Run the job extract_representations again"
+    )

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from recsae_lib.tuning.catalogue import Catalogue
+from recsae_lib.tuning.catalogue import catalogue_of
 from recsae_lib.tuning.held_out import Users
 from recsae_lib.tuning.list_metrics import ListMeter
 from recsae_lib.tuning.lists import gains, overlaps
 
 # 6 items; the first two make 80 of 100 interactions. Item 5 has no feature.
 POPULARITY = np.array([50, 30, 10, 5, 4, 1])
-CARRIERS = {("a", False): np.array([0, 2]), ("b", False): np.array([1, 3, 4]), ("old", True): np.array([0, 1])}
-CATALOGUE = Catalogue.of_lists(POPULARITY, CARRIERS)
+PAIRS = {
+    False: (np.array([0, 2, 1, 3, 4, 4]), pa.array(["a", "a", "b", "b", "b", "b"])),  # a pair that stands twice
+    True: (np.array([0, 1]), pa.array(["old", "old"])),
+}
+CATALOGUE = catalogue_of(POPULARITY, PAIRS, minimum_items=2)
 USERS = Users(np.zeros((3, 2), np.float32), np.array([2, 4, 5]), np.array([0, 1, 2, 4]), np.array([0, 5, 4, 5]))
 BEFORE = np.array([[1, 2], [0, 1], [0, -1]])
 AFTER = np.array([[2, 3], [0, 4], [0, -1]])

@@ -62,9 +62,11 @@ def test_atoms_that_are_not_usable_are_not_chosen() -> None:
     atoms = np.eye(4)
     usable = np.array([False, True, True, True])
     chosen, weights = sparse_code(np.array([5.0, 1.0, 0.0, 0.0]), atoms, usable, most=2)
-    assert chosen[0] == 1 and weights[0] == 1.0
+    assert chosen[0] == 1
+    assert weights[0] == 1.0
 
 
 def test_a_direction_of_no_length_has_an_empty_code() -> None:
     chosen, weights = sparse_code(np.zeros(4), np.eye(4), np.ones(4, dtype=bool), most=2)
-    assert len(chosen) == len(weights) == 0
+    assert len(chosen) == 0
+    assert len(weights) == 0

@@ -1,0 +1,95 @@
+"""Where the recommender, dictionaries, items and held-out users of an audit lie, and how a world is read from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsae_lib.config import DEFAULT_SITE, Settings
+from recsae_lib.errors import InputError
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.recommenders.protocol import Recommender
+from recsae_lib.recommenders.vocabulary import item_ids_of
+from recsae_lib.representations.layout import RepresentationSet, RowKind
+from recsae_lib.sae.dictionaries import dictionaries_of
+from recsae_lib.sae.store import load_sae
+from recsae_lib.tuning.catalogue import read_catalogue
+from recsae_lib.tuning.held_out import read_users
+from recsae_lib.tuning.methods import COMPARED
+from recsae_lib.tuning.world import World
+
+DEV_USERS, TEST_USERS = 1_000, 10_000  # at most, drawn at random
+HELD_OUT: tuple[RowKind, ...] = ("dev", "test")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a world is read from.
+
+    Parameters
+    ----------
+    recommender : folder of `recommenders.store`, and the call that builds it (`load_recommender`).
+    sae : folder of `sae.store`, with the dictionaries beside it.
+    dev, test : folders of held-out users (`RepresentationSet`).
+    catalogue : folder of what is known of the items.
+    """
+
+    recommender: Path
+    factory: str | None
+    sae: Path
+    dev: str
+    test: str
+    catalogue: str
+
+    @classmethod
+    def of_context(cls, context: JobContext) -> Places:
+        """Where the audit of a context lies.
+
+        Raises
+        ------
+        InputError : nobody is held out at this site, as items are not scored from it.
+        """
+        held_out = [RepresentationSet.of_context(context, rows) for rows in HELD_OUT]
+        if not all(users.exists() for users in held_out):
+            raise InputError(
+                f"No user is held out at site {context.site}, as items are not scored from it: no strength can be "
+                "chosen there, and nothing measured",
+                "Give tunings of this site latents and a strength",
+            )
+        dev, test = (users.path for users in held_out)
+        return cls(
+            context.registry.fetch(context.recommender_name, context.model_version),
+            context.settings.recommender.factory,
+            context.registry.fetch(context.sae_name, context.sae_version),
+            dev,
+            test,
+            RepresentationSet.of_context(context, "last", DEFAULT_SITE).catalogue(),
+        )
+
+    def compared(self) -> dict[UnitKind, Path]:
+        """Folders of the dictionaries that tunings are compared with: the first of each kind."""
+        found: dict[UnitKind, Path] = {}
+        for one in dictionaries_of(self.sae):
+            if one.kind in COMPARED:
+                found.setdefault(one.kind, one.folder)
+        return found
+
+
+def read_world(
+    places: Places, compared: Mapping[UnitKind, Path], recommender: Recommender, settings: Settings
+) -> World:
+    """Load what tunings are measured in."""
+    items, seed = recommender.item_count, settings.seed
+    return World(
+        recommender=recommender,
+        vectors=recommender.item_embeddings().detach().cpu().numpy(),
+        item_ids=item_ids_of(places.recommender).to_numpy(zero_copy_only=False),
+        sae=load_sae(places.sae),
+        others={kind: load_sae(folder) for kind, folder in compared.items()},
+        catalogue=read_catalogue(places.catalogue, items, settings.coverage.minimum_document_frequency),
+        dev=read_users(places.dev, DEV_USERS, seed),
+        test=read_users(places.test, TEST_USERS, seed),
+        seed=seed,
+    )
