@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from recsae_lib import __version__
-from recsae_lib.cli import commands, forget, queries, ratings, status, versions
+from recsae_lib.cli import commands, forget, queries, ratings, status, tuning, versions
 from recsae_lib.platform.job.failures import guarded
 
 
@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_to(known)
     queries.add_to(known)
     ratings.add_to(known)
+    tuning.add_to(known)
     forget.add_to(known)
     status.add_to(known)
     versions.add_to(known)

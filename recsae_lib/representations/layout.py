@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
@@ -70,6 +70,14 @@ class RepresentationSet:
         file_system.invalidate_cache()  # object stores: an earlier listing in this process may be out of date
         return bool(file_system.exists(f"{root}/{COMPLETE_MARKER}"))
 
+    def complete_dates(self) -> list[date]:
+        """Dates of which such a set is there and complete, rising."""
+        file_system, root = fsspec.core.url_to_fs(self.path.rpartition("/")[0])
+        file_system.invalidate_cache()
+        names = [entry.rstrip("/").rpartition("/")[2] for entry in _listed(file_system, root)]
+        dates = [found for name in names if (found := _date(name.removeprefix("dt="))) is not None]
+        return sorted(dt for dt in dates if replace(self, dt=dt).exists())
+
     def require(self) -> str:
         """Return `path`, if the set is complete.
 
@@ -114,6 +122,14 @@ def remove_old_sets(bulk: str, model: str, first: date, is_free: Callable[[date]
                 file_system.rm(folder, recursive=True)
                 removed.append(folder)
     return sorted(removed)
+
+
+def _listed(file_system: fsspec.AbstractFileSystem, folder: str) -> list[str]:
+    """What lies in a folder; nothing where there is none."""
+    try:
+        return [str(name) for name in file_system.ls(folder, detail=False)]
+    except FileNotFoundError:
+        return []
 
 
 def _date(text: str) -> date | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,13 +135,36 @@ def read_catalogue(folder: str, item_count: int, minimum_items: int) -> Catalogu
 
 def read_titles(folder: str, items: np.ndarray) -> dict[int, str]:
     """Titles of some items, by item index."""
-    wanted = pa.array(np.unique(items))
+    wanted = pa.array(np.unique(items), pa.int32())
     titles: dict[int, str] = {}
     for batch in stream_columns(folder, ["item_index", "title"]):
-        some = pa.Table.from_batches([batch])
-        some = some.filter(pc.is_in(some["item_index"].cast(wanted.type), wanted))
-        titles.update(zip(some["item_index"].to_pylist(), some["title"].to_pylist(), strict=True))
+        some = batch.filter(pc.is_in(batch.column("item_index"), wanted))
+        titles.update(zip(some.column("item_index").to_pylist(), some.column("title").to_pylist(), strict=True))
     return titles
+
+
+def find_titled(folder: str, title: str) -> int:
+    """Index of the item of a title, whatever the case; the start of a title does where no other starts so.
+
+    Raises
+    ------
+    InputError : no title is like that, or several are; some of them are given.
+    """
+    wanted, found = title.casefold(), {}
+    for batch in stream_columns(folder, ["item_index", "title"]):
+        for item, other in zip(batch.column("item_index").to_pylist(), batch.column("title").to_pylist(), strict=True):
+            if other.casefold().startswith(wanted):
+                found[item] = other
+    exact = [item for item, other in found.items() if other.casefold() == wanted]
+    dated = [item for item, other in found.items() if re.fullmatch(r"\s*\(.*\)", other[len(title) :])]
+    for chosen in (exact, dated, list(found)):
+        if len(chosen) == 1:
+            return chosen[0]
+    listed = "; ".join(sorted(found.values())[:NEAREST_NAMES])
+    raise InputError(
+        f"{'No' if not found else 'More than one'} item has a title that starts with {title!r}",
+        f"Name one of: {listed}" if found else 'Look it up: recsae sql "SELECT item_id, title FROM items"',
+    )
 
 
 def _refused(folder: str, cause: str) -> InputError:

@@ -34,16 +34,16 @@ class Effect:
     method : of `methods_of`, or `UNTUNED`.
     comparison : what is equal for all methods on dev users: the share of the lists that stays, or of NDCG@10 kept.
     strength : of the method, in its own unit; of the SAE m or a. None of `UNTUNED`.
-    metric, value, low, high : on test users, with the ends of the 95 % interval.
+    metric, value, low, high : on test users, with the ends of the 95 % interval; None where it cannot be measured.
     """
 
     method: str
     comparison: Comparison
     strength: float | None
     metric: str
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,13 @@ def stated_strength(tuning: TuningSettings, move: Move, distance: float) -> floa
 
 def _rows(method: str, comparison: Comparison, strength: float | None, figures: dict[str, Figure]) -> list[Effect]:
     return [
-        Effect(method, comparison, strength, metric, one.value, one.low, one.high) for metric, one in figures.items()
+        Effect(method, comparison, strength, metric, *(_finite(end) for end in (one.value, one.low, one.high)))
+        for metric, one in figures.items()
     ]
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _effect_size(move: Move, users: Users, world: World) -> dict[str, Figure]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsae_lib.errors import InputError
+from recsae_lib.platform.storage.bulk import stream_columns
 from recsae_lib.representations.held_out import read_held_out
 
 BLOCK_USERS = 1024
@@ -70,3 +73,32 @@ def read_users(folder: str, most: int, seed: int) -> Users:
     if len(users) <= most:
         return users
     return users.take(np.sort(np.random.default_rng(seed).permutation(len(users))[:most]))
+
+
+def find_users(folder: str, wanted: str | None, most: int) -> tuple[list[str], Users]:
+    """Read some users of a folder of dev or test rows with their ids: the first ones, or one by its id.
+
+    Raises
+    ------
+    InputError : nobody of this id is held out.
+    """
+    ids: list[str] = []
+    found: list[pa.RecordBatch] = []
+    for batch in stream_columns(folder, ["user_id", "target_index", "seen_indices", "representation"]):
+        if wanted is not None:
+            batch = batch.filter(pc.equal(batch.column("user_id"), wanted))
+        batch = batch.slice(0, most - len(ids))
+        ids += batch.column("user_id").to_pylist()
+        found.append(batch)
+        if len(ids) == most:
+            break
+    if not ids:
+        raise InputError(
+            f"User {wanted!r} is not among the held-out users" if wanted is not None else "No user is held out",
+            "Name one of them; `recsae run tune_recommendations` writes the lists of all users",
+        )
+    rows = pa.Table.from_batches(found).combine_chunks()
+    seen, x = (rows[name].combine_chunks() for name in ("seen_indices", "representation"))
+    offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(seen).to_numpy())]).astype(np.int64)
+    matrix = x.flatten().to_numpy().reshape(len(ids), -1).astype(np.float32)
+    return ids, Users(matrix, rows["target_index"].to_numpy().astype(np.int64), offsets, seen.flatten().to_numpy())

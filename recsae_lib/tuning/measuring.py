@@ -84,8 +84,7 @@ def _row(measured: MeasuredTuning) -> dict[str, Any]:
 
 
 def _values(effect: Effect) -> tuple[Any, ...]:
-    values = (getattr(effect, name) for name in EFFECT_FIELDS)
-    return tuple(None if isinstance(value, float) and not np.isfinite(value) else value for value in values)
+    return tuple(getattr(effect, name) for name in EFFECT_FIELDS)
 
 
 def _measured(row: Row) -> MeasuredTuning:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 from recsae_lib.config import DEFAULT_SITE, Settings
@@ -93,3 +94,32 @@ def read_world(
         test=read_users(places.test, TEST_USERS, seed),
         seed=seed,
     )
+
+
+def audited_context(context: JobContext, dt: date | None) -> JobContext:
+    """Context of what was audited: of the champion where the settings leave the SAE at ``candidate`` and there is one,
+    and of the newest date whose held-out users are there where none is given.
+
+    Raises
+    ------
+    InputError : there is none.
+    """
+    settings = context.settings
+    version = context.registry.champion(context.sae_name) if settings.sae.version == "candidate" else None
+    if version is None:
+        version = context.sae_version
+    trained_on = context.registry.tags(context.sae_name, version).get("model_version")
+    settings = settings.model_copy(update={"sae": settings.sae.model_copy(update={"version": version})})
+    if trained_on is not None:
+        recommender = settings.recommender.model_copy(update={"version": int(trained_on)})
+        settings = settings.model_copy(update={"recommender": recommender})
+    context = context.with_settings(settings)
+    if dt is not None:
+        return context
+    dates = RepresentationSet.of_context(context, "test").complete_dates()
+    if not dates:
+        raise InputError(
+            f"No users of recommender version {context.model_version} are held out at site {context.site}",
+            "Run an audit first (recsae audit), with the same settings",
+        )
+    return replace(context, dt=max(dates))
