@@ -29,8 +29,6 @@ COLUMNS = {  # of the table: a metric and its form
     "long_tail_share": ("long\ntail", ".2f"),
     "catalogue_coverage": ("coverage", ".3f"),
     "gini": ("Gini", ".3f"),
-    "ndcg@10_niche": ("NDCG\nniche", ".3f"),
-    "ndcg@10_mainstream": ("NDCG main-\nstream", ".3f"),
 }
 
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.overrides import TorchFunctionMode
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.storage.files import replacing, sha256_of
@@ -218,7 +219,7 @@ def _bare_model(folder: Path, description: dict[str, Any], factory: str | None) 
     try:
         if kind == ModuleRecommender.kind:
             return ModuleRecommender.from_description(description["sizes"], settings, factory)
-        with torch.device("meta"):
+        with torch.device("meta"), _Uninitialised():
             if kind == External.kind:
                 return External.from_description(description["sizes"], settings)
             return FAMILIES[kind].from_description(description["sizes"], settings)
@@ -228,6 +229,19 @@ def _bare_model(folder: Path, description: dict[str, Any], factory: str | None) 
         if kind == ModuleRecommender.kind:
             raise
         raise _refused(folder, f"{DESCRIPTION} states impossible settings ({settings})") from error
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out initial weights: a model without storage has none.
+
+    Gain: 2 s in every process that loads a recommender, each Python worker of Spark among them: torch 2.13 imports its
+    compiler to draw random numbers without storage. Delete this when it does not.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _refuse_not_finite(folder: Path, kind: str, weights: dict[str, torch.Tensor]) -> None:
