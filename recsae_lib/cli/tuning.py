@@ -22,6 +22,7 @@ SAMPLE_USERS = 5
 TITLE_WIDTH = 40
 COLUMNS = {  # of the table: a metric and its form
     "feature_share_change": ("feature\nshare", "+.3f"),
+    "exposure_error": ("exposure\nerror", ".3f"),
     "ndcg@10_kept": ("NDCG@10\nkept", ".3f"),
     "overlap@10": ("overlap", ".2f"),
     "other_features_moved": ("others\nmoved", ".2f"),
@@ -40,6 +41,12 @@ def add_to(commands: Any) -> None:
     what.add_argument("--feature", metavar="NAME", help="turn the latent that lifts items with this feature most")
     what.add_argument("--like", nargs="+", metavar="TITLE", help="turn latents that together point at these items")
     what.add_argument("--debias", choices=["popularity"], help="turn latents that lift popular items")
+    what.add_argument(
+        "--mix",
+        nargs="+",
+        metavar="FEATURE=SHARE",
+        help="make lists of these features in these shares, e.g. Drama=0.6 Comedy=0.3; or of each user's own: history",
+    )
     far = tune.add_mutually_exclusive_group()
     far.add_argument("--multiply", type=float, metavar="M", help="multiply activations: 0 removes, 1 changes nothing")
     far.add_argument("--add", type=float, metavar="A", help="add to the activations of everybody")
@@ -85,6 +92,8 @@ def _settings_of(arguments: argparse.Namespace, places: Places) -> TuningSetting
         given["feature"] = arguments.feature
     elif arguments.debias is not None:
         given["debias"] = arguments.debias
+    elif arguments.mix is not None:
+        given["mix"] = "history" if arguments.mix == ["history"] else _shares(arguments.mix)
     else:
         ids = item_ids_of(places.recommender)
         given["like"] = [ids[find_titled(places.catalogue, title)].as_py() for title in arguments.like]
@@ -102,14 +111,28 @@ def _settings_of(arguments: argparse.Namespace, places: Places) -> TuningSetting
         raise InputError(f"That cannot be tried: {explain_faults(error)}", "See `recsae tune --help`") from None
 
 
+def _shares(pairs: Sequence[str]) -> dict[str, str]:
+    shares = {}
+    for pair in pairs:
+        feature, separator, share = pair.rpartition("=")
+        if not separator:
+            raise InputError(f"{pair!r} is no FEATURE=SHARE", "E.g. --mix Drama=0.6 Comedy=0.3, or --mix history")
+        shares[feature] = share
+    return shares
+
+
 def _print_heading(terminal: Terminal, context: JobContext, measured: MeasuredTuning) -> None:
-    move, strength = measured.resolved.move, measured.resolved.strength
+    from recsae_lib.tuning.calibration import ResolvedMix
+
+    resolved, strength = measured.resolved, measured.resolved.strength
     terminal.rule(f"Tuning {context.namespaces['audit']}, dt={context.dt}, SAE version {context.sae_version}")
-    latents = ", ".join(
-        f"{latent}" if weight == 1 else f"{latent} (× {weight:.2f})"
-        for latent, weight in zip(move.latents, move.weights, strict=True)
-    )
-    done = f"multiplied by {strength:.3g}" if move.mode == "multiply" else f"{strength:+.3g} for everybody"
+    if isinstance(resolved, ResolvedMix):
+        latents = ", ".join(str(latent) for latent in resolved.latents)
+        done = f"{strength:+.3g} in a list each"
+    else:
+        pairs = zip(resolved.move.latents, resolved.move.weights, strict=True)
+        latents = ", ".join(f"{latent}" if weight == 1 else f"{latent} (× {weight:.2f})" for latent, weight in pairs)
+        done = f"× {strength:.3g}" if resolved.move.mode == "multiply" else f"{strength:+.3g} for everybody"
     terminal.line(
         f"{measured.subject}: latents {latents}, {done}; {measured.overlap:.0%} of the dev users' lists stay; measured "
         f"on {measured.users:,} test users"
@@ -153,14 +176,12 @@ def _print_lists(
     import numpy as np
 
     from recsae_lib.tuning.catalogue import read_titles
+    from recsae_lib.tuning.effects import tuned_lists
     from recsae_lib.tuning.held_out import find_users
     from recsae_lib.tuning.lists import best_lists
-    from recsae_lib.tuning.moves import moved
 
     ids, users = find_users(places.test, wanted, SAMPLE_USERS)
-    move, strength = measured.resolved.move, measured.resolved.strength
-    x = moved(users.x, *world.codes(users), world.decoder, move, strength)
-    before, after = (best_lists(world.recommender, users, vectors) for vectors in (users.x, x))
+    before, after = best_lists(world.recommender, users, users.x), tuned_lists(measured.resolved, users, world)
     titles = read_titles(places.catalogue, np.concatenate([before.ravel(), after.ravel()]))
     for row, user in enumerate(ids):
         names = [[_short(titles.get(int(item), "")) for item in lists[row]] for lists in (before, after)]

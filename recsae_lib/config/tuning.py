@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from recsae_lib.config.section import Section
 
 TUNING_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Mix = Annotated[dict[str, Annotated[float, Field(gt=0.0, le=1.0)]], Field(min_length=1)]
 MOST_LATENTS = 64  # that one tuning names
 MOST_SEEDS = 100  # items that one tuning names
 
@@ -29,6 +30,12 @@ class TuningSettings(Section):
     debias: Literal["popularity"] | None = Field(
         None, description="What to turn: the latents that lift popular items most."
     )
+    mix: Literal["history"] | Mix | None = Field(
+        None,
+        description="What lists are to be made of: item features and their shares, e.g. {Drama: 0.6, Comedy: 0.3}; or "
+        "history, the shares of each user's own. A list is steered to each feature, and they are joined in proportion; "
+        "what is left of 1 stays as it was.",
+    )
     direction: Literal["more", "less"] | None = Field(
         None, description="Whether lists get more of it or less; less of popularity and more of the rest, if unset."
     )
@@ -48,9 +55,15 @@ class TuningSettings(Section):
 
     @model_validator(mode="after")
     def _one_thing_one_way(self) -> TuningSettings:
-        asked = [bool(self.latents), self.feature is not None, bool(self.like), self.debias is not None]
-        if sum(asked) != 1:
-            raise ValueError(f"tuning {self.name}: set exactly one of latents, feature, like and debias")
+        given = (self.feature, self.debias, self.mix)
+        if bool(self.latents) + bool(self.like) + sum(one is not None for one in given) != 1:
+            raise ValueError(f"tuning {self.name}: set exactly one of latents, feature, like, debias and mix")
+        if self.mix is not None and (self.mode == "multiply" or self.direction is not None):
+            raise ValueError(f"tuning {self.name}: a mix is steered by mode add, and has no direction")
+        if isinstance(self.mix, dict) and sum(self.mix.values()) > 1 + 1e-9:
+            raise ValueError(f"tuning {self.name}: the shares of a mix are at most 1 together")
+        if self.mix is not None and self.strength is not None and self.strength < 0:
+            raise ValueError(f"tuning {self.name}: a mix is steered by a strength of 0 or more")
         if self.strength is not None and self.overlap is not None:
             raise ValueError(f"tuning {self.name}: set strength or overlap, not both")
         if self.strength is not None and self.direction is not None:

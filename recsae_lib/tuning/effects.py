@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from recsae_lib.config import TuningSettings
 from recsae_lib.errors import InputError
+from recsae_lib.tuning.calibration import ResolvedMix, exposure_errors, mixed_lists
 from recsae_lib.tuning.held_out import Users
 from recsae_lib.tuning.list_metrics import Figure, ListMeter
 from recsae_lib.tuning.lists import best_lists
-from recsae_lib.tuning.methods import Method, methods_of, moves_anything
-from recsae_lib.tuning.moves import Move, ResolvedTuning
+from recsae_lib.tuning.methods import SAE, methods_of, moves_anything
+from recsae_lib.tuning.mixes import mix_methods, mix_of
+from recsae_lib.tuning.moves import Move, ResolvedTuning, moved
 from recsae_lib.tuning.resolve import move_of, subject_of
-from recsae_lib.tuning.strength import StrengthSearch
+from recsae_lib.tuning.strength import Listing, StrengthSearch
 from recsae_lib.tuning.world import World
 
 DEFAULT_OVERLAP = 0.7
@@ -23,6 +26,7 @@ NDCG_KEPT = 0.95  # where methods are compared at equal accuracy
 UNTUNED = "untuned"
 
 Comparison = Literal["overlap", "ndcg"]
+Measure = Callable[[np.ndarray], dict[str, Figure]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class MeasuredTuning:
     effects : rows.
     """
 
-    resolved: ResolvedTuning
+    resolved: ResolvedTuning | ResolvedMix
     subject: str
     overlap: float
     users: int
@@ -71,46 +75,114 @@ def measure_tuning(tuning: TuningSettings, world: World) -> MeasuredTuning:
 
     Raises
     ------
-    InputError : it names something unknown.
+    InputError : it names something unknown, or moves nobody.
     """
+    return _measure_move(tuning, world) if tuning.mix is None else _measure_mix(tuning, world)
+
+
+def _measure_move(tuning: TuningSettings, world: World) -> MeasuredTuning:
     subject = subject_of(tuning, world)
     move = move_of(tuning, subject, world)
-    own, *controls = methods_of(tuning, move, subject, world)
+    methods = methods_of(tuning, move, subject, world)
     dev, test = (users.take(np.flatnonzero(moves_anything(move, users, world))) for users in (world.dev, world.test))
     if not len(dev):
         raise InputError(
             f"tuning {tuning.name}: its latents fire for none of the held-out users", "Turn others, or use mode add"
         )
+
+    def measure_of(before: np.ndarray) -> Measure:
+        return ListMeter(test, before, world.catalogue, subject.carriers, subject.place, world.seed).measure
+
+    given = None if tuning.strength is None else abs(tuning.strength - move.neutral)
+    found = _compare(tuning, methods, given, dev, test, measure_of, world)
+    effects = [
+        replace(one, strength=stated_strength(tuning, move, one.strength))
+        if one.method == SAE and one.strength is not None
+        else one
+        for one in found.effects
+    ]
+    resolved = ResolvedTuning(tuning.name, move, stated_strength(tuning, move, found.strength))
+    if tuning.debias is not None and len(test):
+        effects += _rows(SAE, "overlap", resolved.strength, _effect_size(move, test, world))
+    return MeasuredTuning(resolved, subject.title, found.overlap, len(test), effects)
+
+
+def _measure_mix(tuning: TuningSettings, world: World) -> MeasuredTuning:
+    mix = mix_of(tuning, world)
+    latents, methods = mix_methods(mix, world)
+    of_items, wanted = world.catalogue.carried[:, mix.places], mix.wanted(world.test, world.catalogue.carried)
+
+    def measure_of(before: np.ndarray) -> Measure:
+        meter = ListMeter(world.test, before, world.catalogue, None, None, world.seed)
+        errors = exposure_errors(before, wanted, of_items)
+
+        def measure(lists: np.ndarray) -> dict[str, Figure]:
+            after = exposure_errors(lists, wanted, of_items)
+            own = {"exposure_error": meter.mean(after), "exposure_error_change": meter.mean(after - errors)}
+            return {**meter.measure(lists), **own}
+
+        return measure
+
+    found = _compare(tuning, methods, tuning.strength, world.dev, world.test, measure_of, world)
+    resolved = ResolvedMix(tuning.name, mix, latents, found.strength)
+    asked = mix.places if mix.shares is not None else mix.places[:0]
+    title = ", ".join(world.catalogue.features[place] for place in asked) or "each user's own mix"
+    return MeasuredTuning(resolved, title, found.overlap, len(world.test), found.effects)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Strength of the SAE's method, what it leaves of the dev users' lists, and all rows."""
+
+    strength: float
+    overlap: float
+    effects: list[Effect]
+
+
+def _compare(
+    tuning: TuningSettings,
+    methods: Sequence[Listing],
+    given: float | None,
+    dev: Users,
+    test: Users,
+    measure_of: Callable[[np.ndarray], Measure],
+    world: World,
+) -> _Compared:
+    """Measure all methods at the overlap of the first one, the SAE's, and at an equal share of NDCG.
+
+    Parameters
+    ----------
+    given : strength of the first method; None where an overlap is wanted.
+    measure_of : gives, of the test users' lists before, what measures their lists after.
+    """
     before = best_lists(world.recommender, dev, dev.x)
-    search = StrengthSearch(own, world.recommender, dev, before)
-    if tuning.strength is None:
-        chosen = search.for_overlap(tuning.overlap or DEFAULT_OVERLAP)
-    else:
-        chosen = abs(tuning.strength - move.neutral)
+    search = StrengthSearch(methods[0], world.recommender, dev, before)
+    chosen = search.for_overlap(tuning.overlap or DEFAULT_OVERLAP) if given is None else given
     overlap = search.at(chosen).overlap
-    resolved = ResolvedTuning(tuning.name, move, stated_strength(tuning, move, chosen))
     if not len(test):
-        return MeasuredTuning(resolved, subject.title, overlap, 0, [])
+        return _Compared(chosen, overlap, [])
     lists_before = best_lists(world.recommender, test, test.x)
-    meter = ListMeter(test, lists_before, world.catalogue, subject.carriers, subject.place, world.seed)
-    unchanged = meter.measure(lists_before)
+    measure = measure_of(lists_before)
+    unchanged = measure(lists_before)
     effects = [*_rows(UNTUNED, "overlap", None, unchanged), *_rows(UNTUNED, "ndcg", None, unchanged)]
+    for method in methods:
+        if method is not methods[0]:
+            search = StrengthSearch(method, world.recommender, dev, before)
+        at_overlap = chosen if method is methods[0] else search.for_overlap(overlap)
+        strengths: dict[Comparison, float] = {"overlap": at_overlap, "ndcg": search.for_ndcg(NDCG_KEPT)}
+        for comparison, strength in strengths.items():
+            figures = measure(method.lists(world.recommender, test, strength))
+            effects += _rows(method.name, comparison, strength, figures)
+    return _Compared(chosen, overlap, effects)
 
-    def add(method: Method, comparison: Comparison, strength: float) -> None:
-        stated = stated_strength(tuning, move, strength) if method is own else strength
-        effects.extend(
-            _rows(method.name, comparison, stated, meter.measure(method.lists(world.recommender, test, strength)))
-        )
 
-    add(own, "overlap", chosen)
-    add(own, "ndcg", search.for_ndcg(NDCG_KEPT))
-    for method in controls:
-        search = StrengthSearch(method, world.recommender, dev, before)
-        add(method, "overlap", search.for_overlap(overlap))
-        add(method, "ndcg", search.for_ndcg(NDCG_KEPT))
-    if tuning.debias is not None:
-        effects += _rows(own.name, "overlap", resolved.strength, _effect_size(move, test, world))
-    return MeasuredTuning(resolved, subject.title, overlap, len(test), effects)
+def tuned_lists(resolved: ResolvedTuning | ResolvedMix, users: Users, world: World) -> np.ndarray:
+    """Lists of users under a tuning, (S, N) item indices, -1 where there is no item."""
+    if isinstance(resolved, ResolvedMix):
+        wanted = resolved.mix.wanted(users, world.catalogue.carried)
+        return mixed_lists(world.recommender, users, wanted, world.decoder[resolved.latents], resolved.strength)
+    x = moved(users.x, *world.codes(users), world.decoder, resolved.move, resolved.strength)
+    return best_lists(world.recommender, users, x)
 
 
 def stated_strength(tuning: TuningSettings, move: Move, distance: float) -> float:

@@ -21,7 +21,13 @@ TITLES = {
     "noise": "noise",
     RERANKING: "re-ranking",
 }
-FEATURE, POPULARITY = "feature_share_change", "average_popularity"
+FEATURE, MIX, POPULARITY = "feature_share_change", "exposure_error", "average_popularity"
+# What a tuning is judged by, the first that it has: its name in a sentence, and its form.
+JUDGED = {
+    FEATURE: ("the share of the feature", "+.3f"),
+    MIX: ("the mix towards what is wanted, by exposure error,", ".3f"),
+    POPULARITY: ("average popularity", ".1f"),
+}
 
 
 def winner(effects: Sequence[Effect], comparison: Comparison) -> str | None:
@@ -30,7 +36,8 @@ def winner(effects: Sequence[Effect], comparison: Comparison) -> str | None:
     Wanted is the way in which re-ranking goes. A method that is not sure to differ from the SAE, as the intervals
     overlap, does not win.
     """
-    metric = FEATURE if any(effect.metric == FEATURE for effect in effects) else POPULARITY
+    metrics = {effect.metric for effect in effects}
+    metric = next((metric for metric in JUDGED if metric in metrics), POPULARITY)
     found = {e.method: e for e in effects if (e.metric, e.comparison) == (metric, comparison) and e.value is not None}
     if not {SAE, RERANKING, UNTUNED} <= found.keys():
         return None
@@ -39,7 +46,7 @@ def winner(effects: Sequence[Effect], comparison: Comparison) -> str | None:
     ranked = sorted((name for name in found if name != UNTUNED), key=lambda name: -sign * _value(found[name]))
     best, own = found[ranked[0]], found[SAE]
     at = "as many places of the lists kept" if comparison == "overlap" else "95 % of NDCG@10 kept on dev users"
-    what = "the share of the feature" if metric == FEATURE else "average popularity"
+    what = JUDGED[metric][0]
     if best.method == SAE:
         second = found[ranked[1]]
         first = f"the SAE's latents move {what} furthest: {_shown(own, metric)}"
@@ -69,6 +76,6 @@ def _named(effect: Effect, metric: str) -> str:
 
 
 def _shown(effect: Effect, metric: str) -> str:
-    form = "+.3f" if metric == FEATURE else ".1f"
+    form = JUDGED[metric][1]
     ends = "" if effect.low is None else f" [{effect.low:{form}}, {effect.high:{form}}]"
     return f"{effect.value:{form}}{ends}"

@@ -60,24 +60,25 @@ class ListMeter:
         gain = gains(lists, self.users.targets)
         everybody, tail_target = np.ones(len(self.users), bool), catalogue.in_tail[self.users.targets]
         figures = {
-            "overlap@10": self._mean(overlaps(lists, self.before)),
-            "ndcg@10": self._mean(gain),
+            "overlap@10": self.mean(overlaps(lists, self.before)),
+            "ndcg@10": self.mean(gain),
             "ndcg@10_kept": self._ratio(gain, self.gains_before, everybody),
-            "ndcg@10_long_tail": self._mean(gain, tail_target),
-            "ndcg@10_niche": self._mean(gain, self.is_niche),
-            "ndcg@10_mainstream": self._mean(gain, ~self.is_niche),
-            "average_popularity": self._mean(_of_places(lists, popularity)),
-            "long_tail_share": self._mean(_of_places(lists, catalogue.in_tail)),
+            "ndcg@10_long_tail": self.mean(gain, tail_target),
+            "ndcg@10_niche": self.mean(gain, self.is_niche),
+            "ndcg@10_mainstream": self.mean(gain, ~self.is_niche),
+            "average_popularity": self.mean(_of_places(lists, popularity)),
+            "long_tail_share": self.mean(_of_places(lists, catalogue.in_tail)),
             **self._of_catalogue(lists),
         }
         if self.carriers is not None:
             share, share_before = _of_places(lists, self.carriers), _of_places(self.before, self.carriers)
-            figures["feature_share"] = self._mean(share)
-            figures["feature_share_change"] = self._mean(share - share_before)
+            figures["feature_share"] = self.mean(share)
+            figures["feature_share_change"] = self.mean(share - share_before)
         figures["other_features_moved"] = self._others_moved(lists)
         return figures
 
-    def _mean(self, values: np.ndarray, of: np.ndarray | None = None) -> Figure:
+    def mean(self, values: np.ndarray, of: np.ndarray | None = None) -> Figure:
+        """Mean of a value of each user (S,); of some of them where `of` (S,) says which."""
         of = np.ones(len(values), bool) if of is None else of
         return self._ratio(values.astype(np.float64), np.ones(len(values)), of)
 

@@ -16,17 +16,19 @@ from recsae_lib.config import Settings, TuningSettings
 from recsae_lib.platform.spark.frames import local_frame
 from recsae_lib.platform.spark.shipping import ship_folder
 from recsae_lib.recommenders.worker import worker_recommender
+from recsae_lib.tuning.calibration import Mix, ResolvedMix
 from recsae_lib.tuning.effects import Effect, MeasuredTuning, measure_tuning
 from recsae_lib.tuning.moves import Move, ResolvedTuning
 from recsae_lib.tuning.places import Places, read_world
 
+MIX = "mix"  # in place of a mode
 EFFECT_FIELDS = tuple(field.name for field in fields(Effect))
 _TEXTS = ("method", "comparison", "metric")
 _TYPED = ", ".join(f"{name}: {'string' if name in _TEXTS else 'double'}" for name in EFFECT_FIELDS)
 EFFECT_COLUMNS = f"tuning: string, {_TYPED}"
 MEASURED_COLUMNS = (
-    "tuning string, mode string, latents array<bigint>, weights array<double>, strength double, subject string, "
-    f"overlap double, users bigint, effects array<struct<{_TYPED}>>"
+    "tuning string, mode string, latents array<bigint>, weights array<double>, places array<bigint>, strength double, "
+    f"subject string, overlap double, users bigint, effects array<struct<{_TYPED}>>"
 )
 
 
@@ -69,18 +71,24 @@ def _measurer(spark: SparkSession, places: Places, settings: Settings) -> Any:
 
 
 def _row(measured: MeasuredTuning) -> dict[str, Any]:
-    resolved = measured.resolved
     return {
-        "tuning": resolved.name,
-        "mode": resolved.move.mode,
-        "latents": resolved.move.latents.tolist(),
-        "weights": resolved.move.weights.tolist(),
-        "strength": resolved.strength,
+        "tuning": measured.resolved.name,
+        **_carried_out(measured.resolved),
+        "strength": measured.resolved.strength,
         "subject": measured.subject,
         "overlap": measured.overlap,
         "users": measured.users,
         "effects": [dict(zip(EFFECT_FIELDS, _values(effect), strict=True)) for effect in measured.effects],
     }
+
+
+def _carried_out(resolved: ResolvedTuning | ResolvedMix) -> dict[str, Any]:
+    if isinstance(resolved, ResolvedTuning):
+        move = resolved.move
+        return {"mode": move.mode, "latents": move.latents.tolist(), "weights": move.weights.tolist(), "places": []}
+    shares = [] if resolved.mix.shares is None else resolved.mix.shares.tolist()
+    latents, places = resolved.latents.tolist(), resolved.mix.places.tolist()
+    return {"mode": MIX, "latents": latents, "weights": shares, "places": places}
 
 
 def _values(effect: Effect) -> tuple[Any, ...]:
@@ -89,6 +97,11 @@ def _values(effect: Effect) -> tuple[Any, ...]:
 
 def _measured(row: Row) -> MeasuredTuning:
     latents, weights = np.array(row["latents"], dtype=np.int64), np.array(row["weights"], dtype=np.float64)
-    resolved = ResolvedTuning(row["tuning"], Move(row["mode"], latents, weights), row["strength"])
+    resolved: ResolvedTuning | ResolvedMix
+    if row["mode"] == MIX:
+        mix = Mix(np.array(row["places"], dtype=np.int64), weights if len(weights) else None)
+        resolved = ResolvedMix(row["tuning"], mix, latents, row["strength"])
+    else:
+        resolved = ResolvedTuning(row["tuning"], Move(row["mode"], latents, weights), row["strength"])
     effects = [Effect(**effect.asDict()) for effect in row["effects"]]
     return MeasuredTuning(resolved, row["subject"], row["overlap"], row["users"], effects)

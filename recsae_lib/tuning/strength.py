@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.tuning.held_out import Users
 from recsae_lib.tuning.lists import gains, overlaps
-from recsae_lib.tuning.methods import Method
 
 DOUBLINGS = 14
 HALVINGS = 9
@@ -25,6 +25,28 @@ class Outcome:
     ndcg_kept: float
 
 
+class Listing(Protocol):
+    """What makes lists at a strength."""
+
+    @property
+    def name(self) -> str:
+        """Name in the rows of tuning_effects."""
+        ...
+
+    @property
+    def most(self) -> float:
+        """The largest strength that means something."""
+        ...
+
+    def lists(self, recommender: Recommender, users: Users, strength: float) -> np.ndarray:
+        """Lists of users at a strength, (S, N)."""
+        ...
+
+    def unit(self, users: Users, recommender: Recommender) -> float:
+        """A strength that moves users a little; 0 if the method never moves anything."""
+        ...
+
+
 class StrengthSearch:
     """Finds strengths of one method; each strength is tried once.
 
@@ -36,7 +58,7 @@ class StrengthSearch:
     before : their lists without it.
     """
 
-    def __init__(self, method: Method, recommender: Recommender, users: Users, before: np.ndarray) -> None:
+    def __init__(self, method: Listing, recommender: Recommender, users: Users, before: np.ndarray) -> None:
         self.method, self.recommender, self.users, self.before = method, recommender, users, before
         self.tried: dict[float, Outcome] = {0.0: Outcome(1.0, 1.0)}
         self._gain = float(gains(before, users.targets).sum())

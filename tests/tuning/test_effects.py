@@ -7,9 +7,10 @@ import pytest
 
 from recsae_lib.config import TuningSettings
 from recsae_lib.errors import InputError
-from recsae_lib.tuning.effects import MeasuredTuning, measure_tuning
+from recsae_lib.tuning.calibration import ResolvedMix
+from recsae_lib.tuning.effects import MeasuredTuning, measure_tuning, tuned_lists
 from recsae_lib.tuning.lists import best_lists
-from recsae_lib.tuning.moves import moved
+from recsae_lib.tuning.moves import Move, ResolvedTuning, moved
 from tests.tuned_world import FEATURES, planted_world
 
 WORLD = planted_world()
@@ -18,6 +19,11 @@ WORLD = planted_world()
 @lru_cache
 def measured(**settings: object) -> MeasuredTuning:
     return measure_tuning(TuningSettings.model_validate({"name": "t", **settings}), WORLD)
+
+
+def move_of(one: MeasuredTuning) -> Move:
+    assert isinstance(one.resolved, ResolvedTuning)
+    return one.resolved.move
 
 
 def value(one: MeasuredTuning, method: str, metric: str, comparison: str = "overlap") -> float:
@@ -29,7 +35,7 @@ def value(one: MeasuredTuning, method: str, metric: str, comparison: str = "over
 
 def test_a_feature_is_stood_for_by_its_planted_latent() -> None:
     for place, feature in enumerate(FEATURES):
-        assert measured(feature=feature).resolved.move.latents.tolist() == [place]
+        assert move_of(measured(feature=feature)).latents.tolist() == [place]
 
 
 def test_removal_takes_the_feature_out_of_the_lists() -> None:
@@ -70,7 +76,7 @@ def test_at_equal_accuracy_most_of_it_is_kept() -> None:
 def test_the_rows_of_the_sae_are_what_its_strength_does() -> None:
     one = measured(feature="war", overlap=0.7)
     test, resolved = WORLD.test, one.resolved
-    x = moved(test.x, *WORLD.codes(test), WORLD.decoder, resolved.move, resolved.strength)
+    x = moved(test.x, *WORLD.codes(test), WORLD.decoder, move_of(one), resolved.strength)
     lists = best_lists(WORLD.recommender, test, x)
     share = WORLD.catalogue.carriers(FEATURES.index("war"))[lists].mean()
     assert value(one, "sae", "feature_share") == pytest.approx(share)
@@ -79,8 +85,8 @@ def test_the_rows_of_the_sae_are_what_its_strength_does() -> None:
 def test_named_items_are_pointed_at_by_their_latents() -> None:
     wars = [WORLD.item_ids[item] for item in np.flatnonzero(WORLD.catalogue.carriers(FEATURES.index("war")))[:5]]
     one = measured(like=tuple(wars))
-    assert one.resolved.move.latents[0] == FEATURES.index("war")
-    assert len(one.resolved.move.latents) <= 8
+    assert move_of(one).latents[0] == FEATURES.index("war")
+    assert len(move_of(one).latents) <= 8
     assert value(one, "sae", "feature_share_change") > 0
 
 
@@ -118,8 +124,35 @@ def test_unknown_names_are_refused_with_the_nearest(settings: dict[str, object],
         {"feature": "war", "strength": 1.0, "direction": "less"},
         {"feature": "war", "mode": "multiply", "strength": -1.0},
         {"feature": "war", "overlap": 1.0},
+        {"mix": {"war": 0.7, "crime": 0.5}},
+        {"mix": {"war": 0.7}, "mode": "multiply"},
+        {"mix": "all"},
     ],
 )
 def test_a_tuning_asks_for_one_thing_in_one_way(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         TuningSettings.model_validate({"name": "t", **settings})
+
+
+def test_a_mix_comes_near_to_what_is_wanted() -> None:
+    one = measure_tuning(TuningSettings(name="t", mix={"horror": 0.6, "war": 0.3}, overlap=0.3), WORLD)
+    assert isinstance(one.resolved, ResolvedMix)
+    assert one.resolved.latents.tolist() == [FEATURES.index("horror"), FEATURES.index("war")]
+    before, after = value(one, "untuned", "exposure_error"), value(one, "sae", "exposure_error")
+    assert after < before / 2
+    assert value(one, "re_ranking", "exposure_error") < before
+    lists = tuned_lists(one.resolved, WORLD.test, WORLD)
+    share = WORLD.catalogue.carriers(FEATURES.index("horror"))[lists].mean()
+    assert share > WORLD.catalogue.carriers(FEATURES.index("horror"))[best_lists_before()].mean() + 0.2
+
+
+def best_lists_before() -> np.ndarray:
+    return best_lists(WORLD.recommender, WORLD.test, WORLD.test.x)
+
+
+def test_a_mix_of_histories_takes_all_features() -> None:
+    one = measure_tuning(TuningSettings(name="t", mix="history"), WORLD)
+    assert isinstance(one.resolved, ResolvedMix)
+    assert one.resolved.mix.shares is None
+    assert len(one.resolved.latents) == len(FEATURES)
+    assert value(one, "sae", "exposure_error") < value(one, "untuned", "exposure_error")
