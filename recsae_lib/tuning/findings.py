@@ -33,8 +33,8 @@ JUDGED = {
 def winner(effects: Sequence[Effect], comparison: Comparison) -> str | None:
     """Say which method moved lists furthest the wanted way, beside the SAE; None where nothing was measured.
 
-    Wanted is the way in which re-ranking goes. A method that is not sure to differ from the SAE, as the intervals
-    overlap, does not win.
+    Wanted is the way in which re-ranking goes; of a mix, less error. A method that is not sure to differ from the SAE,
+    as the intervals overlap, does not win.
     """
     metrics = {effect.metric for effect in effects}
     metric = next((metric for metric in JUDGED if metric in metrics), POPULARITY)
@@ -42,7 +42,7 @@ def winner(effects: Sequence[Effect], comparison: Comparison) -> str | None:
     if not {SAE, RERANKING, UNTUNED} <= found.keys():
         return None
     start = _value(found[UNTUNED])
-    sign = 1.0 if _value(found[RERANKING]) >= start else -1.0
+    sign = 1.0 if metric != MIX and _value(found[RERANKING]) >= start else -1.0
     ranked = sorted((name for name in found if name != UNTUNED), key=lambda name: -sign * _value(found[name]))
     best, own = found[ranked[0]], found[SAE]
     at = "as many places of the lists kept" if comparison == "overlap" else "95 % of NDCG@10 kept on dev users"
