@@ -23,6 +23,8 @@ CONCEPT: dict[str, Any] = {
     "interpretable": True,
     "best_feature": None,
     "best_feature_auc": None,
+    "output_feature": None,
+    "output_score": None,
     "active_users": 1200,
     "density": 0.25,
     "same_as": None,
