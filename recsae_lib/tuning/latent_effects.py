@@ -15,10 +15,10 @@ from recsae_lib.platform.spark.shipping import ShippedFolder, ship_folder
 from recsae_lib.recommenders.worker import worker_item_ids
 from recsae_lib.sae.store import load_sae
 from recsae_lib.tuning.feature_vectors import FeatureVectors
-from recsae_lib.tuning.item_vectors import ItemVectors, worker_vectors
+from recsae_lib.tuning.item_vectors import ItemVectors, ShippedVectors, worker_vectors
 from recsae_lib.tuning.output_scores import ItemMoments, contrasts, null_deviations, output_scores
 from recsae_lib.tuning.pushed_items import pushed_items
-from recsae_lib.tuning.significance import p_values, q_values, tally
+from recsae_lib.tuning.significance import LARGEST, RANDOM_FEATURES, Tally, count_steps, random_deviates
 
 KEPT = 20  # features of each end that are kept of a latent, and latents of each end that are kept of a feature
 BLOCK_LATENTS = 64  # of one task; their products with a part of the catalogue stay in cache
@@ -62,11 +62,11 @@ class Standing:
     Parameters
     ----------
     ends : (F, k) places among the live latents: those of highest and of lowest score.
-    counts : `tally` of all scores.
+    tally : of all scores, and of those of random features.
     """
 
     ends: np.ndarray
-    counts: np.ndarray
+    tally: Tally
 
 
 def latent_effects(live: DataFrame, sae: Path, vectors: ItemVectors, features: FeatureVectors) -> DataFrame:
@@ -90,7 +90,7 @@ def latent_effects(live: DataFrame, sae: Path, vectors: ItemVectors, features: F
     latents = np.array(sorted(row["latent_id"] for row in live.collect()), dtype=np.int32)  # at most M
     shipped, decoder, model = vectors.ship(spark), ship_folder(spark, sae), ship_folder(spark, vectors.model)
     scored = Scored(latents, features, ItemMoments.of(vectors.read()))
-    standing = _standing(spark, decoder, scored)
+    standing = _standing(spark, decoder, shipped, scored)
 
     def compute(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for block in _numbers(frames):
@@ -141,8 +141,8 @@ def feature_rows(scored: Scored, standing: Standing, places: np.ndarray, directi
             "feature": np.array(features.names, dtype=object)[column],
             "effect": effects[row, column],
             "output_score": scores[row, column],
-            "p_value": p_values(deviates),
-            "q_value": q_values(deviates, standing.counts),
+            "p_value": standing.tally.p_values(deviates),
+            "q_value": standing.tally.q_values(deviates),
             "items": features.counts[column],
             "rank": ranks[row, column],
         }
@@ -159,31 +159,37 @@ def ranks_of(scores: np.ndarray) -> np.ndarray:
     return np.where(place <= -from_below, place, from_below)
 
 
-def _standing(spark: SparkSession, decoder: ShippedFolder, scored: Scored) -> Standing:
+def _standing(spark: SparkSession, decoder: ShippedFolder, vectors: ShippedVectors, scored: Scored) -> Standing:
     """Find the latents of both ends of each feature, and count all scores; a block of features a task."""
     latents, features = scored.latents, len(scored.features)
     width, kept = max(BLOCK_PAIRS // max(len(latents), 1), 1), min(2 * KEPT, len(latents))
+    rounds = -(-RANDOM_FEATURES // max(features, 1))
 
     def look(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for block in _numbers(frames):
-            some = slice(block * width, (block + 1) * width)
-            scores = scored.scores(_directions(decoder)[latents], some)
+            some, directions = slice(block * width, (block + 1) * width), _directions(decoder)[latents]
+            scores = scored.scores(directions, some)
             rising = np.argsort(scores, axis=0, kind="stable")
             lowest = kept // 2
             ends = np.concatenate([rising[:lowest], rising[len(rising) - (kept - lowest) :]]).T
-            counts = tally(scores / scored.deviations(some))
-            steps = np.flatnonzero(counts)
-            columns = {"block": block, "ends": ends.ravel(), "steps": steps, "counts": counts[steps]}
-            yield pd.DataFrame({name: [value] for name, value in columns.items()})
+            real = count_steps(scores / scored.deviations(some))
+            dealt = directions, scored.moments, worker_vectors(vectors), scored.features.counts[some]
+            random = np.zeros_like(real)
+            for number in range(rounds):
+                random += count_steps(random_deviates(*dealt, seed=(block, number)))
+            steps = np.flatnonzero(real + random)
+            columns = {"block": block, "ends": ends.ravel(), "steps": steps, "real": real[steps]}
+            yield pd.DataFrame({name: [value] for name, value in {**columns, "random": random[steps]}.items()})
 
     blocks = -(-features // width) if len(latents) else 0
-    columns = "block bigint, ends array<int>, steps array<int>, counts array<bigint>"
+    columns = "block bigint, ends array<int>, steps array<int>, real array<bigint>, random array<bigint>"
     found: pd.DataFrame = spark.range(0, blocks, 1, max(blocks, 1)).mapInPandas(look, columns).toPandas()
-    counts = tally(np.zeros(0))
+    tally = Tally(*(np.zeros(LARGEST + 1, dtype=np.int64) for _ in range(2)))
     for row in found.itertuples():
-        counts[row.steps] += row.counts
+        tally.real[row.steps] += row.real
+        tally.random[row.steps] += row.random
     ends = [row.ends.reshape(-1, kept) for row in found.sort_values("block").itertuples()]
-    return Standing(np.concatenate([np.zeros((0, kept), dtype=np.int32), *ends]), counts)
+    return Standing(np.concatenate([np.zeros((0, kept), dtype=np.int32), *ends]), tally)
 
 
 def _numbers(frames: Iterable[pd.DataFrame]) -> Iterator[int]:

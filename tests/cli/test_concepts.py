@@ -66,6 +66,15 @@ def test_twins_and_artefacts_are_named() -> None:
     ]
 
 
+def test_what_makes_it_fire_and_what_it_pushes_are_told_apart() -> None:
+    features = {"best_feature": "War", "best_feature_auc": 0.81}
+    features |= {"output_feature": "Drama", "output_score": 1.234}
+    assert concept_lines(Row(**{**CONCEPT, **features}), [], [], LIMITS)[6:8] == [
+        "tells apart best: War (ROC-AUC 0.81)",
+        "pushes up most: Drama (output score 1.23)",
+    ]
+
+
 def test_an_unlabelled_latent_is_unnamed_whatever_its_label_was() -> None:
     earlier = {**CONCEPT, "label": "latent 15 (no significant term)", "status": "unlabelled"}
     assert concept_lines(Row(**earlier), [], [], LIMITS)[0] == "latent 15: unnamed"

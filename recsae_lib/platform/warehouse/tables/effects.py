@@ -38,8 +38,8 @@ LATENT_EFFECTS = derived(
         column(
             "p_value",
             DOUBLE,
-            "Chance that the feature, were it dealt out to as many items at random, has an output_score as far from 0; "
-            "null of items",
+            "Chance that a feature dealt out to as many items at random has an output_score as far from 0, in the "
+            "standard deviations of such scores; null of items",
             nullable=True,
         ),
         column(
