@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark import TaskContext
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -19,7 +20,8 @@ from recsae_lib.recommenders.inputs import known_items
 from recsae_lib.tuning.item_vectors import ItemVectors, worker_vectors
 
 BLOCK_FEATURES = 256  # whose sums are put together by one task
-_PARTS = "feature int, part int, total array<double>"
+KINDS = ("feature", "derived")
+_PARTS = "feature int, part int, items bigint, total array<double>"
 
 
 @dataclass(frozen=True)
@@ -56,69 +58,83 @@ def feature_vectors(items: DataFrame, vectors: ItemVectors, minimum_items: int) 
     """
     spark = items.sparkSession
     count, dimension = vectors.read().shape
-    known = items.join(known_items(spark, vectors.model), "item_id", "inner")
-    carried = known.select("item_index", F.explode(_features(items)).alias("carried")).select("item_index", "carried.*")
-    counted: pd.DataFrame = (
-        carried.groupBy("kind", "name")
-        .agg(F.count(F.lit(1)).alias("items"))
+    carried = items.select("item_id", *(features.alias(kind) for kind, features in _features(items).items()))
+    names = _frequent(carried, minimum_items)
+    if not names:
+        return FeatureVectors((), (), np.zeros(0, dtype=np.int64), np.zeros((0, dimension)))
+    shipped = vectors.ship(spark)
+
+    def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        counts, totals = np.zeros(len(names), dtype=np.int64), np.zeros((len(names), dimension))
+        for batch in batches:
+            of_items = worker_vectors(shipped)[batch.column("item_index").to_numpy()].astype(np.float64)
+            item, feature = _pairs(batch, names)
+            places, row = np.unique(feature, return_inverse=True)
+            ones = sparse.csr_matrix((np.ones(len(row)), (row, item)), (len(places), len(of_items)))
+            totals[places] += ones @ of_items
+            counts += np.bincount(feature, minlength=len(names))
+        yield _as_batch(counts, totals)
+
+    known = carried.join(known_items(spark, vectors.model), "item_id", "inner").select("item_index", *KINDS)
+    parts: pd.DataFrame = (
+        known.mapInArrow(add_up, _PARTS)
+        .groupBy(F.floor(F.col("feature") / BLOCK_FEATURES))
+        .applyInPandas(_total, _PARTS)
         .where((F.col("items") >= minimum_items) & (F.col("items") < count))
         .toPandas()
     )
-    counted = counted.sort_values(["kind", "name"], ascending=[False, True], ignore_index=True)
-    names, kinds = tuple(counted["name"]), tuple(counted["kind"])
-    counts = counted["items"].to_numpy(np.int64)
-    if not names:
-        return FeatureVectors((), (), counts, np.zeros((0, dimension)))
-    shipped, features = vectors.ship(spark), len(names)
-
-    def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        found, totals = worker_vectors(shipped), np.zeros((features, dimension))
-        there = np.zeros(features, dtype=bool)
-        for batch in batches:
-            item, feature = (batch.column(name).to_numpy() for name in ("item_index", "feature"))
-            places, row = np.unique(feature, return_inverse=True)
-            ones = sparse.csr_matrix((np.ones(len(row)), (row, np.arange(len(row)))))
-            totals[places] += ones @ found[item].astype(np.float64)
-            there[places] = True
-        yield _as_batch(np.flatnonzero(there), totals[there])
-
-    numbers = pd.DataFrame({"kind": kinds, "name": names, "feature": np.arange(features, dtype=np.int32)})
-    numbered = F.broadcast(spark.createDataFrame(numbers, "kind string, name string, feature int"))
-    parts = carried.join(numbered, ["kind", "name"], "inner").select("item_index", "feature")
-    totals: pd.DataFrame = (
-        parts.mapInArrow(add_up, _PARTS)
-        .groupBy(F.floor(F.col("feature") / BLOCK_FEATURES))
-        .applyInPandas(_total, _PARTS)
-        .toPandas()
-    )
-    means = np.zeros((features, dimension))
-    means[totals["feature"].to_numpy()] = np.stack(totals["total"].to_list())
-    return FeatureVectors(names, kinds, counts, means / counts[:, None])
+    parts = parts.sort_values("feature", ignore_index=True)
+    kinds, kept = zip(*(names[place] for place in parts["feature"]), strict=True) if len(parts) else ((), ())
+    counts = parts["items"].to_numpy(np.int64)
+    totals = np.array(parts["total"].to_list()).reshape(-1, dimension)
+    return FeatureVectors(kept, kinds, counts, totals / counts[:, None])
 
 
-def _features(items: DataFrame) -> Column:
-    """Features as `concepts.item_terms` tells them apart: each once an item, no nulls."""
-
-    def of_kind(kind: str, features: Column) -> Column:
-        return F.transform(features, lambda name: F.struct(F.lit(kind).alias("kind"), name.alias("name")))
-
+def _features(items: DataFrame) -> dict[str, Column]:
+    """Features by kind, as `concepts.item_terms` tells them apart: each once an item, no nulls."""
     own = F.array_except(F.array_distinct("features"), F.array(F.lit(None).cast("string")))
-    own = F.coalesce(own, F.array().cast("array<string>"))
-    return F.concat(of_kind("feature", own), of_kind("derived", F.array_distinct(derived_features(items))))
+    return {
+        "feature": F.coalesce(own, F.array().cast("array<string>")),
+        "derived": F.array_distinct(derived_features(items)),
+    }
 
 
-def _as_batch(features: np.ndarray, totals: np.ndarray) -> pa.RecordBatch:
-    task = TaskContext.get()
-    part = np.full(len(features), 0 if task is None else task.partitionId(), dtype=np.int32)
-    offsets = np.arange(len(features) + 1, dtype=np.int32) * totals.shape[1]
-    columns = [pa.array(features, pa.int32()), pa.array(part), pa.ListArray.from_arrays(offsets, totals.ravel())]
-    return pa.RecordBatch.from_arrays(columns, names=["feature", "part", "total"])
+def _frequent(carried: DataFrame, minimum_items: int) -> list[tuple[str, str]]:
+    """(kind, name) of the features that may have enough items, those that the recommender does not know included."""
+    found: list[tuple[str, str]] = []
+    for kind in KINDS:
+        counts = carried.select(F.explode(kind).alias("name")).groupBy("name").agg(F.count(F.lit(1)).alias("items"))
+        found += sorted((kind, row["name"]) for row in counts.where(F.col("items") >= minimum_items).collect())
+    return found
+
+
+def _pairs(batch: pa.RecordBatch, names: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a batch, and places among the names, of each feature of each item."""
+    rows, places = [], []
+    for kind in KINDS:
+        lists = batch.column(kind)
+        first = next((place for place, (of_kind, _) in enumerate(names) if of_kind == kind), 0)
+        known = pa.array([name for of_kind, name in names if of_kind == kind], pa.string())
+        found = pc.index_in(lists.flatten(), known)
+        there = found.is_valid().to_numpy(zero_copy_only=False)
+        rows.append(pc.list_parent_indices(lists).to_numpy()[there])
+        places.append(found.drop_null().to_numpy() + first)
+    return np.concatenate(rows), np.concatenate(places)
+
+
+def _as_batch(counts: np.ndarray, totals: np.ndarray) -> pa.RecordBatch:
+    task, there = TaskContext.get(), np.flatnonzero(counts)
+    part = np.full(len(there), 0 if task is None else task.partitionId(), dtype=np.int32)
+    offsets = np.arange(len(there) + 1, dtype=np.int32) * totals.shape[1]
+    summed = pa.ListArray.from_arrays(offsets, pa.array(totals[there].ravel()))
+    columns = [pa.array(there, pa.int32()), pa.array(part), pa.array(counts[there]), summed]
+    return pa.RecordBatch.from_arrays(columns, names=["feature", "part", "items", "total"])
 
 
 def _total(key: Any, rows: pd.DataFrame) -> pd.DataFrame:
     """Sum up the parts of each feature, always in one order: floats are not associative."""
     rows = rows.sort_values(["feature", "part"], ignore_index=True)
-    totals = np.stack(rows["total"].to_list()) if len(rows) else np.zeros((0, 1))
     features, first = np.unique(rows["feature"].to_numpy(), return_index=True)
-    summed = np.add.reduceat(totals, first, axis=0) if len(rows) else totals
-    return pd.DataFrame({"feature": features.astype(np.int32), "part": np.int32(0), "total": list(summed)})
+    counts = np.add.reduceat(rows["items"].to_numpy(), first)
+    totals = np.add.reduceat(np.stack(rows["total"].to_list()), first, axis=0)
+    return pd.DataFrame({"feature": features, "part": np.int32(0), "items": counts, "total": list(totals)})

@@ -22,7 +22,7 @@ from recsae_lib.tuning.significance import LARGEST, RANDOM_FEATURES, Tally, coun
 
 KEPT = 20  # features of each end that are kept of a latent, and latents of each end that are kept of a feature
 BLOCK_LATENTS = 64  # of one task; their products with a part of the catalogue stay in cache
-BLOCK_PAIRS = 2**22  # of all latents and the features of one task: 32 MiB of scores
+BLOCK_FEATURES, BLOCK_PAIRS = 128, 2**22  # of one task: features, and pairs of them and live latents, 32 MiB of scores
 EFFECT_COLUMNS = (
     "latent_id int, kind string, item_id string, feature string, effect double, output_score double, p_value double, "
     "q_value double, items bigint, rank int"
@@ -162,7 +162,7 @@ def ranks_of(scores: np.ndarray) -> np.ndarray:
 def _standing(spark: SparkSession, decoder: ShippedFolder, vectors: ShippedVectors, scored: Scored) -> Standing:
     """Find the latents of both ends of each feature, and count all scores; a block of features a task."""
     latents, features = scored.latents, len(scored.features)
-    width, kept = max(BLOCK_PAIRS // max(len(latents), 1), 1), min(2 * KEPT, len(latents))
+    width, kept = max(min(BLOCK_FEATURES, BLOCK_PAIRS // max(len(latents), 1)), 1), min(2 * KEPT, len(latents))
     rounds = -(-RANDOM_FEATURES // max(features, 1))
 
     def look(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
