@@ -64,7 +64,7 @@ def publish(context: JobContext) -> None:
     require_all_judges(scores, context.settings.verification.judges, context.dt)
     twins = same_as(latent_items, latent_reach(activations), context.settings.evidence.same_closeness)
     artefacts = item_artefacts(latent_items, warehouse.read(tables.ITEMS), warehouse.read(tables.INTERACTIONS))
-    known = activations, labels, scores, twins, artefacts
+    known = activations, labels, scores, twins, artefacts, warehouse.read(tables.LATENT_EFFECTS)
     warehouse.replace(tables.CONCEPTS, build_concepts(*known, context.settings.verification))
 
     shape = sae_shape(context)

@@ -21,6 +21,7 @@ FIRST_WRITES = {
     "train_sae": ("mlflow", "mlflow.db"),
     "encode_latents": ("warehouse/planted/latent_activations/data", "**/*.parquet"),
     "compute_concept_terms": ("warehouse/planted/latent_items/data", "**/*.parquet"),
+    "compute_latent_effects": ("warehouse/planted/latent_effects/data", "**/*.parquet"),
     "interpret_concepts": ("warehouse/planted/concept_labels/data", "**/*.parquet"),
     "verify_concepts": ("warehouse/planted/verification_cases/data", "**/*.parquet"),
     "measure_coverage": ("warehouse/planted/concept_coverage/data", "**/*.parquet"),

@@ -165,6 +165,7 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
     choose = spark_job("choose_sae", needed="choose_sae", **planned)
     encode = spark_job("encode_latents", **planned)
     terms = spark_job("compute_concept_terms", **planned)
+    effects = spark_job("compute_latent_effects", **planned)
     interpret, verify = in_two_steps("interpret_concepts", **planned), in_two_steps("verify_concepts", **planned)
     coverage = spark_job("measure_coverage", **planned)
     compare = spark_job("compare_versions", **planned)
@@ -172,7 +173,7 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
 
     night >> [plan, ingest]
     [plan, ingest] >> train_recommender >> [extract, recommend]
-    chain(extract, train_sae, choose, encode, terms, *interpret, *verify, coverage, compare)
+    chain(extract, train_sae, choose, encode, terms, effects, *interpret, *verify, coverage, compare)
     recommend >> [choose, terms]
     return compare, publish
 

@@ -106,6 +106,8 @@ def concept_lines(
         )
     if concept["best_feature"] is not None:
         lines.append(f"tells apart best: {concept['best_feature']} (ROC-AUC {concept['best_feature_auc']:.2f})")
+    if concept["output_feature"] is not None:
+        lines.append(f"pushes up most: {concept['output_feature']} (output score {concept['output_score']:.2f})")
     named = (f"{t['term']} ({t['kind']}, z {t['z_score']:.1f})" for t in terms)
     titles = (i["title"] or i["item_id"] for i in items)
     lines.append("terms: " + (", ".join(named) or "none is significant"))

@@ -49,6 +49,7 @@ def build_concepts(
     scores: DataFrame,
     twins: DataFrame,
     artefacts: DataFrame,
+    effects: DataFrame,
     settings: VerificationSettings,
 ) -> DataFrame:
     """Join what is known of each live latent; all inputs are of M rows once `activations` is aggregated.
@@ -64,6 +65,7 @@ def build_concepts(
     activations, labels, scores : as the tables latent_activations, concept_labels and concept_scores.
     twins : (latent_id, same_as), see `duplicates.same_as`.
     artefacts : (latent_id, artefact, artefact_p_value), see `artefacts.item_artefacts`.
+    effects : as the table latent_effects.
     settings : `minimum_removal`, `minimum_found_again` and `significance` are read.
     """
     of_latent = Window.partitionBy("latent_id")
@@ -82,6 +84,7 @@ def build_concepts(
         .join(verdicts.drop("dt", "sae_version"), "latent_id", how="left")
         .join(twins, "latent_id", how="left")
         .join(artefacts, "latent_id", how="left")
+        .join(output_features(effects, settings.significance), "latent_id", how="left")
         .select(
             "latent_id",
             "label",
@@ -109,7 +112,27 @@ def build_concepts(
             "same_as",
             "artefact",
             "artefact_p_value",
+            "output_feature",
+            "output_score",
         )
+    )
+
+
+def output_features(effects: DataFrame, significance: float) -> DataFrame:
+    """The item feature that each latent pushes up most, where luck does not push one as far (METHOD.md section 8).
+
+    Parameters
+    ----------
+    effects : as the table latent_effects.
+    significance : the q-value must be lower.
+
+    Returns
+    -------
+    DataFrame : (latent_id, output_feature, output_score).
+    """
+    first = effects.where((F.col("kind") == "feature") & (F.col("rank") == 1))
+    return first.where((F.col("output_score") > 0) & (F.col("q_value") < significance)).select(
+        "latent_id", F.col("feature").alias("output_feature"), "output_score"
     )
 
 

@@ -47,6 +47,7 @@ JOBS = (
     "train_sae",
     "encode_latents",
     "compute_concept_terms",
+    "compute_latent_effects",
     "interpret_concepts",
     "compare_versions",
 )

@@ -87,7 +87,10 @@ def test_a_date_without_data_is_refused(audited: Workspace, refusal: Callable[[J
     before = state(audited)
     assert "extract_representations" in refusal(audited.context("train_sae", dt=NEXT_DAY))
     assert "extract_representations" in refusal(audited.context("encode_latents", dt=NEXT_DAY))
-    jobs = ("compute_concept_terms", "interpret_concepts", "verify_concepts", "compare_versions", "publish_audit")
+    jobs = (
+        *("compute_concept_terms", "compute_latent_effects", "interpret_concepts", "verify_concepts"),
+        *("compare_versions", "publish_audit"),
+    )
     for job in jobs:
         line = refusal(audited.context(job, dt=NEXT_DAY))
         assert f"no rows for dt={NEXT_DAY}" in line, job

@@ -23,6 +23,8 @@ CONCEPT: dict[str, Any] = {
     "interpretable": True,
     "best_feature": None,
     "best_feature_auc": None,
+    "output_feature": None,
+    "output_score": None,
     "active_users": 1200,
     "density": 0.25,
     "same_as": None,
@@ -61,6 +63,15 @@ def test_twins_and_artefacts_are_named() -> None:
         "is about the same thing as latent 3, which has the most users",
         "may be an artefact of a list: the items stand next to each other in the order of first interactions "
         "(p 0.00012)",
+    ]
+
+
+def test_what_makes_it_fire_and_what_it_pushes_are_told_apart() -> None:
+    features = {"best_feature": "War", "best_feature_auc": 0.81}
+    features |= {"output_feature": "Drama", "output_score": 1.234}
+    assert concept_lines(Row(**{**CONCEPT, **features}), [], [], LIMITS)[6:8] == [
+        "tells apart best: War (ROC-AUC 0.81)",
+        "pushes up most: Drama (output score 1.23)",
     ]
 
 

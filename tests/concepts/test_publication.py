@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from recsae_lib.concepts.publication import build_concepts, latent_reach
 from recsae_lib.config import VerificationSettings
 from recsae_lib.platform.warehouse.schemas import discrepancies
-from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_SCORES, CONCEPTS, Table
+from recsae_lib.platform.warehouse.tables import CONCEPT_LABELS, CONCEPT_SCORES, CONCEPTS, LATENT_EFFECTS, Table
 from recsae_lib.verification.agreement import interpretable_by_both
 from recsae_lib.verification.scores import is_confirmed
 
@@ -61,6 +61,30 @@ SCORE = {
     "prompt_version": None,
 }
 
+EFFECT = {
+    "dt": None,
+    "sae_version": 3,
+    "kind": "feature",
+    "item_id": None,
+    "feature": "Sci-Fi",
+    "effect": 0.3,
+    "output_score": 1.5,
+    "p_value": 0.001,
+    "q_value": 0.01,
+    "items": 30,
+    "rank": 1,
+}
+# Only latent 2 pushes a feature up more than luck does; what is pushed less, down, or no item feature is none.
+EFFECTS = [
+    {"latent_id": 2},
+    {"latent_id": 2, "feature": "War", "output_score": 1.2, "rank": 2},
+    {"latent_id": 2, "feature": "1990s", "kind": "derived", "output_score": 2.0},
+    {"latent_id": 2, "feature": None, "kind": "item", "item_id": "i", "output_score": None, "q_value": None},
+    {"latent_id": 5, "q_value": 0.05},
+    {"latent_id": 7, "output_score": -1.0},
+    {"latent_id": 7, "output_score": -1.5, "rank": -1},
+]
+
 NO_AUC = {"auc": None, "hard_auc": None}
 SETTINGS = VerificationSettings()
 
@@ -83,7 +107,8 @@ def concepts_of(spark: SparkSession, labels: list[dict], scores: list[dict]) -> 
         rows_in(spark, CONCEPT_LABELS, LABEL, labels),
         rows_in(spark, CONCEPT_SCORES, SCORE, scores),
     )
-    concepts = build_concepts(activations(spark), *described, twins, artefacts, SETTINGS)
+    effects = rows_in(spark, LATENT_EFFECTS, EFFECT, EFFECTS)
+    concepts = build_concepts(activations(spark), *described, twins, artefacts, effects, SETTINGS)
     assert discrepancies(CONCEPTS.schema, concepts.schema) == [
         f"column {name} is missing" for name in ("dt", "sae_version")
     ]
@@ -138,7 +163,10 @@ def test_every_live_latent_and_no_other_has_one_row(spark: SparkSession) -> None
         "same_as": None,
         "artefact": "title",
         "artefact_p_value": 0.001,
+        "output_feature": "Sci-Fi",
+        "output_score": 1.5,
     }
+    assert {concepts[latent]["output_feature"] for latent in (5, 7)} == {None}
     assert (concepts[5]["same_as"], concepts[5]["artefact"], concepts[5]["artefact_p_value"]) == (2, None, None)
     assert (concepts[7]["same_as"], concepts[7]["artefact"], concepts[7]["artefact_p_value"]) == (None, None, 0.5)
     assert (concepts[5]["label"], concepts[5]["interpretable"]) == ("war", False)

@@ -39,6 +39,7 @@ JOBS = (
     Job("choose_sae"),
     Job("encode_latents"),
     Job("compute_concept_terms"),
+    Job("compute_latent_effects"),
     Job("interpret_concepts", steps=True, estimates=True),
     Job("verify_concepts", steps=True, estimates=True),
     Job("measure_coverage"),

@@ -47,6 +47,7 @@ _VERDICT_RANGES = dict.fromkeys(
 # Columns whose values must lie in a closed range.
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "concept_terms": {"tf": (0.0, 1.0), "q_value": (0.0, 1.0)},
+    "latent_effects": {"p_value": (0.0, 1.0), "q_value": (0.0, 1.0)},
     "concept_scores": {
         **_VERDICT_RANGES,
         **dict.fromkeys(("best_feature_auc", "best_feature_null_auc", "best_feature_p_value"), (0.0, 1.0)),

@@ -208,7 +208,8 @@ def test_the_published_asset_starts_the_reader_for_its_date(local: Local, night:
         f"jobs/{name}.py"
         for name in (
             *("ingest_dataset", "extract_representations", "recommend_items", "choose_sae", "encode_latents"),
-            *("compute_concept_terms", "verify_concepts", "measure_coverage", "compare_versions", "publish_audit"),
+            *("compute_concept_terms", "compute_latent_effects", "verify_concepts", "measure_coverage"),
+            *("compare_versions", "publish_audit"),
         )
     }
     assert [last for job, last in jobs if job == "jobs/interpret_concepts.py"] == ["submit", "collect"]

@@ -23,6 +23,7 @@ def test_an_audit_runs_its_jobs_in_the_order_of_the_flow() -> None:
         "choose_sae",
         "encode_latents",
         "compute_concept_terms",
+        "compute_latent_effects",
         "interpret_concepts",
         "verify_concepts",
         "measure_coverage",

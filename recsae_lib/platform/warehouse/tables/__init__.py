@@ -26,6 +26,7 @@ from recsae_lib.platform.warehouse.tables.concepts import (
 )
 from recsae_lib.platform.warehouse.tables.data import INTERACTIONS, ITEMS, LEFT_OUT, RECOMMENDATIONS, REJECTS
 from recsae_lib.platform.warehouse.tables.declaration import STAMPS, Table
+from recsae_lib.platform.warehouse.tables.effects import LATENT_EFFECTS
 from recsae_lib.platform.warehouse.tables.latents import LATENT_ACTIVATIONS, LATENT_ITEMS
 from recsae_lib.platform.warehouse.tables.ratings import CONCEPT_RATINGS, RATING_METRICS, RATING_REJECTS, RATING_SAMPLES
 from recsae_lib.platform.warehouse.tables.unit_kinds import JUDGED_UNITS, UnitKind
@@ -49,6 +50,7 @@ __all__ = [
     "ITEMS",
     "JUDGED_UNITS",
     "LATENT_ACTIVATIONS",
+    "LATENT_EFFECTS",
     "LATENT_ITEMS",
     "LEFT_OUT",
     "RATING_METRICS",

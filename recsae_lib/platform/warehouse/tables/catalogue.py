@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsae_lib.platform.warehouse.tables import audits, concepts, data, latents, ratings
+from recsae_lib.platform.warehouse.tables import audits, concepts, data, effects, latents, ratings
 from recsae_lib.platform.warehouse.tables.declaration import Table
 
 TABLES: dict[str, Table] = {
@@ -16,6 +16,7 @@ TABLES: dict[str, Table] = {
         latents.LATENT_ACTIVATIONS,
         latents.LATENT_ITEMS,
         concepts.CONCEPT_TERMS,
+        effects.LATENT_EFFECTS,
         concepts.CONCEPT_LABELS,
         concepts.CONCEPT_REJECTS,
         concepts.INTERPRETATION_REQUESTS,

@@ -95,7 +95,12 @@ _VERDICT_COLUMNS = [
     column("effective_cases", DOUBLE, "Users of equal weight whose confidence is as sure", nullable=True),
 ]
 _BEST_FEATURE = [
-    column("best_feature", STRING, "Item feature that the activation tells apart best", nullable=True),
+    column(
+        "best_feature",
+        STRING,
+        "Item feature of users that the activation tells apart best: what makes the latent fire",
+        nullable=True,
+    ),
     column("best_feature_auc", DOUBLE, "ROC-AUC of the activation against best_feature", nullable=True),
 ]
 _REMOVAL = [
@@ -266,6 +271,14 @@ CONCEPTS = derived(
             "earlier versions",
             nullable=True,
         ),
+        column(
+            "output_feature",
+            STRING,
+            "Item feature that a step along the latent pushes up most: what it does to the lists, while best_feature "
+            "says what makes it fire; null where none stands out, and in rows of earlier versions",
+            nullable=True,
+        ),
+        column("output_score", DOUBLE, "Output score of output_feature, as in latent_effects", nullable=True),
     ],
     ("latent_id",),
 )

@@ -75,7 +75,7 @@ USER_COLUMNS: dict[str, UserColumn] = {
 
 _ITEMS = {"item_id", "item_ids", "context_ids", "title", "text", "features", "derived_features"}
 _CONCEPTS = {"label", "description", "previous_label", "term", "terms_gained", "terms_lost", "best_feature", "stratum"}
-_CONCEPTS |= {"artefact"}
+_CONCEPTS |= {"artefact", "feature", "output_feature"}
 _KINDS = {"kind", "source", "file", "reason", "status", "change", "similarity_by", "unit_kind", "judge", "interpreter"}
 _REQUESTS = {"llm_model", "prompt_version", "request_id", "transport", "batch_id", "state", "answer"}
 _FIGURES = {"metric", "raters", "subject", "data_set", "model", "site", "pair", "config_digest", "code_version"}
