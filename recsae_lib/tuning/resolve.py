@@ -1,0 +1,43 @@
+"""From the tunings of the settings to moves of representations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from recsae_lib.config.tuning import TuningSettings
+from recsae_lib.errors import InputError
+from recsae_lib.tuning.moves import Move, ResolvedTuning
+
+
+def resolve_tunings(
+    tunings: Sequence[TuningSettings], num_latents: int, live: Callable[[], Sequence[int]]
+) -> list[ResolvedTuning]:
+    """Turn the settings into moves, in their order.
+
+    Parameters
+    ----------
+    num_latents : M.
+    live : gives the latents that fire for anybody; asked only where a tuning names a latent that there is not.
+
+    Raises
+    ------
+    InputError : a tuning names an unknown latent.
+    """
+    return [_resolved(tuning, num_latents, live) for tuning in tunings]
+
+
+def _resolved(tuning: TuningSettings, num_latents: int, live: Callable[[], Sequence[int]]) -> ResolvedTuning:
+    if not tuning.latents or tuning.strength is None:
+        raise InputError(f"Tuning {tuning.name} names no latents and strength", "Set both: latents: [3], strength: 0")
+    for latent in tuning.latents:
+        if latent >= num_latents:
+            near = min(live(), key=lambda other: abs(other - latent), default=None)
+            named = "" if near is None else f"; the nearest that fires for anybody is {near}"
+            raise InputError(
+                f"Tuning {tuning.name} names latent {latent}: there are latents 0 to {num_latents - 1}{named}",
+                "`recsae concepts` lists them",
+            )
+    latents = np.array(tuning.latents, dtype=np.int64)
+    return ResolvedTuning(tuning.name, Move(tuning.mode, latents, np.ones(len(latents))), tuning.strength)
