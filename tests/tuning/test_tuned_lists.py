@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -96,24 +97,24 @@ def tuning(mode: Mode, strength: float, latents: list[int], name: str = "a") -> 
     return ResolvedTuning(name, Move(mode, np.array(latents), np.ones(len(latents))), strength)
 
 
-def tuner(name: str, site: str, sae: SparseAutoencoder | None = None, top_n: int = TOP_N) -> Tuner:
+def tuner(name: str, site: str, *tunings: ResolvedTuning) -> Tuner:
     model = built(name)
     (place,) = find_sites(model, [site])
-    return Tuner(model, sae or dictionary(place.dimension), place, ITEM_IDS, top_n, BLOCK)
+    return Tuner(model, dictionary(place.dimension), place, tunings, ITEM_IDS, TOP_N, BLOCK)
 
 
-def recommended(model: Recommender, batch: pa.RecordBatch, top_n: int = TOP_N) -> pa.Table:
+def recommended(model: Recommender, batch: pa.RecordBatch) -> pa.Table:
     columns = [*batch.columns, batch.column("item_indices")]
     given = pa.RecordBatch.from_arrays(columns, names=[*batch.schema.names, "context_indices"])
-    return pa.Table.from_batches(recommend_batches([given], model, ITEM_IDS, top_n, BLOCK))
+    return pa.Table.from_batches(recommend_batches([given], model, ITEM_IDS, TOP_N, BLOCK))
 
 
 @pytest.mark.parametrize(("name", "site"), CASES)
 def test_a_strength_that_changes_nothing_changes_no_byte(name: str, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuned_lists, "STEP_USERS", 40)  # not a multiple of the block
-    it, batch = tuner(name, site), users(with_x=name == "external")
     tunings = [tuning("multiply", 1.0, [0, 1], "m"), tuning("add", 0.0, [2], "a"), tuning("add", 0.9, [3, 4], "moves")]
-    found = pa.Table.from_batches(it.run([batch], tunings))
+    it, batch = tuner(name, site, *tunings), users(with_x=name == "external")
+    found = pa.Table.from_batches(it.run([batch]))
     expected = recommended(it.model, batch)
     for which in ("m", "a"):
         rows = found.filter(pc.equal(found["tuning"], which))
@@ -134,8 +135,9 @@ def test_tuned_lists_equal_a_plain_computation(
 ) -> None:
     monkeypatch.setattr(tuned_lists, "STEP_USERS", 16)
     monkeypatch.setattr(tuned_lists, "SCORED_USERS", 3)
-    it, batch = tuner(name, site), users()
-    sae, model, strength, latents = it.sae, it.model, 2.5, [1, 7, 20]
+    strength, latents = 2.5, [1, 7, 20]
+    it, batch = tuner(name, site, tuning(mode, strength, latents)), users()
+    sae, model = it.sae, it.model
     histories = histories_from_arrow(batch.column("user_index"), batch.column("item_indices"))
     inputs = model.build_inputs(histories)
     x = probe(model, inputs, [it.site])[site]
@@ -146,7 +148,7 @@ def test_tuned_lists_equal_a_plain_computation(
         change[:, latent] = (strength - 1) * z[:, latent] if mode == "multiply" else strength
     scores = represent_from(model, inputs, it.site, x + change @ sae.W_dec) @ model.item_embeddings().T
     before = represent_from(model, inputs, it.site, x) @ model.item_embeddings().T
-    found = pa.Table.from_batches(it.run([batch], [tuning(mode, strength, latents)])).to_pylist()
+    found = pa.Table.from_batches(it.run([batch])).to_pylist()
     counted = []
     for user, seen in enumerate(batch.column("item_indices").to_pylist()):
         lists = []
@@ -167,7 +169,7 @@ def test_tuned_lists_equal_a_plain_computation(
 FEATURES, EACH = 6, 10
 
 
-def planted() -> tuple[Tuner, pa.RecordBatch, np.ndarray]:
+def planted(*tunings: ResolvedTuning) -> tuple[Tuner, pa.RecordBatch, np.ndarray]:
     """Users like two of six features; coordinate f of x says how much, unit f of the dictionary reads and writes it."""
     random, users, d = np.random.default_rng(5), 300, FEATURES + 2
     liked = np.stack([random.choice(FEATURES, 2, replace=False) for _ in range(users)])
@@ -187,21 +189,22 @@ def planted() -> tuple[Tuner, pa.RecordBatch, np.ndarray]:
     ]
     ids = pa.array([f"{n // EACH}:{n:02d}" for n in range(len(vectors))])
     last = find_sites(model, ["last"])[0]
-    it = Tuner(model, sae.requires_grad_(False), last, ids, 8, 64)
+    it = Tuner(model, sae.requires_grad_(False), last, tunings, ids, 8, 64)
     return it, pa.RecordBatch.from_arrays(columns, names=names), liked
 
 
 def test_a_planted_feature_goes_and_comes_with_its_latent() -> None:
-    it, batch, liked = planted()
+    it, batch, liked = planted(
+        tuning("multiply", 1.0, [2], "as it is"),
+        tuning("multiply", 0.0, [2], "removed"),
+        tuning("multiply", 2.0, [2], "raised"),
+        tuning("multiply", 0.0, [7], "idle"),
+        tuning("add", 4.0, [2], "for all"),
+    )
     fires = (liked == 2).any(1)
-    tunings = {
-        "as it is": tuning("multiply", 1.0, [2]),
-        "removed": tuning("multiply", 0.0, [2]),
-        "raised": tuning("multiply", 2.0, [2]),
-        "idle": tuning("multiply", 0.0, [7]),
-        "for all": tuning("add", 4.0, [2]),
-    }
-    found = {name: pa.Table.from_batches(it.run([batch], [one])).to_pylist() for name, one in tunings.items()}
+    found: dict[str, list[dict[str, Any]]] = {one.name: [] for one in it.tunings}
+    for row in pa.Table.from_batches(it.run([batch])).to_pylist():
+        found[row.pop("tuning")].append(row)
 
     def share(name: str, of: np.ndarray) -> float:
         lists = [found[name][user]["item_ids"] for user in np.flatnonzero(of)]
@@ -225,7 +228,9 @@ def test_changed_places_by_hand() -> None:
 
 def test_a_strength_beyond_all_numbers_is_refused() -> None:
     with pytest.raises(InputError, match=r"Tuning far moves representations beyond all numbers.*smaller strength"):
-        list(tuner("bpr_mf", "last").run([users()], [tuning("add", 1e39, [1], "far")]))
+        list(tuner("bpr_mf", "last", tuning("add", 1e39, [1], "far")).run([users()]))
+    with pytest.raises(InputError, match="Tuning far moves"):
+        list(tuner("bpr_mf", "users", tuning("multiply", 1e39, [1], "far")).run([users()]))
 
 
 @pytest.fixture
