@@ -38,6 +38,7 @@ from recsae_lib.platform.warehouse.publishing import (
     record_refusal,
     unpublished_tables,
 )
+from recsae_lib.tuning.nothing_tuned import write_nothing_where_skipped
 from recsae_lib.verification.verdicts import require_all_judges
 
 
@@ -66,6 +67,9 @@ def publish(context: JobContext) -> None:
     artefacts = item_artefacts(latent_items, warehouse.read(tables.ITEMS), warehouse.read(tables.INTERACTIONS))
     known = activations, labels, scores, twins, artefacts, warehouse.read(tables.LATENT_EFFECTS)
     warehouse.replace(tables.CONCEPTS, build_concepts(*known, context.settings.verification))
+
+    if not context.settings.tunings:
+        write_nothing_where_skipped(warehouse)
 
     shape = sae_shape(context)
     origin = origin_of(context, shape.model_version, shape.sae_version)

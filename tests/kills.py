@@ -25,6 +25,7 @@ FIRST_WRITES = {
     "interpret_concepts": ("warehouse/planted/concept_labels/data", "**/*.parquet"),
     "verify_concepts": ("warehouse/planted/verification_cases/data", "**/*.parquet"),
     "measure_coverage": ("warehouse/planted/concept_coverage/data", "**/*.parquet"),
+    "tune_recommendations": ("warehouse/planted/tuned_recommendations/metadata", "v*.json"),
     "compare_versions": ("warehouse/planted/concept_drift/metadata", "v*.json"),
     "publish_audit": ("warehouse/planted/interactions/metadata", "v*.json"),
 }

@@ -168,12 +168,13 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
     effects = spark_job("compute_latent_effects", **planned)
     interpret, verify = in_two_steps("interpret_concepts", **planned), in_two_steps("verify_concepts", **planned)
     coverage = spark_job("measure_coverage", **planned)
+    tune = spark_job("tune_recommendations", needed="tune_recommendations", **planned)
     compare = spark_job("compare_versions", **planned)
     publish = spark_job("publish_audit", outlets=[CONCEPTS], post_execute=announce, **planned)
 
     night >> [plan, ingest]
     [plan, ingest] >> train_recommender >> [extract, recommend]
-    chain(extract, train_sae, choose, encode, terms, effects, *interpret, *verify, coverage, compare)
+    chain(extract, train_sae, choose, encode, terms, effects, *interpret, *verify, coverage, tune, compare)
     recommend >> [choose, terms]
     return compare, publish
 

@@ -80,7 +80,7 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
     Returns
     -------
     jobs : what an audit runs, in this order: each job's name, and whether it takes ``--step``.
-    train_recommender, train_sae, choose_sae : whether the job has to run.
+    train_recommender, train_sae, choose_sae, tune_recommendations : whether the job has to run.
     settings : what the jobs after train_sae have to be given with ``--set``, so that they read this version.
     namespaces, reports : of each audited site the namespace, and the folder in which its checks will lie.
     interpret_concepts_asks, verify_concepts_asks : whether the job asks a language model, and so has two steps.
@@ -98,6 +98,7 @@ def plan_audit(context: JobContext, retrain: Retrain = "nothing") -> dict[str, A
         "train_recommender": train_recommender,
         "train_sae": train_sae,
         "choose_sae": train_sae and settings.sae.sweep == "auto",
+        "tune_recommendations": bool(settings.tunings),
         "settings": [] if version == settings.sae.version else [f"sae.version={version}"],
         "namespaces": [site.namespaces["audit"] for site in sites],
         "reports": [str(site.reports_folder()) for site in sites],

@@ -44,8 +44,8 @@ def inspect_sites(model: Recommender) -> dict[str, Site]:
     submodule is a site if it is called and returns a tensor of floats (or a tuple or list that begins with one) of one
     of `SHAPES`. Of one that is called several times the last call counts, here as in `probe`.
     """
-    inputs = _made_up_inputs(model)
-    batch, length = _batch_and_length(inputs)
+    inputs = made_up_inputs(model)
+    batch, length = batch_and_length(inputs)
     modules = dict(submodules(model))
     with _recording(modules) as outputs, torch.no_grad():
         x = model.represent(inputs)
@@ -91,7 +91,6 @@ def probe(model: Recommender, inputs: dict[str, torch.Tensor], sites: Sequence[S
     ------
     InputError : a submodule gives something of another shape than it gave to `inspect_sites`.
     """
-    batch, length = _batch_and_length(inputs)
     modules = dict(submodules(model))
     wanted = {site.name: modules[site.name] for site in sites if site.name != DEFAULT_SITE}
     with _recording(wanted) as outputs, torch.no_grad():
@@ -102,15 +101,9 @@ def probe(model: Recommender, inputs: dict[str, torch.Tensor], sites: Sequence[S
             representations[site.name] = x
             continue
         output = outputs.get(site.name)
-        first_axes = {"user": (batch,), "sequence": (batch, length), "sequence_first": (length, batch)}[site.layout]
-        if output is None or tuple(output.shape) != (*first_axes, site.dimension):
-            found = "nothing" if output is None else f"the shape {tuple(output.shape)}"
-            raise InputError(
-                f"The probing site {site.name!r} gives {found}, expected {SHAPES[site.layout]} = "
-                f"{(*first_axes, site.dimension)}",
-                "Choose a submodule that treats every batch alike (`recsae sites`)",
-            )
-        representations[site.name] = _at_latest(output, site.layout, inputs)
+        if output is None or tuple(output.shape) != expected_shape(site, inputs):
+            raise not_as_expected(site, inputs, output)
+        representations[site.name] = at_latest(output, site.layout, inputs)
     return representations
 
 
@@ -130,9 +123,9 @@ def _recording(modules: dict[str, torch.nn.Module]) -> Iterator[dict[str, torch.
 
     def hook_of(name: str) -> Any:
         def keep(module: torch.nn.Module, arguments: Any, output: Any) -> None:
-            first = output[0] if isinstance(output, tuple | list) and output else output
+            first = floats_of(output)
             outputs.pop(name, None)
-            if isinstance(first, torch.Tensor) and first.is_floating_point() and not first.is_nested:
+            if first is not None:
                 outputs[name] = first
 
         return keep
@@ -157,7 +150,32 @@ def _layout(output: torch.Tensor | None, batch: int, length: int | None) -> Layo
     return None
 
 
-def _at_latest(output: torch.Tensor, layout: Layout, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def floats_of(output: Any) -> torch.Tensor | None:
+    """What of the output of a submodule can be read: a tensor of floats, or that with which a tuple or list begins."""
+    first = output[0] if isinstance(output, tuple | list) and output else output
+    readable = isinstance(first, torch.Tensor) and first.is_floating_point() and not first.is_nested
+    return first if readable else None
+
+
+def expected_shape(site: Site, inputs: dict[str, torch.Tensor]) -> tuple[int | None, ...]:
+    """Shape of what a site gives for a batch."""
+    batch, length = batch_and_length(inputs)
+    first_axes = {"user": (batch,), "sequence": (batch, length), "sequence_first": (length, batch)}[site.layout]
+    return (*first_axes, site.dimension)
+
+
+def not_as_expected(site: Site, inputs: dict[str, torch.Tensor], output: torch.Tensor | None) -> InputError:
+    """The error of a site that gives something of another shape than `expected_shape`."""
+    found = "nothing" if output is None else f"the shape {tuple(output.shape)}"
+    expected = f"{SHAPES[site.layout]} = {expected_shape(site, inputs)}"
+    return InputError(
+        f"The probing site {site.name!r} gives {found}, expected {expected}",
+        "Choose a submodule that treats every batch alike (`recsae sites`)",
+    )
+
+
+def at_latest(output: torch.Tensor, layout: Layout, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Take the vector of each user, of positions that of the latest interaction: (batch, d) float32."""
     if layout == "user":
         return output.float()
     users = torch.arange(len(inputs["last"]), device=output.device)
@@ -165,13 +183,13 @@ def _at_latest(output: torch.Tensor, layout: Layout, inputs: dict[str, torch.Ten
     return latest.float()
 
 
-def _batch_and_length(inputs: dict[str, torch.Tensor]) -> tuple[int, int | None]:
+def batch_and_length(inputs: dict[str, torch.Tensor]) -> tuple[int, int | None]:
     """Users and positions of a batch; no positions where the model reads no interactions."""
     batch = len(next(iter(inputs.values())))
     return batch, inputs["items"].shape[1] if "items" in inputs and "last" in inputs else None
 
 
-def _made_up_inputs(model: Recommender) -> dict[str, torch.Tensor]:
+def made_up_inputs(model: Recommender) -> dict[str, torch.Tensor]:
     """A batch of 3 users, or of 4 where a history has 3 positions."""
 
     def build(users: int) -> dict[str, torch.Tensor]:
@@ -181,5 +199,5 @@ def _made_up_inputs(model: Recommender) -> dict[str, torch.Tensor]:
         )
 
     inputs = build(3)
-    batch, length = _batch_and_length(inputs)
+    batch, length = batch_and_length(inputs)
     return inputs if batch != length else build(4)

@@ -27,6 +27,13 @@ class Histories:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def take(self, rows: np.ndarray) -> Histories:
+        """Histories of some of the users, in the order of `rows`."""
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Histories(self.user_indices[rows], offsets, self.items[places])
+
 
 class Recommender(Protocol):
     """A trained model that holds a representation of d floats for each user and scores items from it.

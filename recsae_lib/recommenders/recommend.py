@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from recsae_lib.platform.spark.shipping import ship_folder
 from recsae_lib.recommenders.foreign.tables import vectors_of
 from recsae_lib.recommenders.histories import histories_from_arrow
-from recsae_lib.recommenders.protocol import Recommender
+from recsae_lib.recommenders.protocol import Histories, Recommender
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.recommenders.top_items import top_items
 from recsae_lib.recommenders.worker import worker_item_ids, worker_recommender
@@ -62,12 +62,22 @@ def recommend(
         loaded = worker_recommender(shipped, factory)
         return recommend_batches(batches, loaded, worker_item_ids(shipped), top_n, block_users)
 
-    users = histories.where("user_index IS NOT NULL") if model.reads_user_index else histories
-    made = []
+    users = users_to_score(histories, model, representations)
+    return users.withColumn("context_indices", _context(context_items)).mapInArrow(run, RECOMMENDED_COLUMNS)
+
+
+def users_to_score(histories: DataFrame, model: Recommender, representations: DataFrame | None) -> DataFrame:
+    """Choose the users whom a model scores items for; arguments as of `recommend`.
+
+    Returns
+    -------
+    DataFrame : (user_id, user_index, item_indices[, representation]).
+    """
     if representations is not None:
-        users, made = _with_history(representations, histories), ["representation"]
-    columns = users.select("user_id", "user_index", "item_indices", _context(context_items), *made)
-    return columns.mapInArrow(run, RECOMMENDED_COLUMNS)
+        users = _with_history(representations, histories)
+        return users.select("user_id", "user_index", "item_indices", "representation")
+    users = histories.where("user_index IS NOT NULL") if model.reads_user_index else histories
+    return users.select("user_id", "user_index", "item_indices")
 
 
 def recommend_given(
@@ -102,7 +112,7 @@ def recommend_given(
             "user_id",
             F.slice("item_ids", 1, top_n).alias("item_ids"),
             F.slice(scores, 1, top_n).alias("scores"),
-            _context(context_items),
+            _context(context_items).alias("context_indices"),
         )
         .mapInArrow(run, RECOMMENDED_COLUMNS)
     )
@@ -110,7 +120,7 @@ def recommend_given(
 
 def _context(items: int) -> Column:
     first = F.greatest(F.size("item_indices") - items + 1, F.lit(1))
-    return F.slice("item_indices", first, items).alias("context_indices")
+    return F.slice("item_indices", first, items)
 
 
 def _with_history(users: DataFrame, histories: DataFrame) -> DataFrame:
@@ -130,32 +140,49 @@ def recommend_batches(
     ----------
     item_ids : (item_count,) id of each item index.
     """
-    rows = block_users if model.dot_scored else max(1, min(block_users, BLOCK_SCORES // model.item_count))
+    rows = users_at_once(model, block_users)
     for batch in batches:
         for start in range(0, batch.num_rows, rows):
             yield _recommend_block(batch.slice(start, rows), model, item_ids, top_n)
 
 
+def users_at_once(model: Recommender, block_users: int) -> int:
+    """How many users of a block are scored at once; fewer where a model scores all items at once."""
+    return block_users if model.dot_scored else max(1, min(block_users, BLOCK_SCORES // model.item_count))
+
+
 def _recommend_block(block: pa.RecordBatch, model: Recommender, item_ids: pa.StringArray, top_n: int) -> pa.RecordBatch:
     histories = histories_from_arrow(block.column("user_index"), block.column("item_indices"))
     if "representation" in block.schema.names:
-        x = torch.tensor(vectors_of(block.column("representation"), model.dimension))
+        x = own_representations(block, model)
     else:
         x = model.represent(model.build_inputs(histories))
-    items, best = top_items(scores_in_parts(model, x), histories.offsets, histories.items, top_n)
-    there = best > -np.inf
-    offsets = np.zeros(len(block) + 1, dtype=np.int32)
-    np.cumsum(there.sum(1), out=offsets[1:])
+    items, best = best_unseen(model, x, histories, top_n)
     context = block.column("context_indices")
+    context_ids = pa.ListArray.from_arrays(_own_offsets(context), item_ids.take(context.flatten()))
     return pa.RecordBatch.from_arrays(
-        [
-            block.column("user_id"),
-            pa.ListArray.from_arrays(offsets, item_ids.take(pa.array(items[there]))),
-            pa.ListArray.from_arrays(offsets, pa.array(best[there])),
-            pa.ListArray.from_arrays(_own_offsets(context), item_ids.take(context.flatten())),
-        ],
+        [block.column("user_id"), *list_columns(items, best, item_ids), context_ids],
         names=["user_id", "item_ids", "scores", "context_ids"],
     )
+
+
+def own_representations(block: pa.RecordBatch, model: Recommender) -> torch.Tensor:
+    """Take the representations of your own that stand in a block, (users, d)."""
+    return torch.tensor(vectors_of(block.column("representation"), model.dimension))
+
+
+def best_unseen(model: Recommender, x: torch.Tensor, histories: Histories, top_n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Score the catalogue from (users, d), and give what `top_items` gives of it."""
+    return top_items(scores_in_parts(model, x), histories.offsets, histories.items, top_n)
+
+
+def list_columns(items: np.ndarray, scores: np.ndarray, item_ids: pa.StringArray) -> tuple[pa.ListArray, pa.ListArray]:
+    """Make the columns item_ids and scores of what `top_items` gives; places without an item are left out."""
+    there = scores > -np.inf
+    offsets = np.zeros(len(items) + 1, dtype=np.int32)
+    np.cumsum(there.sum(1), out=offsets[1:])
+    ids = pa.ListArray.from_arrays(offsets, item_ids.take(pa.array(items[there])))
+    return ids, pa.ListArray.from_arrays(offsets, pa.array(scores[there]))
 
 
 @torch.no_grad()

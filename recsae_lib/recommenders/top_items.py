@@ -38,17 +38,33 @@ def top_items(
     ------
     InputError : a score is NaN.
     """
-    users = len(seen_offsets) - 1
-    items = np.full((users, top_n), -1, dtype=np.int64)
-    scores = np.full((users, top_n), -np.inf, dtype=np.float32)
-    seen_offsets, seen_items = np.asarray(seen_offsets, np.int64), np.array(seen_items, np.int64)
-    _sort_each(seen_offsets, seen_items)
-    first_item = 0
+    best = BestItems(seen_offsets, seen_items, top_n)
     for part in parts:
-        if not _offer(part, first_item, seen_offsets, seen_items, items, scores):
+        best.offer(part)
+    return best.items, best.scores
+
+
+class BestItems:
+    """The best items of some users among those that were offered so far; arguments and attributes as of `top_items`."""
+
+    def __init__(self, seen_offsets: np.ndarray, seen_items: np.ndarray, top_n: int) -> None:
+        users = len(seen_offsets) - 1
+        self.items = np.full((users, top_n), -1, dtype=np.int64)
+        self.scores = np.full((users, top_n), -np.inf, dtype=np.float32)
+        self._seen = np.asarray(seen_offsets, np.int64), np.array(seen_items, np.int64)
+        self._offered = 0
+        _sort_each(*self._seen)
+
+    def offer(self, part: np.ndarray) -> None:
+        """Take the scores of the items that follow those offered before: (users, items of the part).
+
+        Raises
+        ------
+        InputError : a score is NaN.
+        """
+        if not _offer(part, self._offered, *self._seen, self.items, self.scores):
             raise InputError("The recommender scores an item with NaN", "Train it again; its weights are damaged")
-        first_item += part.shape[1]
-    return items, scores
+        self._offered += part.shape[1]
 
 
 @compiled

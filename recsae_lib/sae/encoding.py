@@ -49,8 +49,7 @@ def encode_batches(folder: str | PathLike[str], sample: np.ndarray | None = None
     mean = None if sample is None or reach is None else reach.clip(sample).mean(0, dtype=np.float64)
 
     def encode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        local = Path(folder)
-        sae = _worker_sae(local, weights_digest(local))
+        sae = worker_sae(Path(folder))
         encoder = BlockEncoder(sae.num_latents)
         b_dec = sae.b_dec.detach().numpy()
 
@@ -101,6 +100,11 @@ def dimension_batches(mean: Sequence[float], deviation: Sequence[float], k: int)
         return _encode(batches, dimension, kept, activate)
 
     return encode
+
+
+def worker_sae(folder: Path) -> SparseAutoencoder:
+    """Load an SAE, once a worker process."""
+    return _worker_sae(folder, weights_digest(folder))
 
 
 @lru_cache(maxsize=KEPT_DICTIONARIES)

@@ -57,6 +57,12 @@ def test_an_sae_is_chosen_where_an_automatic_sweep_trains_some() -> None:
     assert plan(trained, "sae.sweep=auto")["choose_sae"] is False
 
 
+def test_a_night_tunes_where_there_are_tunings() -> None:
+    assert plan(Registered({}))["tune_recommendations"] is False
+    tunings = "tunings=[{name: less, latents: [3], strength: -1.0}]"
+    assert plan(Registered({}), tunings)["tune_recommendations"] is True
+
+
 def test_an_outage_of_mlflow_is_no_first_night(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -97,7 +103,7 @@ def test_every_site_must_have_the_version() -> None:
 
 def test_a_plan_names_the_jobs_in_order_and_those_with_steps() -> None:
     jobs = plan(Registered({}))["jobs"]
-    assert len(jobs) == 13
+    assert len(jobs) == 14
     assert jobs[0] == {"name": "ingest_dataset", "steps": False}
     assert jobs[-1] == {"name": "publish_audit", "steps": False}
     assert [job["name"] for job in jobs if job["steps"]] == ["interpret_concepts", "verify_concepts"]

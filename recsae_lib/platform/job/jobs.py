@@ -43,6 +43,7 @@ JOBS = (
     Job("interpret_concepts", steps=True, estimates=True),
     Job("verify_concepts", steps=True, estimates=True),
     Job("measure_coverage"),
+    Job("tune_recommendations"),
     Job("compare_versions"),
     Job("publish_audit"),
     Job("maintain_tables", in_audit=False),

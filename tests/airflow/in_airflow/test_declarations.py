@@ -79,7 +79,8 @@ def test_the_jobs_follow_each_other_as_the_data_flows(bag: DagBag, dag_id: str) 
         "interpret_concepts_collect": {"verify_concepts"},
         "verify_concepts": {"verify_concepts_collect"},
         "verify_concepts_collect": {"measure_coverage"},
-        "measure_coverage": {"compare_versions"},
+        "measure_coverage": {"tune_recommendations"},
+        "tune_recommendations": {"compare_versions"},
         "compare_versions": {"publish_audit"},
         **(
             {"publish_audit": {"drifted"}, "drifted": {"retrain_sae"}, "retrain_sae": set()}

@@ -27,6 +27,7 @@ def test_an_audit_runs_its_jobs_in_the_order_of_the_flow() -> None:
         "interpret_concepts",
         "verify_concepts",
         "measure_coverage",
+        "tune_recommendations",
         "compare_versions",
         "publish_audit",
     ]

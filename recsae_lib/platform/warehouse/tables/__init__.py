@@ -29,6 +29,7 @@ from recsae_lib.platform.warehouse.tables.declaration import STAMPS, Table
 from recsae_lib.platform.warehouse.tables.effects import LATENT_EFFECTS
 from recsae_lib.platform.warehouse.tables.latents import LATENT_ACTIVATIONS, LATENT_ITEMS
 from recsae_lib.platform.warehouse.tables.ratings import CONCEPT_RATINGS, RATING_METRICS, RATING_REJECTS, RATING_SAMPLES
+from recsae_lib.platform.warehouse.tables.tuning import TUNED_RECOMMENDATIONS, TUNING_EFFECTS
 from recsae_lib.platform.warehouse.tables.unit_kinds import JUDGED_UNITS, UnitKind
 
 __all__ = [
@@ -61,6 +62,8 @@ __all__ = [
     "SHUFFLED_SCORES",
     "STAMPS",
     "TABLES",
+    "TUNED_RECOMMENDATIONS",
+    "TUNING_EFFECTS",
     "VERIFICATION_CASES",
     "VERIFICATION_REJECTS",
     "VERIFICATION_REQUESTS",

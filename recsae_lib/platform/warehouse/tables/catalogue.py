@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsae_lib.platform.warehouse.tables import audits, concepts, data, effects, latents, ratings
+from recsae_lib.platform.warehouse.tables import audits, concepts, data, effects, latents, ratings, tuning
 from recsae_lib.platform.warehouse.tables.declaration import Table
 
 TABLES: dict[str, Table] = {
@@ -26,6 +26,8 @@ TABLES: dict[str, Table] = {
         concepts.VERIFICATION_REJECTS,
         concepts.VERIFICATION_REQUESTS,
         concepts.CONCEPTS,
+        tuning.TUNED_RECOMMENDATIONS,
+        tuning.TUNING_EFFECTS,
         audits.CONCEPT_COVERAGE,
         audits.AUDIT_METRICS,
         audits.CONCEPT_DRIFT,

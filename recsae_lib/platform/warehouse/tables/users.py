@@ -18,6 +18,7 @@ from recsae_lib.platform.warehouse.tables.concepts import VERIFICATION_CASES
 from recsae_lib.platform.warehouse.tables.data import INTERACTIONS, LEFT_OUT, RECOMMENDATIONS, REJECTS
 from recsae_lib.platform.warehouse.tables.declaration import Table
 from recsae_lib.platform.warehouse.tables.latents import LATENT_ACTIVATIONS
+from recsae_lib.platform.warehouse.tables.tuning import TUNED_RECOMMENDATIONS
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ USER_COLUMNS: dict[str, UserColumn] = {
     INTERACTIONS.name: _BY_ID,
     RECOMMENDATIONS.name: _BY_ID,
     LATENT_ACTIVATIONS.name: _BY_ID,
+    TUNED_RECOMMENDATIONS.name: _BY_ID,
     VERIFICATION_CASES.name: _BY_ID,
     LEFT_OUT.name: UserColumn("id", only=("kind", "user")),
     REJECTS.name: UserColumn("record", as_word=True),  # the raw row, whatever its form
@@ -79,9 +81,10 @@ _CONCEPTS |= {"artefact", "feature", "output_feature"}
 _KINDS = {"kind", "source", "file", "reason", "status", "change", "similarity_by", "unit_kind", "judge", "interpreter"}
 _REQUESTS = {"llm_model", "prompt_version", "request_id", "transport", "batch_id", "state", "answer"}
 _FIGURES = {"metric", "raters", "subject", "data_set", "model", "site", "pair", "config_digest", "code_version"}
+_TUNINGS = {"tuning", "method", "comparison"}
 # Of ratings: people who rate concepts, by the names that they give. They are no users of the recommender.
 _RATINGS = {"sample", "stratum", "case_id", "rater", "file_digest"}
-WITHOUT_USERS = _ITEMS | _CONCEPTS | _KINDS | _REQUESTS | _FIGURES | _RATINGS | {"snapshots"}
+WITHOUT_USERS = _ITEMS | _CONCEPTS | _KINDS | _REQUESTS | _FIGURES | _TUNINGS | _RATINGS | {"snapshots"}
 ELSEWHERE_WITHOUT = {("rating_rejects", "record")}  # of raters' files
 
 
