@@ -24,12 +24,12 @@ from recsae_lib.recommenders.foreign.external import External
 from recsae_lib.recommenders.inputs import model_inputs
 from recsae_lib.recommenders.left_out import find_left_out, left_out_metrics
 from recsae_lib.recommenders.store import load_recommender
-from recsae_lib.representations.catalogue import catalogue_rows
 from recsae_lib.representations.extract import extract, sites_of, write_sites
 from recsae_lib.representations.item_embeddings import item_embeddings
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.representations.own import write_own_representations
 from recsae_lib.representations.write import write_representations
+from recsae_lib.tuning.catalogue_rows import catalogue_rows
 
 
 def run(context: JobContext) -> None:

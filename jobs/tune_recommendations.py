@@ -1,10 +1,11 @@
 """Recommend items to every user under each tuning of the settings: concepts turned, all else as recommend_items does.
 
-    spark-submit --properties-file conf/spark/local.conf jobs/tune_recommendations.py --dt 2026-11-20
-    recsae run tune_recommendations --dt 2026-11-20
+spark-submit --properties-file conf/spark/local.conf jobs/tune_recommendations.py --dt 2026-11-20
+recsae run tune_recommendations --dt 2026-11-20
 
-All tunings are done in one pass over the users: each is represented, encoded and scored once as it is, and once more
-under each tuning that moves it. Without tunings (tunings: []) both tables get no rows.
+Tunings are resolved, and their effects measured on held-out users beside what else could be done (tuning_effects). Then
+all are done in one pass over the users: each is represented, encoded and scored once as it is, and once more under each
+tuning that moves it. Without tunings (tunings: []) both tables get no rows.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from recsae_lib.recommenders.foreign.external import External
 from recsae_lib.recommenders.inputs import model_inputs
 from recsae_lib.representations.layout import RepresentationSet
 from recsae_lib.sae.store import load_sae
+from recsae_lib.tuning.effects import COMPARISONS, MeasuredTuning
+from recsae_lib.tuning.explicit import explicit_tunings
+from recsae_lib.tuning.findings import winner
+from recsae_lib.tuning.measuring import effect_rows, measure_tunings
 from recsae_lib.tuning.nothing_tuned import write_nothing
-from recsae_lib.tuning.resolve import resolve_tunings
-from recsae_lib.tuning.tuned_lists import tune
+from recsae_lib.tuning.places import Places, catalogue_files, has_held_out_users
+from recsae_lib.tuning.tuned_lists import require_vectors, tune
 
 
 @for_each_site
@@ -36,7 +41,16 @@ def run(context: JobContext) -> None:
         return
     folder = context.registry.fetch(context.recommender_name, context.model_version)
     sae_folder = context.registry.fetch(context.sae_name, context.sae_version)
-    tunings = resolve_tunings(settings.tunings, load_sae(sae_folder).num_latents, lambda: live_latents(context))
+    require_vectors(folder, settings.recommender.factory)
+    effects = tables.TUNING_EFFECTS.empty(context.spark)
+    if has_held_out_users(context):
+        measured = measure_tunings(context.spark, settings.tunings, Places.of_context(context), settings)
+        tunings = [one.resolved for one in measured]
+        effects = effect_rows(context.spark, measured)
+        log_findings(measured)
+    else:
+        log.warning("tune_recommendations: nobody is held out at site %s: effects are not measured", context.site)
+        tunings = [*explicit_tunings(settings.tunings, load_sae(sae_folder).num_latents, lambda: live_latents(context))]
     is_own = settings.recommender.kind == External.kind
     rows = tune(
         model_inputs(warehouse.read_filled(tables.INTERACTIONS), folder),
@@ -48,11 +62,20 @@ def run(context: JobContext) -> None:
         settings.recommendations.block_users,
         settings.recommender.factory,
         context.spark.read.parquet(RepresentationSet.of_context(context, "last").require()) if is_own else None,
+        catalogue_files(context),
     )
     warehouse.replace(tables.TUNED_RECOMMENDATIONS, rows)
     name_changes(context)
-    # What the tunings change for held-out users, beside their controls, comes here.
-    warehouse.replace(tables.TUNING_EFFECTS, tables.TUNING_EFFECTS.empty(context.spark))
+    warehouse.replace(tables.TUNING_EFFECTS, effects)
+
+
+def log_findings(measured: Sequence[MeasuredTuning]) -> None:
+    """Say how each tuning is carried out, and which method did most."""
+    for one in measured:
+        log.info("tune_recommendations: %s", one.line())
+        for comparison in COMPARISONS:
+            if (sentence := winner(one.effects, comparison)) is not None:
+                log.info("tune_recommendations: %s: %s", one.resolved.name, sentence)
 
 
 def live_latents(context: JobContext) -> Sequence[int]:

@@ -12,6 +12,7 @@ from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import UnitKind
+from recsae_lib.tuning.reading import tuning_sentences
 from recsae_lib.verification.figures import figure, text
 
 
@@ -115,6 +116,8 @@ def print_summary(context: JobContext, seconds: Mapping[str, float], options: st
         for row in rows.collect()  # one row a confidence
     ]
     terminal.tabulate(("coverage of the SAE at confidence", "units", *shares), coverage)
+    for sentence in tuning_sentences(published.read(warehouse, tables.TUNING_EFFECTS)):
+        terminal.line(sentence)
     slowest = sorted(seconds.items(), key=lambda item: -item[1])[:3]
     terminal.line(
         f"{sum(seconds.values()):.0f} s in {len(seconds)} jobs (longest: "

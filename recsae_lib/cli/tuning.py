@@ -14,11 +14,12 @@ from recsae_lib.platform.job.arguments import context_of
 if TYPE_CHECKING:  # torch takes a second, which other commands do without
     from recsae_lib.config import TuningSettings
     from recsae_lib.platform.job.context import JobContext
-    from recsae_lib.tuning.effects import Comparison, MeasuredTuning
+    from recsae_lib.tuning.effects import MeasuredTuning
     from recsae_lib.tuning.places import Places
     from recsae_lib.tuning.world import World
 
 SAMPLE_USERS = 5
+TRIAL = "trial"  # name of the tuning
 TITLE_WIDTH = 40
 COLUMNS = {  # of the table: a metric and its form
     "feature_share_change": ("feature\nshare", "+.3f"),
@@ -85,7 +86,7 @@ def _settings_of(arguments: argparse.Namespace, places: Places) -> TuningSetting
     from recsae_lib.recommenders.vocabulary import item_ids_of
     from recsae_lib.tuning.catalogue import find_titled
 
-    given: dict[str, Any] = {"name": "try"}
+    given: dict[str, Any] = {"name": TRIAL}
     if arguments.latent is not None:
         given["latents"] = arguments.latent
     elif arguments.feature is not None:
@@ -96,7 +97,7 @@ def _settings_of(arguments: argparse.Namespace, places: Places) -> TuningSetting
         given["mix"] = "history" if arguments.mix == ["history"] else _shares(arguments.mix)
     else:
         ids = item_ids_of(places.recommender)
-        given["like"] = [ids[find_titled(places.catalogue, title)].as_py() for title in arguments.like]
+        given["like"] = [ids[find_titled(places.catalogue.folder, title)].as_py() for title in arguments.like]
     strengths = {"multiply": arguments.multiply, "add": arguments.add}
     for mode, strength in strengths.items():
         if strength is not None:
@@ -122,29 +123,15 @@ def _shares(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _print_heading(terminal: Terminal, context: JobContext, measured: MeasuredTuning) -> None:
-    from recsae_lib.tuning.calibration import ResolvedMix
-
-    resolved, strength = measured.resolved, measured.resolved.strength
     terminal.rule(f"Tuning {context.namespaces['audit']}, dt={context.dt}, SAE version {context.sae_version}")
-    if isinstance(resolved, ResolvedMix):
-        latents = ", ".join(str(latent) for latent in resolved.latents)
-        done = f"{strength:+.3g} in a list each"
-    else:
-        pairs = zip(resolved.move.latents, resolved.move.weights, strict=True)
-        latents = ", ".join(f"{latent}" if weight == 1 else f"{latent} (× {weight:.2f})" for latent, weight in pairs)
-        done = f"× {strength:.3g}" if resolved.move.mode == "multiply" else f"{strength:+.3g} for everybody"
-    terminal.line(
-        f"{measured.subject}: latents {latents}, {done}; {measured.overlap:.0%} of the dev users' lists stay; measured "
-        f"on {measured.users:,} test users"
-    )
+    terminal.line(measured.line().removeprefix(f"{TRIAL}: "))
 
 
 def _print_effects(terminal: Terminal, measured: MeasuredTuning) -> None:
-    from recsae_lib.tuning.effects import UNTUNED
+    from recsae_lib.tuning.effects import COMPARISONS, UNTUNED
     from recsae_lib.tuning.findings import TITLES, winner
 
-    comparisons: tuple[Comparison, ...] = ("overlap", "ndcg")
-    for comparison in comparisons:
+    for comparison in COMPARISONS:
         sentence = winner(measured.effects, comparison)
         if sentence is not None:
             terminal.line(sentence)
@@ -182,7 +169,7 @@ def _print_lists(
 
     ids, users = find_users(places.test, wanted, SAMPLE_USERS)
     before, after = best_lists(world.recommender, users, users.x), tuned_lists(measured.resolved, users, world)
-    titles = read_titles(places.catalogue, np.concatenate([before.ravel(), after.ravel()]))
+    titles = read_titles(places.catalogue.folder, np.concatenate([before.ravel(), after.ravel()]))
     for row, user in enumerate(ids):
         names = [[_short(titles.get(int(item), "")) for item in lists[row]] for lists in (before, after)]
         marks = ["" if item in before[row] else "new" for item in after[row]]

@@ -57,7 +57,7 @@ class RepresentationSet:
         return f"{self._model_folder}/item_embeddings/dt={self.dt.isoformat()}"
 
     def catalogue(self) -> str:
-        """Folder of what is known of the items of this model version (`representations.catalogue`)."""
+        """Folder of what is known of the items of this model version (`tuning.catalogue_rows`)."""
         return f"{self._model_folder}/catalogue/dt={self.dt.isoformat()}"
 
     def rejected(self, what: str) -> str:

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -102,7 +102,7 @@ def catalogue_of(
 
 
 def read_catalogue(folder: str, item_count: int, minimum_items: int) -> Catalogue:
-    """Read a catalogue from a folder that `representations.catalogue` describes, without the titles.
+    """Read a catalogue from a folder that `tuning.catalogue_rows` describes, without the titles.
 
     Raises
     ------
@@ -131,6 +131,20 @@ def read_catalogue(folder: str, item_count: int, minimum_items: int) -> Catalogu
         for name, parts in found.items()
     }
     return catalogue_of(popularity, of_kinds, minimum_items)
+
+
+@dataclass(frozen=True)
+class CatalogueFiles:
+    """Where a catalogue lies: the folder, and the items that a feature needs."""
+
+    folder: str
+    minimum_items: int
+
+
+@lru_cache(maxsize=1)
+def worker_catalogue(files: CatalogueFiles, item_count: int) -> Catalogue:
+    """Load a catalogue once a worker process."""
+    return read_catalogue(files.folder, item_count, files.minimum_items)
 
 
 def read_titles(folder: str, items: np.ndarray) -> dict[int, str]:

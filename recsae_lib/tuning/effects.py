@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -26,6 +26,7 @@ NDCG_KEPT = 0.95  # where methods are compared at equal accuracy
 UNTUNED = "untuned"
 
 Comparison = Literal["overlap", "ndcg"]
+COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
 Measure = Callable[[np.ndarray], dict[str, Figure]]
 
 
@@ -68,6 +69,22 @@ class MeasuredTuning:
     overlap: float
     users: int
     effects: list[Effect]
+
+    def line(self) -> str:
+        """How it is carried out, as people read it."""
+        resolved, strength = self.resolved, self.resolved.strength
+        if isinstance(resolved, ResolvedMix):
+            latents, done = ", ".join(map(str, resolved.latents)), f"{strength:+.3g} in a list each"
+        else:
+            pairs = zip(resolved.move.latents, resolved.move.weights, strict=True)
+            latents = ", ".join(
+                f"{latent}" if weight == 1 else f"{latent} (× {weight:.2f})" for latent, weight in pairs
+            )
+            done = f"× {strength:.3g}" if resolved.move.mode == "multiply" else f"{strength:+.3g} for everybody"
+        return (
+            f"{resolved.name}: {self.subject}: latents {latents}, {done}; {self.overlap:.0%} of the dev users' lists "
+            f"stay; measured on {self.users:,} test users"
+        )
 
 
 def measure_tuning(tuning: TuningSettings, world: World) -> MeasuredTuning:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from recsae_lib.config import TuningSettings
+from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.recommenders.protocol import Recommender
 from recsae_lib.tuning.held_out import Users
@@ -49,8 +50,13 @@ class Method:
 
     def lists(self, recommender: Recommender, users: Users, strength: float) -> np.ndarray:
         """Lists of users at a strength."""
-        x = users.x if self.step is None else users.x + np.float32(strength) * self.step(users)
+        with np.errstate(over="ignore"):
+            x = users.x if self.step is None else users.x + np.float32(strength) * self.step(users)
         bonus = None if self.bonus is None else np.float32(strength) * self.bonus
+        if not np.isfinite(x).all() or (bonus is not None and not np.isfinite(bonus).all()):
+            raise InputError(
+                f"A strength of {strength:g} moves representations beyond all numbers", "Choose a smaller strength"
+            )
         return best_lists(recommender, users, x, bonus)
 
     def unit(self, users: Users, recommender: Recommender) -> float:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from recsae_lib.config import DEFAULT_SITE, Settings
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
@@ -16,8 +19,9 @@ from recsae_lib.recommenders.vocabulary import item_ids_of
 from recsae_lib.representations.layout import RepresentationSet, RowKind
 from recsae_lib.sae.dictionaries import dictionaries_of
 from recsae_lib.sae.store import load_sae
-from recsae_lib.tuning.catalogue import read_catalogue
+from recsae_lib.tuning.catalogue import CatalogueFiles, worker_catalogue
 from recsae_lib.tuning.held_out import read_users
+from recsae_lib.tuning.item_vectors import SAMPLE_USERS, mean_slopes
 from recsae_lib.tuning.methods import COMPARED
 from recsae_lib.tuning.world import World
 
@@ -34,7 +38,7 @@ class Places:
     recommender : folder of `recommenders.store`, and the call that builds it (`load_recommender`).
     sae : folder of `sae.store`, with the dictionaries beside it.
     dev, test : folders of held-out users (`RepresentationSet`).
-    catalogue : folder of what is known of the items.
+    catalogue : what is known of the items.
     """
 
     recommender: Path
@@ -42,7 +46,7 @@ class Places:
     sae: Path
     dev: str
     test: str
-    catalogue: str
+    catalogue: CatalogueFiles
 
     @classmethod
     def of_context(cls, context: JobContext) -> Places:
@@ -52,21 +56,20 @@ class Places:
         ------
         InputError : nobody is held out at this site, as items are not scored from it.
         """
-        held_out = [RepresentationSet.of_context(context, rows) for rows in HELD_OUT]
-        if not all(users.exists() for users in held_out):
+        if not has_held_out_users(context):
             raise InputError(
                 f"No user is held out at site {context.site}, as items are not scored from it: no strength can be "
                 "chosen there, and nothing measured",
                 "Give tunings of this site latents and a strength",
             )
-        dev, test = (users.path for users in held_out)
+        dev, test = (RepresentationSet.of_context(context, rows).path for rows in HELD_OUT)
         return cls(
             context.registry.fetch(context.recommender_name, context.model_version),
             context.settings.recommender.factory,
             context.registry.fetch(context.sae_name, context.sae_version),
             dev,
             test,
-            RepresentationSet.of_context(context, "last", DEFAULT_SITE).catalogue(),
+            catalogue_files(context),
         )
 
     def compared(self) -> dict[UnitKind, Path]:
@@ -82,18 +85,37 @@ def read_world(
     places: Places, compared: Mapping[UnitKind, Path], recommender: Recommender, settings: Settings
 ) -> World:
     """Load what tunings are measured in."""
-    items, seed = recommender.item_count, settings.seed
+    dev = read_users(places.dev, DEV_USERS, settings.seed)
     return World(
         recommender=recommender,
-        vectors=recommender.item_embeddings().detach().cpu().numpy(),
+        vectors=item_vectors(recommender, dev.x),
         item_ids=item_ids_of(places.recommender).to_numpy(zero_copy_only=False),
         sae=load_sae(places.sae),
         others={kind: load_sae(folder) for kind, folder in compared.items()},
-        catalogue=read_catalogue(places.catalogue, items, settings.coverage.minimum_document_frequency),
-        dev=read_users(places.dev, DEV_USERS, seed),
-        test=read_users(places.test, TEST_USERS, seed),
-        seed=seed,
+        catalogue=worker_catalogue(places.catalogue, recommender.item_count),
+        dev=dev,
+        test=read_users(places.test, TEST_USERS, settings.seed),
+        seed=settings.seed,
     )
+
+
+def item_vectors(recommender: Recommender, x: np.ndarray) -> np.ndarray:
+    """Item vectors (n, d); the mean slopes of the scores over users (`mean_slopes`) where a method scores them."""
+    if recommender.dot_scored:
+        return recommender.item_embeddings().detach().cpu().numpy()
+    slopes = np.empty((x.shape[1], recommender.item_count), dtype=np.float32)
+    return mean_slopes(recommender.score, torch.from_numpy(x[:SAMPLE_USERS]), slopes)
+
+
+def catalogue_files(context: JobContext) -> CatalogueFiles:
+    """What is known of the items of an audit's recommender."""
+    folder = RepresentationSet.of_context(context, "last", DEFAULT_SITE).catalogue()
+    return CatalogueFiles(folder, context.settings.coverage.minimum_document_frequency)
+
+
+def has_held_out_users(context: JobContext) -> bool:
+    """Whether users are held out at the site: items are scored from it, and histories are known."""
+    return all(RepresentationSet.of_context(context, rows).exists() for rows in HELD_OUT)
 
 
 def audited_context(context: JobContext, dt: date | None) -> JobContext:

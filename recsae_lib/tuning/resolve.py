@@ -71,7 +71,7 @@ def move_of(tuning: TuningSettings, subject: Subject, world: World) -> Move:
     """
     if tuning.latents:
         for latent in tuning.latents:
-            require_latent(latent, world)
+            require_latent(latent, tuning, world)
         chosen = np.array(list(dict.fromkeys(tuning.latents)), dtype=np.int64)
         return Move(tuning.mode, chosen, np.ones(len(chosen)))
     live = world.energy > 0
@@ -89,7 +89,7 @@ def move_of(tuning: TuningSettings, subject: Subject, world: World) -> Move:
     return Move(tuning.mode, chosen, weights / np.abs(weights).max())
 
 
-def require_latent(latent: int, world: World) -> None:
+def require_latent(latent: int, tuning: TuningSettings, world: World) -> None:
     """Raise InputError where the SAE has no such latent, or one that fires for nobody; the nearest one is given."""
     live = np.flatnonzero(world.energy > 0)
     if latent in live:
@@ -97,7 +97,7 @@ def require_latent(latent: int, world: World) -> None:
     near = int(live[np.abs(live - latent).argmin()]) if len(live) else None
     fault = "does not exist" if latent >= world.sae.num_latents else "fires for none of the held-out users"
     raise InputError(
-        f"Latent {latent} {fault}; the SAE has the latents 0 to {world.sae.num_latents - 1}",
+        f"tuning {tuning.name}: latent {latent} {fault}; the SAE has the latents 0 to {world.sae.num_latents - 1}",
         f"Name another; the nearest that fires is {near}" if near is not None else "Train the SAE again",
     )
 
@@ -119,7 +119,7 @@ def item_index(item: str, item_ids: np.ndarray) -> int:
 def _lifted(tuning: TuningSettings, world: World) -> int:
     """Place of the feature that named latents together lift most."""
     for latent in tuning.latents:
-        require_latent(latent, world)
+        require_latent(latent, tuning, world)
     catalogue = world.catalogue
     if catalogue.is_derived.all():
         raise InputError(

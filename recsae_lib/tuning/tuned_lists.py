@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pyspark.sql import DataFrame
+from scipy import sparse
 
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.errors import InputError
@@ -33,6 +34,9 @@ from recsae_lib.recommenders.worker import worker_item_ids, worker_recommender
 from recsae_lib.sae.encoding import worker_sae
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import load_sae
+from recsae_lib.tuning.calibration import ResolvedMix, mixed_lists
+from recsae_lib.tuning.catalogue import CatalogueFiles, worker_catalogue
+from recsae_lib.tuning.held_out import Users
 from recsae_lib.tuning.moves import ResolvedTuning, moved
 from recsae_lib.tuning.shifts import best_under_shifts
 
@@ -45,12 +49,13 @@ def tune(
     histories: DataFrame,
     model_folder: Path,
     sae_folder: Path,
-    tunings: Sequence[ResolvedTuning],
+    tunings: Sequence[ResolvedTuning | ResolvedMix],
     site: str,
     top_n: int,
     block_users: int,
     factory: str | None = None,
     representations: DataFrame | None = None,
+    catalogue: CatalogueFiles | None = None,
 ) -> DataFrame:
     """Recommend unseen items to every user under each of some tunings.
 
@@ -59,6 +64,7 @@ def tune(
     histories, model_folder, top_n, block_users, factory, representations : as `recommend`.
     sae_folder : folder of `sae.store`, of the dictionary of the site.
     site : probing site whose representations are moved. At an inner one the model goes on from them (`replacing`).
+    catalogue : what is known of the items; only mixes read it.
 
     Returns
     -------
@@ -70,26 +76,36 @@ def tune(
     InputError : nothing can be scored from the site, or the dictionary is of another one; (when the rows are computed)
         a strength makes numbers too large.
     """
+    require_vectors(model_folder, factory)
     stored = load_recommender(model_folder, factory)
     place = _place(stored, load_sae(sae_folder).dimension, site)
     model_files, sae_files = (ship_folder(histories.sparkSession, folder) for folder in (model_folder, sae_folder))
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model, item_ids = worker_recommender(model_files, factory), worker_item_ids(model_files)
-        tuner = Tuner(model, worker_sae(Path(sae_files)), place, tuple(tunings), item_ids, top_n, block_users)
+        carried = None
+        if catalogue is not None and any(isinstance(tuning, ResolvedMix) for tuning in tunings):
+            carried = worker_catalogue(catalogue, model.item_count).carried
+        sae = worker_sae(Path(sae_files))
+        tuner = Tuner(model, sae, place, tuple(tunings), item_ids, top_n, block_users, carried)
         return tuner.run(batches)
 
     return users_to_score(histories, stored, representations).mapInArrow(run, TUNED_COLUMNS)
 
 
-def _place(model: Recommender, dimension: int, site: str) -> Site:
-    """Find the site; raise InputError where representations there cannot be moved and then scored."""
+def require_vectors(model_folder: Path, factory: str | None) -> None:
+    """Raise InputError where nobody knows what a moved representation would be recommended."""
+    model = load_recommender(model_folder, factory)
     if model.kind == External.kind and not model.dimension:
         raise InputError(
             "Recommendations of your own come without item vectors: nobody knows what a moved representation would be "
             "recommended",
             "Set recommender.external.item_embeddings, or leave tunings out (tunings: [])",
         )
+
+
+def _place(model: Recommender, dimension: int, site: str) -> Site:
+    """Find the site; raise InputError where representations there cannot be moved and then scored."""
     (place,) = find_sites(model, [site])
     if place.dimension != dimension:
         raise InputError(
@@ -129,22 +145,25 @@ class Tuner:
     tunings : to be done.
     item_ids : (item_count,) id of each item index.
     top_n, block_users : as `recommend`.
+    carried : (n, F) which item has which feature; None without mixes.
     """
 
     model: Recommender
     sae: SparseAutoencoder
     site: Site
-    tunings: tuple[ResolvedTuning, ...]
+    tunings: tuple[ResolvedTuning | ResolvedMix, ...]
     item_ids: pa.StringArray
     top_n: int
     block_users: int
+    carried: sparse.csr_matrix | None = None
 
     @cached_property
     def shifts(self) -> dict[str, np.ndarray]:
         """Step of each tuning that moves everybody alike, by its name, where scores are linear in what is moved."""
         if self.site.name != DEFAULT_SITE or not self.model.dot_scored:
             return {}
-        steps = {tuning.name: self._step(tuning) for tuning in self.tunings if tuning.move.mode == "add"}
+        moves = (tuning for tuning in self.tunings if isinstance(tuning, ResolvedTuning))
+        steps = {tuning.name: self._step(tuning) for tuning in moves if tuning.move.mode == "add"}
         return {name: step for name, step in steps.items() if step.any()}
 
     def _step(self, tuning: ResolvedTuning) -> np.ndarray:
@@ -183,8 +202,10 @@ class Tuner:
         best = best_under_shifts(self.model, last, shifts, histories, self.top_n)
         return x.numpy(), activations.numpy(), latent_ids.numpy(), *chain.from_iterable(best)
 
-    def tuned(self, untuned: Untuned, tuning: ResolvedTuning) -> tuple[np.ndarray, np.ndarray]:
+    def tuned(self, untuned: Untuned, tuning: ResolvedTuning | ResolvedMix) -> tuple[np.ndarray, np.ndarray]:
         """Recommend to users under a tuning: (items, scores), of those whom it does not move as they are."""
+        if isinstance(tuning, ResolvedMix):
+            return self._mixed(untuned, tuning)
         if tuning.name in self.shifts:
             return untuned.lists[1 + list(self.shifts).index(tuning.name)]
         x = self._moved(untuned.x, untuned.activations, untuned.latent_ids, tuning)
@@ -199,6 +220,18 @@ class Tuner:
             items[chosen], scores[chosen] = best_unseen(self.model, last, histories, self.top_n)
         return items, scores
 
+    def _mixed(self, untuned: Untuned, tuning: ResolvedMix) -> tuple[np.ndarray, np.ndarray]:
+        """Lists of a mix; an item's score is 1 / its place, as the lists that items come from are scored apart."""
+        assert self.carried is not None
+        histories = untuned.histories
+        users = Users(untuned.x, np.zeros(len(untuned.x), np.int64), histories.offsets, histories.items)
+        directions = self.sae.W_dec.detach().numpy()[tuning.latents]
+        _finite(directions * np.float32(tuning.strength), tuning)
+        wanted = tuning.mix.wanted(users, self.carried)
+        items = mixed_lists(self.model, users, wanted, directions, tuning.strength, self.top_n)
+        places = np.arange(1, self.top_n + 1, dtype=np.float32)
+        return items, np.where(items >= 0, 1 / places, -np.inf).astype(np.float32)
+
     def _moved(
         self, x: np.ndarray, activations: np.ndarray, latent_ids: np.ndarray, tuning: ResolvedTuning
     ) -> np.ndarray:
@@ -212,7 +245,7 @@ class Tuner:
             return x
         return represent_from(self.model, self.model.build_inputs(histories), self.site, x)
 
-    def _rows(self, untuned: Untuned, tuning: ResolvedTuning) -> pa.RecordBatch:
+    def _rows(self, untuned: Untuned, tuning: ResolvedTuning | ResolvedMix) -> pa.RecordBatch:
         items, scores = self.tuned(untuned, tuning)
         columns = [
             pa.repeat(pa.scalar(tuning.name), len(items)),
@@ -223,7 +256,7 @@ class Tuner:
         return pa.RecordBatch.from_arrays(columns, names=["tuning", "user_id", "item_ids", "scores", "changed"])
 
 
-def _finite(vectors: np.ndarray, tuning: ResolvedTuning) -> np.ndarray:
+def _finite(vectors: np.ndarray, tuning: ResolvedTuning | ResolvedMix) -> np.ndarray:
     if not np.isfinite(vectors).all():
         raise InputError(
             f"Tuning {tuning.name} moves representations beyond all numbers (strength {tuning.strength:g})",

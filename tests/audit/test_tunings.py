@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from pyspark.sql import Row
 
 from recsae_jobs import tune_recommendations
 from recsae_lib.platform.warehouse import tables
@@ -40,6 +42,9 @@ def test_all_users_are_tuned_and_once_more_the_same(tuned: Workspace) -> None:
     rows = rows_of(tuned)
     tune_recommendations.run(context)
     assert rows_of(tuned) == rows
+    effects = tuned.warehouse().read(tables.TUNING_EFFECTS).collect()
+    assert {row["tuning"] for row in effects} == {"same", "less", "more"}
+    assert {row["strength"] for row in effects if (row["tuning"], row["method"]) == ("less", "sae")} >= {0.0}
 
     base = {row["user_id"]: row for row in tuned.warehouse().read_published(tables.RECOMMENDATIONS).collect()}
     assert {row[:3] for row in rows} == {(DT, 1, 1)}
@@ -64,9 +69,12 @@ def test_all_users_are_tuned_and_once_more_the_same(tuned: Workspace) -> None:
 @pytest.mark.parametrize(
     ("tunings", "part"),
     [
-        ("{name: x, latents: [99999], strength: 0}", "Tuning x names latent 99999: there are latents 0 to "),
-        ("{name: x, latents: [1], strength: 1.0e+39}", "Tuning x moves representations beyond all numbers"),
-        ("{name: x, strength: 1}", "tuning x: set exactly one of latents, feature, like and debias"),
+        (
+            "{name: x, latents: [99999], strength: 0}",
+            "tuning x: latent 99999 does not exist; the SAE has the latents 0 to",
+        ),
+        ("{name: x, latents: [1], strength: 1.0e+39}", "moves representations beyond all numbers"),
+        ("{name: x, strength: 1}", "tuning x: set exactly one of latents, feature, like, debias and mix"),
     ],
 )
 def test_tunings_that_cannot_be_are_one_line(
@@ -77,3 +85,57 @@ def test_tunings_that_cannot_be_are_one_line(
     said = capsys.readouterr()
     assert part in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.mark.integration
+def test_features_and_mixes_are_turned_for_all_users(tuned: Workspace) -> None:
+    tunings = "tunings=[{name: war, feature: war}, {name: mix, mix: {war: 0.5, space: 0.3}}, {name: own, mix: history}]"
+    tune_recommendations.run(tuned.context("tune_recommendations", tunings))
+    warehouse = tuned.warehouse()
+    features = {row["item_id"]: row["features"] for row in warehouse.read_published(tables.ITEMS).collect()}
+
+    def share(feature: str, lists: Iterable[Row]) -> float:
+        listed = [features[item] for row in lists for item in row["item_ids"]]
+        return sum(feature in one for one in listed) / len(listed)
+
+    before = warehouse.read_published(tables.RECOMMENDATIONS).collect()
+    after = warehouse.read(tables.TUNED_RECOMMENDATIONS).collect()
+    of = {name: [row for row in after if row["tuning"] == name] for name in ("war", "mix", "own")}
+    assert {name: len(rows) for name, rows in of.items()} == dict.fromkeys(of, len(before))
+    for name, feature in (("war", "war"), ("mix", "war"), ("mix", "space")):
+        assert share(feature, of[name]) > share(feature, before) + 0.05, (name, feature)
+    assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in after)
+    value = {
+        (row["tuning"], row["method"], row["metric"]): row["value"]
+        for row in warehouse.read(tables.TUNING_EFFECTS).where("comparison = 'overlap'").collect()
+    }
+    assert value["war", "sae", "feature_share_change"] > 3 * abs(value["war", "noise", "feature_share_change"])
+    assert value["mix", "sae", "exposure_error"] < value["mix", "untuned", "exposure_error"]
+
+
+@pytest.mark.integration
+def test_a_trial_needs_no_spark_and_writes_nothing(
+    tuned: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_session(*_: object) -> None:
+        raise AssertionError("a trial reads files")
+
+    monkeypatch.setattr("recsae_lib.platform.spark.session.open_session", no_session)
+    conf = ("--conf", str(tuned.folder / "conf" / "planted.yaml"))
+    assert tuned.recsae_here("tune", *conf, "--feature", "war", "--overlap", "0.8") == 0
+    said = capsys.readouterr().out
+    for part in ("Tuning planted, dt=2026-11-20", "war: latents ", "at equal overlap", "re-ranking", ": before"):
+        assert part in said
+    user = re.search(r"user (u\d+): before", said)
+    assert user is not None
+    assert tuned.recsae_here("tune", *conf, "--feature", "war", "--multiply", "0", "--user", user[1]) == 0
+    assert capsys.readouterr().out.count(": before") == 1
+    for arguments, part in (
+        (("--feature", "wra"), "Name one of these, or another that has: war"),
+        (("--like", "no such title"), "No item has a title that starts with"),
+        (("--mix", "war"), "no FEATURE=SHARE"),
+        (("--feature", "war", "--user", "nobody"), "User 'nobody' is not among the held-out users"),
+        (("--feature", "war", "--overlap", "2"), "overlap: Input should be less than 1"),
+    ):
+        assert tuned.recsae_here("tune", *conf, *arguments) == 2
+        assert part in capsys.readouterr().err

@@ -106,7 +106,7 @@ def test_multiplying_measures_users_for_whom_it_fires() -> None:
     ("settings", "message"),
     [
         ({"feature": "horor"}, "Name one of these.*horror"),
-        ({"latents": (99,)}, "Latent 99 does not exist.*nearest that fires is 7"),
+        ({"latents": (99,)}, "latent 99 does not exist.*nearest that fires is 7"),
         ({"like": ("i0001",)}, "knows no item 'i0001'.*i000, i001"),
     ],
 )

@@ -28,7 +28,7 @@ TUNED_RECOMMENDATIONS = derived(
         TUNING,
         USER_ID,
         column("item_ids", array_of(STRING), "Recommended items, best first"),
-        column("scores", array_of(FLOAT), "Scores of the recommended items, falling"),
+        column("scores", array_of(FLOAT), "Scores of the recommended items, falling; 1 / place of a mix"),
         column("changed", INT, "How many of the items are not among those of the user in recommendations"),
     ],
     ("tuning", "user_id"),
