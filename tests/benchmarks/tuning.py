@@ -18,7 +18,7 @@ from recsae_lib.tuning.tuned_lists import tune
 from tests.benchmarks.harness import Figure, Usage, interleaved_seconds, medians
 from tests.benchmarks.synthetic import SEED, write_histories, write_sasrec
 
-SIZE = 20_000  # users; 1 million take 50 times as long, in the same memory: users come in blocks
+SIZE = 50_000  # users; 1 million take 20 times as long, in the same memory: users come in blocks
 ITEMS, DIMENSION, TOP_N, SEEN, BLOCK_USERS = 100_000, 64, 20, 50, 64
 LATENTS, K, TUNINGS = 1024, 8, 4
 REPETITIONS = 3
