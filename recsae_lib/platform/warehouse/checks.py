@@ -95,6 +95,7 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
         check_derived_features(read(tables.ITEMS)),
         check_terms(read(tables.CONCEPT_TERMS), settings),
         check_metrics(read(tables.AUDIT_METRICS), settings),
+        check_tuned(read(tables.TUNED_RECOMMENDATIONS), read(tables.RECOMMENDATIONS)),
         check_drift(read(tables.CONCEPT_DRIFT), settings),
         *(check_answers(requests, read(requests), read(rejects), settings) for requests, rejects in ASKED),
     ]
@@ -164,6 +165,16 @@ def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
     ]
     described = {table.name: read(table) for table in DESCRIBED}
     return results + check_described(activations, described)
+
+
+def check_tuned(tuned: DataFrame, recommendations: DataFrame) -> list[CheckResult]:
+    """As many users stand under each tuning as have recommendations; no rows pass."""
+    users = recommendations.agg(F.count(F.lit(1)).alias("users"))
+    counts = tuned.groupBy("tuning").agg(F.count(F.lit(1)).alias("tuned"))
+    other = counts.crossJoin(users).where("tuned != users").orderBy("tuning").collect()  # a row a tuning at most
+    detail = "; ".join(f"{row['tuning']}: {row['tuned']} of {row['users']}" for row in other)
+    name = "all users with recommendations are under each tuning"
+    return [CheckResult("tuned_recommendations", name, "fail", len(other), detail)]
 
 
 def check_described(activations: DataFrame, described: Mapping[str, DataFrame]) -> list[CheckResult]:

@@ -16,6 +16,7 @@ from recsae_lib.platform.warehouse.checks import (
     check_drift,
     check_metrics,
     check_rows,
+    check_tuned,
     run_checks,
 )
 from recsae_lib.platform.warehouse.tables import Table
@@ -33,6 +34,7 @@ BASE_ROWS: dict[str, dict[str, object]] = {
     "concept_scores": {"latent_id": 7, "sae_version": 5, "judge": "terms", "confidence": 0.9, "q_value": 0.01},
     "concepts": {"latent_id": 7, "sae_version": 5, "density": 0.5},
     "concept_terms": {"latent_id": 7, "sae_version": 5, "term": "f", "kind": "feature", "tf": 0.5, "q_value": 0.1},
+    "tuned_recommendations": {"tuning": "t", "user_id": "u", "model_version": 3, "sae_version": 5, "changed": 0},
     "audit_metrics": {"sae_version": 5, "unit_kind": "sae", "metric": "fvu", "value": 0.2},
 }
 METRICS = {
@@ -114,6 +116,15 @@ def test_rows_that_get_lost_between_jobs_are_found(spark: SparkSession) -> None:
         ("shuffled_scores", 1),
         ("concepts", 1),
     }
+
+
+def test_users_who_are_missing_under_a_tuning_are_found(spark: SparkSession) -> None:
+    recommended = rows_of(spark, tables.RECOMMENDATIONS, {"user_id": "a"}, {"user_id": "b"})
+    under = [{"tuning": "less", "user_id": user} for user in "ab"]
+    tuned = rows_of(spark, tables.TUNED_RECOMMENDATIONS, *under, {"tuning": "more", "user_id": "a"})
+    (result,) = check_tuned(tuned, recommended)
+    assert (result.violations, result.detail) == (1, "more: 1 of 2")
+    assert check_tuned(rows_of(spark, tables.TUNED_RECOMMENDATIONS), recommended)[0].passed
 
 
 def metric_rows(spark: SparkSession, values: dict[str, float | None]) -> DataFrame:
