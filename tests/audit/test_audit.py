@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from recsae_jobs import interpret_concepts, measure_coverage, verify_concepts
+from recsae_jobs import compute_latent_effects, interpret_concepts, measure_coverage, verify_concepts
 from recsae_lib.cli.summary import print_summary
 from recsae_lib.platform.llm.prompts import load_prompt
 from recsae_lib.platform.warehouse import tables
@@ -71,6 +71,28 @@ def test_the_planted_features_are_the_top_terms(audited: Workspace) -> None:
     assert len(found & set(FEATURES)) >= 0.9 * len(FEATURES)
     # Words of the titles are noise: hardly ever the best term of a latent.
     assert sum(row["kind"] == "word" for row in top) <= 0.1 * len(top)
+
+
+def test_latents_push_the_planted_features(audited: Workspace) -> None:
+    concepts = {row["latent_id"]: row for row in audited.warehouse().read_published(tables.CONCEPTS).collect()}
+    rows = [row.asDict() for row in audited.warehouse().read_published(tables.LATENT_EFFECTS).collect()]
+    found = Counter((row["latent_id"], row["kind"]) for row in rows)
+    for latent in concepts:
+        assert (found[latent, "item"], found[latent, "feature"]) == (40, len(FEATURES))
+    assert {latent for latent, _ in found} == set(concepts)
+    # What makes a latent fire is what it does here, as users take the items of one feature.
+    best = {latent: row["best_feature"] for latent, row in concepts.items() if row["confirmed"]}
+    assert len(set(best.values()) & set(FEATURES)) >= 0.9 * len(FEATURES)
+    assert {latent: concepts[latent]["output_feature"] for latent in best} == best
+    items = {row["item_id"]: row["features"] for row in audited.warehouse().read_published(tables.ITEMS).collect()}
+    pushed = [row for row in rows if row["kind"] == "item" and row["rank"] > 0 and row["latent_id"] in best]
+    named = [concepts[row["latent_id"]]["output_feature"] in items[row["item_id"]] for row in pushed]
+    assert np.mean(named) >= 0.8
+
+    context = audited.context("compute_latent_effects")
+    compute_latent_effects.run(context)
+    again = [row.asDict() for row in context.warehouse.read(tables.LATENT_EFFECTS).collect()]
+    assert sorted(again, key=repr) == sorted(rows, key=repr)
 
 
 def test_popularity_tiers_are_those_of_the_training_part(audited: Workspace) -> None:

@@ -15,7 +15,14 @@ from safetensors.torch import save_file
 from recsae_lib.errors import InputError
 from recsae_lib.flow.study import load_study
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import AUDIT_METRICS, COMPARISONS, CONCEPTS, INTERACTIONS, RECOMMENDATIONS
+from recsae_lib.platform.warehouse.tables import (
+    AUDIT_METRICS,
+    COMPARISONS,
+    CONCEPTS,
+    INTERACTIONS,
+    LATENT_EFFECTS,
+    RECOMMENDATIONS,
+)
 from recsae_lib.representations.layout import RepresentationSet
 from tests.foreign_ranker import build_ranker
 from tests.planted import FEATURES
@@ -151,6 +158,10 @@ def test_a_study_is_run_compared_and_not_run_again(
     assert found["recommender", "ndcg_at_10"] is not None
     assert found["sae", "ndcg_at_10_kept"] is not None
     assert found["sae", "coherence_item_embedding"] is not None
+    # What a latent does to the lists is known where items are scored from the representation.
+    effects = [warehouse.read_published(LATENT_EFFECTS).count() for warehouse in (alone, last, layer)]
+    assert (effects[0], effects[2]) == (0, 0)
+    assert effects[1] > 0
     assert metrics_of(layer)["sae", "fvu"] == pytest.approx(values["foreign", LAYER, "sae", "fvu"])
     assert ("sae", "ndcg_at_10_kept") not in metrics_of(layer)
     assert_known_by_representations(workspace, alone)

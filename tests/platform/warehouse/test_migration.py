@@ -181,7 +181,8 @@ def test_migration_says_what_it_does_and_does_it_once(old: Warehouse) -> None:
         f"{name}concept_labels: is of this version",
         f"{name}concept_rejects: added answer",
         f"{name}concepts: added auc, hard_auc, removal_effect, removal_low, removal_high, removal_other, "
-        "removal_p_value, found_again, found_again_id, confirmed, same_as, artefact, artefact_p_value",
+        "removal_p_value, found_again, found_again_id, confirmed, same_as, artefact, artefact_p_value, output_feature, "
+        "output_score",
         f"{name}concepts: interpreter: openai is llm in 2 rows of main",
         f"{name}concepts: is of this version",
     ]
