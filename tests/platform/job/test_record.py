@@ -175,7 +175,7 @@ def test_an_audit_has_started_with_its_first_job(book: Book) -> None:
     for run in ("audit 2", "audit 3"):  # goes on with it
         book.write(INGEST, run=run)
         book.write(TRAIN, run=run)
-    assert book.read().started_at == "2026-11-20T01:14:00+00:00"
+    assert book.read().started_at == "2026-11-20T01:16:00+00:00"
 
 
 def test_jobs_of_one_run_are_one_audit_whatever_the_plan_sets(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
