@@ -102,15 +102,18 @@ def _measure_move(tuning: TuningSettings, world: World) -> MeasuredTuning:
     move = move_of(tuning, subject, world)
     methods = methods_of(tuning, move, subject, world)
     dev, test = (users.take(np.flatnonzero(moves_anything(move, users, world))) for users in (world.dev, world.test))
+    given = None if tuning.strength is None else abs(tuning.strength - move.neutral)
+    if not len(dev) and given is not None:  # rare in all users, and in none of the dev users
+        return MeasuredTuning(ResolvedTuning(tuning.name, move, tuning.strength or 0.0), subject.title, 1.0, 0, [])
     if not len(dev):
         raise InputError(
-            f"tuning {tuning.name}: its latents fire for none of the held-out users", "Turn others, or use mode add"
+            f"tuning {tuning.name}: its latents fire for none of the dev users, so that no strength can be chosen",
+            "Give it a strength, turn other latents, or use mode add",
         )
 
     def measure_of(before: np.ndarray) -> Measure:
         return ListMeter(test, before, world.catalogue, subject.carriers, subject.place, world.seed).measure
 
-    given = None if tuning.strength is None else abs(tuning.strength - move.neutral)
     found = _compare(tuning, methods, given, dev, test, measure_of, world)
     effects = [
         replace(one, strength=stated_strength(tuning, move, one.strength))

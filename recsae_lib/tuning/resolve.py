@@ -90,14 +90,14 @@ def move_of(tuning: TuningSettings, subject: Subject, world: World) -> Move:
 
 
 def require_latent(latent: int, tuning: TuningSettings, world: World) -> None:
-    """Raise InputError where the SAE has no such latent, or one that fires for nobody; the nearest one is given."""
-    live = np.flatnonzero(world.energy > 0)
-    if latent in live:
+    """Raise InputError where the SAE has no such latent; the nearest that fires for dev users is given."""
+    if latent < world.sae.num_latents:
         return
+    live = np.flatnonzero(world.energy > 0)
     near = int(live[np.abs(live - latent).argmin()]) if len(live) else None
-    fault = "does not exist" if latent >= world.sae.num_latents else "fires for none of the held-out users"
+    last = world.sae.num_latents - 1
     raise InputError(
-        f"tuning {tuning.name}: latent {latent} {fault}; the SAE has the latents 0 to {world.sae.num_latents - 1}",
+        f"tuning {tuning.name}: latent {latent} does not exist; the SAE has the latents 0 to {last}",
         f"Name another; the nearest that fires is {near}" if near is not None else "Train the SAE again",
     )
 

@@ -73,7 +73,7 @@ def test_all_users_are_tuned_and_once_more_the_same(tuned: Workspace) -> None:
             "{name: x, latents: [99999], strength: 0}",
             "tuning x: latent 99999 does not exist; the SAE has the latents 0 to",
         ),
-        ("{name: x, latents: [1], strength: 1.0e+39}", "moves representations beyond all numbers"),
+        ("{name: x, feature: war, strength: 1.0e+39}", "moves representations beyond all numbers"),
         ("{name: x, strength: 1}", "tuning x: set exactly one of latents, feature, like, debias and mix"),
     ],
 )

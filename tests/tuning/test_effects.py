@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import pytest
+import torch
 
 from recsae_lib.config import TuningSettings
 from recsae_lib.errors import InputError
+from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.tuning.calibration import ResolvedMix
 from recsae_lib.tuning.effects import MeasuredTuning, measure_tuning, tuned_lists
 from recsae_lib.tuning.lists import best_lists
@@ -156,3 +159,17 @@ def test_a_mix_of_histories_takes_all_features() -> None:
     assert one.resolved.mix.shares is None
     assert len(one.resolved.latents) == len(FEATURES)
     assert value(one, "sae", "exposure_error") < value(one, "untuned", "exposure_error")
+
+
+def test_latents_that_fire_for_nobody_need_a_strength() -> None:
+    nobody = replace(WORLD, sae=SparseAutoencoder(*_silent(WORLD.sae), k=3), _codes={})
+    done = measure_tuning(TuningSettings(name="t", latents=(2,), mode="multiply", strength=0.0), nobody)
+    assert (done.resolved.strength, done.users, done.effects) == (0.0, 0, [])
+    with pytest.raises(InputError, match="fire for none of the dev users"):
+        measure_tuning(TuningSettings(name="t", latents=(2,), mode="multiply"), nobody)
+
+
+def _silent(sae: SparseAutoencoder) -> tuple[torch.Tensor, ...]:
+    """Weights of an SAE that never fires."""
+    bias = torch.full_like(sae.b_enc, -1e6)
+    return sae.W_enc.detach(), bias, sae.W_dec.detach(), sae.b_dec.detach()
