@@ -176,6 +176,7 @@ def airflow_environment(port: int) -> dict[str, str]:
         # A DAG whose file changes is read again at once; to read all every 30 seconds takes cores from the jobs.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "AIRFLOW__RECSAE__SECONDS_BETWEEN_TURNS": "10",
         # Nights start when a person says so; this machine may sleep at two o'clock.
         "AIRFLOW__RECSAE__NIGHTLY_SCHEDULE": os.environ.get("AIRFLOW__RECSAE__NIGHTLY_SCHEDULE", ""),
         "NO_PROXY": ",".join(filter(None, ["127.0.0.1", os.environ.get("NO_PROXY")])),

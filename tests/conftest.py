@@ -13,7 +13,7 @@ from recsae_lib.platform.spark.session import open_session
 from tests.catalogs import JDBC_DRIVERS
 from tests.chat_server import LoopbackServer
 from tests.isolation import isolation
-from tests.workspace import REPOSITORY, TINY_QUERIES
+from tests.workspace import REPOSITORY, tiny_spark
 
 # Of tests/audit; the others look at the one audit of `audited`.
 OWN_AUDITS = ("test_drift.py", "test_own_models.py", "test_study.py")
@@ -58,8 +58,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         {
             "spark.sql.catalog.recsae.warehouse": str(warehouse),
             "spark.sql.warehouse.dir": str(warehouse / "default"),
-            "spark.driver.extraClassPath": ":".join(str(driver) for driver in JDBC_DRIVERS if driver.is_file()),
-            **TINY_QUERIES,
+            **tiny_spark(*JDBC_DRIVERS),
         },
     )
     yield session

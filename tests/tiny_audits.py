@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from pyspark.sql import Row
 from jobs import publish_audit
 from recsae_lib.platform.warehouse import publications as listing
 from recsae_lib.platform.warehouse import publishing, read_point, store
+from recsae_lib.platform.warehouse.commits import local_folder
 from recsae_lib.platform.warehouse.fencing import UPKEEP_PROPERTY
 from recsae_lib.platform.warehouse.publications import Publication
 from recsae_lib.platform.warehouse.publishing import Origin, publish_tables, record_refusal
@@ -162,12 +165,27 @@ class Contents:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, int], list[tuple[str, ...]]] = {}
         self._listed: dict[tuple[str, int], list[Publication]] = {}
-        self.loaded: dict[str, Any] | None = None  # by full name, within one look at everything
+        self._folder: Path | None = None
+        self._there: set[tuple[str, int, int]] = set()
+        self._found: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.looks = False  # while no run does anything, what is known of a table holds until its next version
+
+    def version(self, warehouse: Warehouse, table: Table) -> int:
+        """How often a table has changed: in a catalog that is a folder each commit is a file with its number."""
+        *_, namespace, name = warehouse.full_name(table).split(".")
+        if self._folder is None:
+            self._folder = local_folder(warehouse.spark, warehouse.catalog)
+        assert self._folder is not None
+        names = os.listdir(self._folder / namespace / name / "metadata")
+        return max(int(file[1:].partition(".")[0]) for file in names if file.endswith(".metadata.json"))
 
     def rows(self, warehouse: Warehouse, table: Table, snapshot: int) -> list[tuple[str, ...]]:
         """The `COLUMNS` of all rows of a snapshot."""
         iceberg, key = warehouse.iceberg(table), (warehouse.full_name(table), snapshot)
-        assert iceberg.snapshot(snapshot) is not None, f"{key} is gone"
+        there = (*key, self.version(warehouse, table))
+        if there not in self._there:
+            assert iceberg.snapshot(snapshot) is not None, f"{key} is gone"
+            self._there.add(there)
         if key not in self._rows:
             jvm: Any = warehouse.spark.sparkContext._jvm
             records = jvm.org.apache.iceberg.data.IcebergGenerics.read(iceberg).useSnapshot(snapshot).build()
@@ -191,7 +209,7 @@ class Contents:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have the code that is tested read the list of publications, and load tables, in this way too."""
-        listed, iceberg = listing.publications, Warehouse.iceberg
+        listed = listing.publications
 
         def publications(warehouse: Warehouse, snapshot: int | None = None) -> list[Publication]:
             snapshot = warehouse.references(AUDITS).get("main") if snapshot is None else snapshot
@@ -202,17 +220,23 @@ class Contents:
                 self._listed[key] = listed(warehouse, snapshot)
             return list(self._listed[key])
 
-        def load(warehouse: Warehouse, table: Table) -> Any:
-            if self.loaded is None:
-                return iceberg(warehouse, table)
-            name = warehouse.full_name(table)
-            if name not in self.loaded:
-                self.loaded[name] = iceberg(warehouse, table)
-            return self.loaded[name]
+        def remember(name: str) -> None:
+            method = getattr(Warehouse, name)
+
+            def remembered(warehouse: Warehouse, table: Table) -> Any:
+                if not self.looks:
+                    return method(warehouse, table)
+                key, version = (name, warehouse.full_name(table)), self.version(warehouse, table)
+                if key not in self._found or self._found[key][0] != version:
+                    self._found[key] = version, method(warehouse, table)
+                return self._found[key][1]
+
+            monkeypatch.setattr(Warehouse, name, remembered)
 
         for module in (listing, publishing, read_point, store, publish_audit):
             monkeypatch.setattr(module, "publications", publications)
-        monkeypatch.setattr(Warehouse, "iceberg", load)
+        for name in ("exists", "iceberg", "references"):
+            remember(name)
 
 
 def make_tiny(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,10 +26,11 @@ from recsae_lib.platform.tracking.registry import Registry
 from recsae_lib.platform.tracking.relocation import relocate_artifacts
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_TABLES, Table
+from tests import local_files
 from tests.planted import write_planted
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CLASS_ARCHIVES = REPOSITORY / "var" / "tests" / "classes"
+CLASS_ARCHIVES = REPOSITORY / "var" / "tests" / f"java-{local_files.DIGEST}"
 DT = date(2026, 11, 20)
 
 PLANTED_SETTINGS: dict[str, Any] = {
@@ -158,7 +159,8 @@ def open_workspace(spark: SparkSession, folder: Path, catalog: str) -> Workspace
     folder.mkdir(exist_ok=True)
     write_planted(folder / "data")
     (folder / "conf").mkdir()
-    write_properties(folder / "conf" / "tiny.conf", {**TINY_QUERIES, "spark.driver.extraJavaOptions": java_options()})
+    tiny = {**tiny_spark(), "spark.driver.extraJavaOptions": java_options()}
+    write_properties(folder / "conf" / "tiny.conf", tiny)
     write_mlflow_database(folder / "var" / "mlflow" / "mlflow.db")
     (folder / "conf" / "planted.yaml").write_text(yaml.safe_dump(PLANTED_SETTINGS), encoding="utf-8")
     spark.conf.set(f"spark.sql.catalog.{catalog}", "org.apache.iceberg.spark.SparkCatalog")
@@ -184,13 +186,30 @@ def own_spark_home(folder: Path) -> Path:
 
 
 @cache
-def java_options() -> str:
-    """Java options of `TINY_QUERIES`, with an archive of classes that all tests share: a JVM starts twice as fast."""
+def tiny_spark(*drivers: Path) -> dict[str, str]:
+    """Spark properties of `TINY_QUERIES`, on the local file system of `tests.local_files`.
+
+    Parameters
+    ----------
+    drivers : further jars; those that are not there are left out.
+    """
     CLASS_ARCHIVES.mkdir(parents=True, exist_ok=True)
-    properties = CLASS_ARCHIVES / "tiny.conf"
+    jar = CLASS_ARCHIVES / "files.jar"
     with (CLASS_ARCHIVES / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write_properties(properties, TINY_QUERIES)
+        if not jar.is_file():
+            local_files.make_jar(jar)
+    class_path = ":".join(str(path) for path in (jar, *drivers) if path.is_file())
+    return {**TINY_QUERIES, "spark.driver.extraClassPath": class_path, "spark.hadoop.fs.file.impl": local_files.NAME}
+
+
+@cache
+def java_options() -> str:
+    """Java options of `tiny_spark`, with an archive of classes that all tests share: a JVM starts twice as fast."""
+    tiny, properties = tiny_spark(), CLASS_ARCHIVES / "tiny.conf"
+    with (CLASS_ARCHIVES / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_properties(properties, tiny)
         command = [sys.executable, "-m", "recsae_lib.cli", "spark", "--class-archives", str(CLASS_ARCHIVES)]
         told = subprocess.run(
             [*command, "--set", f"spark.properties={properties}"],

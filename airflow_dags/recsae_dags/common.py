@@ -30,7 +30,7 @@ SPARK_POOL, TRAINING_POOL, TURN_POOL = "recsae_spark", "recsae_training", "recsa
 TRAINING_QUEUE = "recsae_training"
 ASKING_FOR_RETRAINING = "asking_for_retraining"  # XCom of publish_audit: the violated checks, a line each
 CONCEPTS = AssetAlias("recsae/concepts")  # stands for recsae/<namespace>/concepts of every namespace
-SECONDS_BETWEEN_TURNS = 30
+SECONDS_BETWEEN_TURNS = conf.getint("recsae", "seconds_between_turns", fallback=30)
 SECONDS_BETWEEN_LOOKS = 300
 LONGEST_BATCH = timedelta(hours=26)  # the Batch API promises 24
 

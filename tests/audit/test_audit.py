@@ -219,13 +219,11 @@ def test_a_language_model_judges_beside_the_term_scorer(
 
 def test_people_can_look_at_what_was_published(audited: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     query = "SELECT count(*) AS concepts, max(density) AS density FROM concepts"
-    answer = audited.recsae("sql", "--conf", "conf/planted.yaml", query, "--format", "json")
-    assert answer.returncode == 0, answer.stderr
-    row = json.loads(answer.stdout)
+    conf = ("--conf", str(audited.folder / "conf" / "planted.yaml"))
+    assert audited.recsae_here("sql", *conf, query, "--format", "json") == 0
+    row = json.loads(capsys.readouterr().out)
     assert row["concepts"] == len(audited.rows(tables.CONCEPTS))
     assert 0 < row["density"] <= 1
-
-    conf = ("--conf", str(audited.folder / "conf" / "planted.yaml"))
     assert audited.recsae_here("sql", *conf, "DROP TABLE concepts") == 2
     assert "DropTable does more than read" in capsys.readouterr().err
     assert audited.recsae_here("concepts", *conf, "--top", "3") == 0
@@ -262,8 +260,8 @@ def test_concepts_that_are_not_published_are_not_lost(audited: Workspace, capsys
         refused.drop_branch(tables.CONCEPTS)
 
 
-def test_the_sites_of_the_registered_model_are_listed(audited: Workspace) -> None:
-    command = audited.recsae("sites", "--conf", "conf/planted.yaml")
-    assert command.returncode == 0, command.stderr
+def test_the_sites_of_the_registered_model_are_listed(audited: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audited.recsae_here("sites", "--conf", str(audited.folder / "conf" / "planted.yaml")) == 0
+    shown = capsys.readouterr().out
     for part in ("last", "blocks.0.inner", "(batch, T, d)"):
-        assert part in command.stdout
+        assert part in shown

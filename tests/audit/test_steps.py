@@ -215,7 +215,6 @@ def test_the_judge_runs_in_batch_and_the_next_night_asks_nothing(
             shutil.rmtree(folder)
 
 
-def test_a_job_without_steps_refuses_the_argument(audited: Workspace) -> None:
-    done = audited.recsae("run", "encode_latents", "--dt", "2026-11-20", "--step", "submit")
-    assert done.returncode == 2
-    assert "encode_latents has no steps" in done.stderr
+def test_a_job_without_steps_refuses_the_argument(audited: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audited.recsae_here("run", "encode_latents", "--dt", "2026-11-20", "--step", "submit") == 2
+    assert "encode_latents has no steps" in capsys.readouterr().err

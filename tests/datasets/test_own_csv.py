@@ -17,7 +17,7 @@ from recsae_lib.config import DatasetSettings
 from recsae_lib.datasets.parsing.quoting import NOT_CLOSED, NOT_DOUBLED
 from recsae_lib.datasets.reading import Dataset, read_dataset
 from recsae_lib.errors import InputError
-from tests.workspace import REPOSITORY
+from tests.workspace import REPOSITORY, java_options, tiny_spark, write_properties
 
 INTERACTIONS = "user_id,item_id,ts\nu,i0,1600000000\n"
 ITEMS = "item_id,title,features\n"
@@ -169,8 +169,8 @@ def test_a_path_beyond_ascii_is_read_in_the_locale_c(tmp_path: Path) -> None:
     properties = tmp_path / "spark.conf"
     given = {"dataset.format": "csv", "spark.properties": properties, **places}
     arguments = [word for name, value in given.items() for word in ("--set", f"{name}={value}")]
-    shipped = (REPOSITORY / "conf" / "spark" / "local.conf").read_text(encoding="utf-8")
-    properties.write_text(shipped.replace(" var/", f" {tmp_path}/var/"), encoding="utf-8")
+    own = {"spark.driver.extraJavaOptions": java_options(), "spark.sql.catalog.recsae.warehouse": f"{tmp_path}/tables"}
+    write_properties(properties, {**tiny_spark(), **own, "spark.sql.warehouse.dir": f"{tmp_path}/default"})
     ended = subprocess.run(
         [sys.executable, "-m", "recsae_lib.cli", "run", "ingest_dataset", "--dt", "2026-11-20", *arguments],
         cwd=REPOSITORY,

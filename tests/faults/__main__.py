@@ -18,7 +18,7 @@ from pathlib import Path
 from recsae_lib.platform.spark.session import open_session
 from tests.catalogs import JDBC_DRIVERS
 from tests.faults.nights import FaultError, Nights
-from tests.workspace import REPOSITORY, TINY_QUERIES
+from tests.workspace import REPOSITORY, tiny_spark
 
 NAMES = ("lost_servers", "full_disk", "lost_executors", "lost_scheduler", "parallel_dates", "kill_jobs", "kill_nights")
 
@@ -38,8 +38,7 @@ def main() -> int:
             REPOSITORY / "conf" / "spark" / "local.conf",
             {
                 "spark.sql.catalog.recsae.warehouse": f"{folder}/warehouse",
-                "spark.driver.extraClassPath": ":".join(str(driver) for driver in JDBC_DRIVERS if driver.is_file()),
-                **TINY_QUERIES,
+                **tiny_spark(*JDBC_DRIVERS),
             },
         )
         nights = Nights(spark, Path(folder), given.kills, given.seed)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from recsae_lib.cli.ratings import print_import, print_report
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.ratings.exchange import export_ratings, import_ratings, report_ratings
+from tests.isolation import isolation
 from tests.publishing import publish
 from tests.ratings.rating_cases import HOSTILE
 from tests.workspace import DT, Workspace, open_workspace
@@ -31,15 +33,17 @@ def exported(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> t
     """A workspace with published concepts, and the page and the sheet that the command has written."""
     workspace = open_workspace(spark, tmp_path_factory.mktemp("rated"), "rated")
     publish_concepts(workspace)
-    answer = workspace.recsae("ratings", "export", "--conf", "conf/planted.yaml", "--concepts", "12")
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.splitlines()[:4] == [
+    conf = str(workspace.folder / "conf" / "planted.yaml")
+    with isolation(), redirect_stdout(io.StringIO()) as printed:
+        assert workspace.recsae_here("ratings", "export", "--conf", conf, "--concepts", "12") == 0
+    said = printed.getvalue().splitlines()
+    assert said[:4] == [
         "18 cases: 12 of 24 concepts with a label (2 without one are left out), 3 shown again, 3 with a wrong label",
         "  confidence 0.6 to 0.8, not interpretable: 4 of 8",
         "  confidence 0.8 and above, interpretable: 4 of 8",
         "  confidence below 0.6, not interpretable: 4 of 8",
     ]
-    page, sheet = (workspace.folder / line for line in answer.stdout.splitlines()[4:])
+    page, sheet = (workspace.folder / line for line in said[4:])
     return workspace, page, sheet
 
 

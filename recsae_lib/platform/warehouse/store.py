@@ -90,7 +90,9 @@ class Warehouse:
         if not self.exists(table):
             return {}
         # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks.
-        return {name: reference.snapshotId() for name, reference in self.iceberg(table).refs().items()}
+        found = self.iceberg(table).refs()
+        # An array: the end of a Java iterator is an error, which takes py4j longer to hand over than all the rest.
+        return {name: found[name].snapshotId() for name in found.keySet().toArray()}
 
     def snapshot_id(self, table: Table) -> int | None:
         """Snapshot that `read` reads: of the audit's branch where the table has one, else the one that was published

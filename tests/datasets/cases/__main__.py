@@ -10,7 +10,7 @@ from pathlib import Path
 from recsae_lib.platform.spark.session import open_session
 from tests.datasets.cases.expected import EXPECTED
 from tests.datasets.cases.running import cases_in, run_case
-from tests.workspace import REPOSITORY, TINY_QUERIES, open_workspace
+from tests.workspace import REPOSITORY, open_workspace, tiny_spark
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
             "spark.sql.catalog.recsae.warehouse": f"{home}/tables",
             "spark.sql.warehouse.dir": f"{home}/default",
         }
-        spark = open_session("cases", REPOSITORY / "conf" / "spark" / "local.conf", {**TINY_QUERIES, **warehouse})
+        spark = open_session("cases", REPOSITORY / "conf" / "spark" / "local.conf", {**tiny_spark(), **warehouse})
         workspace = open_workspace(spark, Path(home) / "work", "cases")
         for case in cases_in(arguments.folder):
             if arguments.names and case.name not in arguments.names:

@@ -103,5 +103,10 @@ def run_case(case: Case, workspace: Workspace) -> Outcome:
         return Outcome(code, said[-1].removeprefix("recsae: ") if said else told.getvalue()[-300:])
     context = JobContext("cases", load_settings(None, conf, places), DT)
     warehouse = Warehouse(workspace.spark, workspace.catalog, context.namespaces, DT)
-    counts = [warehouse.read(table).count() for table in (tables.INTERACTIONS, tables.ITEMS, tables.REJECTS)]
+    counts = [rows_of(warehouse, table) for table in (tables.INTERACTIONS, tables.ITEMS, tables.REJECTS)]
     return Outcome(0, "", *counts)
+
+
+def rows_of(warehouse: Warehouse, table: tables.Table) -> int:
+    """Rows of a table that has one date, as Iceberg has counted them: no job of Spark."""
+    return int(warehouse.iceberg(table).snapshot(warehouse.snapshot_id(table)).summary()["total-records"])

@@ -10,7 +10,7 @@ import pytest
 
 from recsae_lib.platform.spark.session import iceberg_jars
 from recsae_lib.platform.spark.submission import submit_options
-from tests.workspace import CLASS_ARCHIVES, REPOSITORY, java_options
+from tests.workspace import CLASS_ARCHIVES, REPOSITORY, java_options, tiny_spark
 
 
 def test_properties_that_name_an_archive_of_classes_keep_it(tmp_path: Path) -> None:
@@ -38,11 +38,11 @@ def test_a_jvm_takes_sparks_classes_from_the_archive(tmp_path: Path) -> None:
     assert of_tests.endswith(f" -XX:SharedArchiveFile={archive}")
     made = archive.stat().st_mtime_ns
 
-    loaded = tmp_path / "loaded.txt"
+    loaded, class_path = tmp_path / "loaded.txt", tiny_spark()["spark.driver.extraClassPath"]
     submit = Path(sys.executable).with_name("spark-submit")
     given = f"spark.driver.extraJavaOptions={given_options} -Xlog:class+load:file={loaded}"
     subprocess.run(
-        [submit, "--jars", ",".join(iceberg_jars()), "--conf", given, "--version"],
+        [submit, "--jars", ",".join(iceberg_jars()), "--driver-class-path", class_path, "--conf", given, "--version"],
         cwd=REPOSITORY,
         env={**os.environ, **first["environment"]},
         capture_output=True,

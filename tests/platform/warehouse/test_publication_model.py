@@ -219,12 +219,12 @@ class Protocol(RuleBasedStateMachine):
 
     def look(self, run: Attempt | Import | Upkeep | None) -> None:
         """Compare what readers see with the model, into which a publication of the run is taken."""
-        self.contents.loaded = {}
+        self.contents.looks = True
         try:
             for model in MODELS:
                 self.look_at_model(model, run if run is not None and run.model == model else None)
         finally:
-            self.contents.loaded = None
+            self.contents.looks = False
 
     def look_at_model(self, model: str, run: Attempt | Import | Upkeep | None) -> None:
         warehouse, known = self.warehouse(model), self.audits[model]
