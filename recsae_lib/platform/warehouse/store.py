@@ -89,9 +89,9 @@ class Warehouse:
         """Branches and tags of a table with their snapshot ids."""
         if not self.exists(table):
             return {}
-        # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks.
+        # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks. An
+        # array of names: the end of a Java iterator is an error, which takes py4j longer than all the rest.
         found = self.iceberg(table).refs()
-        # An array: the end of a Java iterator is an error, which takes py4j longer to hand over than all the rest.
         return {name: found[name].snapshotId() for name in found.keySet().toArray()}
 
     def snapshot_id(self, table: Table) -> int | None:
