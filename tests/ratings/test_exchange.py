@@ -54,7 +54,7 @@ def publish_concepts(workspace: Workspace) -> None:
         0.7: (0.7, 0.48, 0.85, 0.2, False),
         0.5: (0.5, 0.3, 0.7, 0.9, False),
     }
-    reach = (None, None, 5, 0.1, 1.0, *[None] * 13)  # none of the columns that ratings do not read
+    reach = (None, None, 5, 0.1, 1.0, *[None] * 15)  # none of the columns that ratings do not read
     concepts: list[tuple[object, ...]] = [
         (1, latent, f"latent {latent}", "", [], "terms", "unlabelled", None, None, None, None, None, False, *reach)
         for latent in UNLABELLED

@@ -89,8 +89,7 @@ class Warehouse:
         """Branches and tags of a table with their snapshot ids."""
         if not self.exists(table):
             return {}
-        # By Iceberg's own interface: as a query of the table of references it is a Spark job, and every read asks. An
-        # array of names: the end of a Java iterator is an error, which takes py4j longer than all the rest.
+        # Not by a query, which is a Spark job. An array: the end of a Java iterator is an error, which py4j is slow with.
         found = self.iceberg(table).refs()
         return {name: found[name].snapshotId() for name in found.keySet().toArray()}
 
