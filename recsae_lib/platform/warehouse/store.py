@@ -89,7 +89,7 @@ class Warehouse:
         """Branches and tags of a table with their snapshot ids."""
         if not self.exists(table):
             return {}
-        # Not by a query, which is a Spark job. An array: the end of a Java iterator is an error, which py4j is slow with.
+        # Not by a query, which is a Spark job. An array: the end of a Java iterator is an error, slow to come by py4j.
         found = self.iceberg(table).refs()
         return {name: found[name].snapshotId() for name in found.keySet().toArray()}
 
