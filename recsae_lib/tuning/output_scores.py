@@ -63,8 +63,12 @@ def output_scores(
     -------
     (rows, F) float64; 0 where a feature is that of no item or of all, or a direction moves no item against another.
     """
+    return scores_of(directions, moments, contrasts(moments, feature_means, feature_counts))
+
+
+def scores_of(directions: np.ndarray, moments: ItemMoments, gaps: np.ndarray) -> np.ndarray:
+    """Output scores of directions (rows, d) for contrasts (F, d), (rows, F) float64; 0 where nothing moves."""
     directions = np.asarray(directions, dtype=np.float64)
-    gaps = contrasts(moments, feature_means, feature_counts)
     deviations = moments.deviations(directions)
     usable = deviations > 1e-12 * np.maximum(np.abs(deviations).max(initial=0.0), 1e-300)
     inverse = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=usable)

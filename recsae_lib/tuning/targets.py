@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsae_lib.tuning.output_scores import ItemMoments
+from recsae_lib.tuning.output_scores import ItemMoments, scores_of
 
 BLOCK_ITEMS = 2**16
 
@@ -43,13 +43,7 @@ class Target:
 
     def scores(self, directions: np.ndarray, moments: ItemMoments) -> np.ndarray:
         """Output score of each direction, (rows,): the gain of t along it, in standard deviations of all effects."""
-        directions = np.asarray(directions, dtype=np.float64)
-        deviations = moments.deviations(directions)
-        usable = deviations > 1e-12 * max(float(deviations.max(initial=0.0)), 1e-300)
-        scores: np.ndarray = np.divide(
-            directions @ self.contrast, deviations, out=np.zeros(len(directions)), where=usable
-        )
-        return scores
+        return scores_of(directions, moments, self.contrast[None])[:, 0]
 
     def probe(self, moments: ItemMoments, penalty: float = 0.01) -> np.ndarray:
         """Weights of a ridge regression of t on the item vectors, (d,): (C + λ tr(C)/d I)⁻¹ cov(e, t)."""
