@@ -22,7 +22,7 @@ from tests.openai_server import OpenaiServer
 from tests.platform.llm.transport_client import CANARY, GIVEN_UP, KILLED, OUTPUT, run_step
 
 WANTED = AnswerSchema("concept", {"required": ["label", "description"]})
-SEEDS = 200
+SEEDS = 320
 MOST_STARTS = 60
 PROCESSES = get_context("forkserver")
 ONE_AT_A_TIME = threading.Lock()  # starting a process looks at how the others ended, which only one thread may

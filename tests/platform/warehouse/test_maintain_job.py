@@ -141,7 +141,7 @@ def test_readers_see_whole_nights_between_all_commits(
     total, marker, expected = maintained(10_000, every_look=True)
     assert expected[2:] == ([False, False, True], [[3], [3]])
     assert total - marker > 8
-    for commits in (marker - 1, marker, marker + 3, total - 1):
+    for commits in (marker - 1, marker, marker + 2, marker + 4, total - 1):
         done, _, ended = maintained(commits, every_look=False)
         assert (done, ended) == (commits, expected), commits
 
