@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from recsae_lib.cli.explore import print_pages
 from recsae_lib.cli.init import write_start
 from recsae_lib.cli.parsing import command, options_in_use
 from recsae_lib.cli.terminal import print_table
@@ -101,6 +102,7 @@ def _audit(arguments: argparse.Namespace) -> None:
     seconds = run_audit(context)
     for site in context.settings.representations.sites:
         print_summary(context.at_site(site), seconds, options_in_use(arguments))
+    print_pages(context)
 
 
 def _compare(arguments: argparse.Namespace) -> None:

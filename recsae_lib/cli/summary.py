@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pyspark.sql import functions as F
 
-from recsae_lib.cli.findings import COLUMNS, better_baselines, headline, unit_rows
+from recsae_lib.verification.findings import COLUMNS, better_baselines, headline, unit_rows
 from recsae_lib.cli.terminal import Terminal
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.platform.job.context import JobContext

@@ -7,6 +7,7 @@ field is what ``recsae config`` prints above its value.
 from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermSettings
 from recsae_lib.config.datasets import ColumnMapping, DatasetSettings, DerivedFeatureSettings, FilterSettings, Repeats
 from recsae_lib.config.drift import DriftSettings
+from recsae_lib.config.explorer import ExplorerSettings
 from recsae_lib.config.interpretation import InterpretationSettings
 from recsae_lib.config.llm import LlmSettings
 from recsae_lib.config.loading import as_commented_yaml, explain_faults, load_settings, merge, read_yaml
@@ -40,6 +41,7 @@ __all__ = [
     "Device",
     "DriftSettings",
     "EvidenceSettings",
+    "ExplorerSettings",
     "ExternalSettings",
     "FilterSettings",
     "InterpretationSettings",

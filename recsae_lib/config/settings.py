@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from recsae_lib.config.concepts import CoverageSettings, EvidenceSettings, TermSettings
 from recsae_lib.config.datasets import DatasetSettings
 from recsae_lib.config.drift import DriftSettings
+from recsae_lib.config.explorer import ExplorerSettings
 from recsae_lib.config.interpretation import InterpretationSettings
 from recsae_lib.config.llm import LlmSettings
 from recsae_lib.config.recommenders import RecommendationSettings, RecommenderSettings
@@ -61,6 +62,7 @@ class Settings(Section):
         description="Concepts to turn, and what is recommended then, e.g. [{name: less_horror, feature: Horror, "
         "direction: less}]. Each names one of latents, feature, like and debias.",
     )
+    explorer: ExplorerSettings = Field(default_factory=ExplorerSettings, description="The page of the audit.")
     checks: CheckSettings = Field(default_factory=CheckSettings, description="Limits that guard publication.")
     maintenance: MaintenanceSettings = Field(
         default_factory=MaintenanceSettings, description="What maintain_tables keeps."

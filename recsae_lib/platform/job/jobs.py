@@ -46,6 +46,7 @@ JOBS = (
     Job("tune_recommendations"),
     Job("compare_versions"),
     Job("publish_audit"),
+    Job("build_explorer"),
     Job("maintain_tables", in_audit=False),
 )
 AUDIT_JOBS = tuple(job for job in JOBS if job.in_audit)

@@ -5,6 +5,7 @@ Importing this takes boto3's second: import it where it is needed.
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,9 +92,13 @@ class ObjectStore:
         return True
 
     def upload(self, file: Path, name: str) -> None:
-        """Write a file as an object, in place of the one that is there; a large one goes in parts."""
+        """Write a file as an object, in place of the one that is there; a large one goes in parts.
+
+        The ending of its name says what a browser takes it for.
+        """
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         with self._failures():
-            self._client.upload_file(str(file), self._bucket, self.key(name))
+            self._client.upload_file(str(file), self._bucket, self.key(name), ExtraArgs={"ContentType": kind})
 
     def download(self, name: str, file: Path) -> bool:
         """Replace a file, as a whole, by an object, if there is one, and say whether; a large one comes in parts."""

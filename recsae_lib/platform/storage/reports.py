@@ -8,10 +8,12 @@ from pathlib import Path
 from recsae_lib.config import PathSettings
 from recsae_lib.platform.storage.files import write_whole
 
+REPORTS = "reports"  # folder of <var>
+
 
 def reports_folder(paths: PathSettings, namespace: str, dt: date) -> Path:
     """Local folder of the reports of a namespace and date."""
-    return Path(paths.var) / "reports" / namespace / dt.isoformat()
+    return Path(paths.var) / REPORTS / namespace / dt.isoformat()
 
 
 def write_report(paths: PathSettings, namespace: str, dt: date, name: str, content: bytes) -> Path:
@@ -23,9 +25,21 @@ def write_report(paths: PathSettings, namespace: str, dt: date, name: str, conte
     """
     file = reports_folder(paths, namespace, dt) / name
     write_whole(file, content)
-    if paths.reports is not None:
-        from recsae_lib.platform.storage.object_store import ObjectStore  # boto3 takes its time to be imported
-
-        store = ObjectStore(paths.reports, f"The report {file} cannot be copied to {paths.reports}", "paths.reports")
-        store.upload(file, f"{namespace}/{dt.isoformat()}/{name}")
+    copy_report(paths, f"{namespace}/{dt.isoformat()}/{name}")
     return file
+
+
+def copy_report(paths: PathSettings, name: str) -> None:
+    """Copy a file of ``<var>/reports``, named from there, to `paths.reports`, where the settings name it.
+
+    Raises
+    ------
+    PassingError : the storage does not take the copy.
+    """
+    if paths.reports is None:
+        return
+    from recsae_lib.platform.storage.object_store import ObjectStore  # boto3 takes its time to be imported
+
+    file = Path(paths.var) / REPORTS / name
+    store = ObjectStore(paths.reports, f"The report {file} cannot be copied to {paths.reports}", "paths.reports")
+    store.upload(file, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsae_lib.cli.findings import COLUMNS, better_baselines, headline, unit_rows
+from recsae_lib.verification.findings import COLUMNS, better_baselines, headline, unit_rows
 from recsae_lib.verification.figures import Figures
 
 FIGURES: dict[tuple[str, str], float | None] = {

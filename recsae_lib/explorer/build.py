@@ -1,0 +1,180 @@
+"""Build the page of one published audit from its tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
+from pyspark.sql import DataFrame
+
+from recsae_lib.errors import InputError
+from recsae_lib.explorer.cards import Read, cards
+from recsae_lib.explorer.directory import item_directory, term_directory
+from recsae_lib.explorer.knob import why_no_knob, write_knob
+from recsae_lib.explorer.layout import map_of, nearest, unit_rows_of
+from recsae_lib.explorer.overview import index_columns, nights, overview
+from recsae_lib.explorer.shards import MOST_BYTES, pack_bytes, pack_rows
+from recsae_lib.explorer.site import Site, pages_of, write_list_of_pages
+from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.warehouse import tables
+from recsae_lib.platform.warehouse.publications import Publication, last_of_each_date, publications
+from recsae_lib.platform.warehouse.read_point import read_point, read_point_of
+from recsae_lib.platform.warehouse.tables import Table
+from recsae_lib.sae.model import SparseAutoencoder
+from recsae_lib.sae.store import load_sae
+
+LATENTS_OF_INDEX = 8192  # of a shard of the index
+
+
+def build_explorer(context: JobContext) -> Path:
+    """Write the page of the audit of a date, and the list of all pages; returns the page.
+
+    Raises
+    ------
+    InputError : no audit of the date is published.
+    """
+    found = publications(context.warehouse)
+    publication = last_of_each_date(found).get(context.dt)
+    if publication is None:
+        raise InputError(
+            f"No audit of {context.namespaces['audit']} is published for dt={context.dt}",
+            "Run `recsae audit` for it, or name the date of a published one: `recsae status` lists them",
+        )
+    context = _of_publication(context, publication)
+    warehouse, point, now = context.warehouse, read_point_of(found, context.dt), read_point(found)
+
+    def read(table: Table) -> DataFrame:
+        return point.read(warehouse, table)
+
+    paths, namespace = context.settings.paths, context.namespaces["audit"]
+    with Site(paths, namespace, context.dt) as site:
+        columns = index_columns(read(tables.CONCEPTS), read(tables.CONCEPT_DRIFT))
+        live = np.array(columns["id"], dtype=np.int64)
+        sae, missing = _sae(context)
+        near: dict[int, list[list[float]]] = {}
+        how = None
+        if sae is not None and len(live):
+            decoder = sae.W_dec.detach().cpu().numpy()[live]
+            rows = unit_rows_of(decoder)
+            how, positions = map_of(rows, context.settings.seed)
+            columns["x"], columns["y"] = positions[:, 0].tolist(), positions[:, 1].tolist()
+            near = _near(live, *nearest(rows))
+        described: dict[str, Any] = {
+            "index": pack_rows("index", _blocks(columns), site.write, raw_bytes=1),
+            "cards": pack_rows("cards", _with_near(_cards(context, read), near), site.write),
+        }
+        for name, entries in _directories(read).items():
+            rows_of_entries = [(row["text"], row["row"]) for row in entries.toLocalIterator()]  # `MOST_ENTRIES` at most
+            words = ((place, json.dumps(text, ensure_ascii=False)) for place, (text, _) in enumerate(rows_of_entries))
+            described[name] = {
+                "words": pack_rows(f"{name}/words", words, site.write),
+                "rows": pack_rows(f"{name}/rows", ((p, row) for p, (_, row) in enumerate(rows_of_entries)), site.write),
+            }
+        why_not = missing or why_no_knob(context)
+        knob = None
+        if sae is not None and why_not is None:
+            knob = write_knob(context, sae, context.settings.explorer.show_users, site.write)
+            vectors = np.ascontiguousarray(decoder, dtype="<f4")
+            knob["decoder_rows"] = max(1, MOST_BYTES // (4 * vectors.shape[1]))
+            for number, start in enumerate(range(0, len(vectors), knob["decoder_rows"])):
+                part = vectors[start : start + knob["decoder_rows"]]
+                site.write(pack_bytes(f"decoder/{number}", part.tobytes()))
+        manifest = {
+            **_audited(context, publication),
+            **described,
+            "map": how,
+            "knob": knob,
+            "missing": {"map": missing, "knob": why_not},
+            "nights": sorted({*pages_of(paths, namespace), context.dt.isoformat()}, reverse=True),
+        }
+        summary = overview(read) | {"nights": nights(now.read(warehouse, tables.AUDIT_METRICS), now.dates)}
+        page = site.finish(manifest, summary, len(live))
+    write_list_of_pages(paths)
+    return page
+
+
+def _of_publication(context: JobContext, publication: Publication) -> JobContext:
+    """The context with the versions that the audit was of."""
+    settings = context.settings
+    versions = {"recommender": publication.model_version, "sae": publication.sae_version}
+    pinned = {name: getattr(settings, name).model_copy(update={"version": one}) for name, one in versions.items()}
+    return context.with_settings(settings.model_copy(update=pinned))
+
+
+def _sae(context: JobContext) -> tuple[SparseAutoencoder | None, str | None]:
+    """The SAE of the audit; None, and why, where the registry has it no more."""
+    try:
+        return load_sae(context.registry.fetch(context.sae_name, context.sae_version)), None
+    except InputError as error:
+        return None, f"the SAE of this audit is not in the registry ({error})"
+
+
+def _cards(context: JobContext, read: Read) -> Iterator[tuple[int, str]]:
+    """Cards by rising latent, one partition of them at a time on the driver."""
+    settings = context.settings
+    found = cards(read, settings.evidence.linked_items, settings.explorer.show_users).orderBy("latent_id")
+    return ((row["latent_id"], row["card"]) for row in found.toLocalIterator())
+
+
+def _with_near(rows: Iterator[tuple[int, str]], near: dict[int, list[list[float]]]) -> Iterator[tuple[int, str]]:
+    for latent, card in rows:
+        yield latent, f'{card[:-1]},"near":{json.dumps(near.get(latent, []))}}}'
+
+
+def _near(live: np.ndarray, places: np.ndarray, cosines: np.ndarray) -> dict[int, list[list[float]]]:
+    return {
+        int(latent): [[int(live[place]), round(float(cosine), 3)] for place, cosine in zip(*pair, strict=True)]
+        for latent, *pair in zip(live, places, cosines, strict=True)
+    }
+
+
+def _blocks(columns: dict[str, list[Any]]) -> Iterator[tuple[int, str]]:
+    for start in range(0, len(columns["id"]), LATENTS_OF_INDEX):
+        block = {name: values[start : start + LATENTS_OF_INDEX] for name, values in columns.items()}
+        yield start, json.dumps(block, ensure_ascii=False, separators=(",", ":"))
+
+
+def _directories(read: Read) -> dict[str, DataFrame]:
+    linked, effects = read(tables.LATENT_ITEMS), read(tables.LATENT_EFFECTS)
+    return {
+        "terms": term_directory(read(tables.CONCEPT_TERMS)),
+        "items": item_directory(linked, effects, read(tables.ITEMS)),
+    }
+
+
+def _audited(context: JobContext, publication: Publication) -> dict[str, Any]:
+    """What the page says of where the audit comes from, and the limits that its verdicts are held against."""
+    settings, checked = context.settings, context.settings.verification
+    return {
+        "namespace": context.namespaces["audit"],
+        "catalog": settings.catalog,
+        "dt": context.dt.isoformat(),
+        "model": settings.recommender.kind,
+        "recommender_name": context.recommender_name,
+        "model_version": publication.model_version,
+        "sae_name": context.sae_name,
+        "sae_version": publication.sae_version,
+        "published": publication.finished_at.strftime("%Y-%m-%d %H:%M"),
+        "publication": publication.number,
+        "tables": sorted(publication.snapshots),
+        "mlflow": _address(settings.paths.tracking_uri, context.sae_name, publication.sae_version),
+        "limits": {
+            "confidence": checked.confidence,
+            "significance": checked.significance,
+            "removal": checked.minimum_removal,
+            "found_again": checked.minimum_found_again,
+        },
+    }
+
+
+def _address(tracking_uri: str, name: str, version: int) -> str | None:
+    """Where a browser finds an SAE version in MLflow, without what a login may stand in the address."""
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in ("http", "https") or parts.hostname is None:
+        return None
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", f"/models/{name}/versions/{version}"))
