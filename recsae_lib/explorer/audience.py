@@ -61,9 +61,7 @@ def audiences(activations: DataFrame, recommendations: DataFrame, items: DataFra
     users = activations.count()  # of the metadata: files hold their number of rows
     every = max(1, users // SAMPLED_USERS)
     drawn = F.pmod(F.xxhash64(F.lit("explorer"), "user_id"), F.lit(every)) == 0
-    features = items.select(
-        "item_id", F.explode(F.array_union("features", derived_features(items))).alias("feature")
-    )
+    features = items.select("item_id", F.explode(F.array_union("features", derived_features(items))).alias("feature"))
     common = features.groupBy("feature").agg(F.count(F.lit(1)).alias("n"))
     common = common.orderBy(F.desc("n"), "feature").limit(COMPARED_FEATURES).select("feature")
     taken = (

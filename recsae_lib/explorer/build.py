@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -17,7 +17,7 @@ from recsae_lib.explorer.directory import item_directory, term_directory
 from recsae_lib.explorer.knob import why_no_knob, write_knob
 from recsae_lib.explorer.layout import map_of, nearest, unit_rows_of
 from recsae_lib.explorer.overview import index_columns, nights, overview
-from recsae_lib.explorer.shards import MOST_BYTES, pack_bytes, pack_rows
+from recsae_lib.explorer.shards import Shard, pack_rows
 from recsae_lib.explorer.site import Site, pages_of, write_list_of_pages
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse import tables
@@ -50,51 +50,81 @@ def build_explorer(context: JobContext) -> Path:
     def read(table: Table) -> DataFrame:
         return point.read(warehouse, table)
 
-    paths, namespace = context.settings.paths, context.namespaces["audit"]
-    with Site(paths, namespace, context.dt) as site:
-        columns = index_columns(read(tables.CONCEPTS), read(tables.CONCEPT_DRIFT))
-        live = np.array(columns["id"], dtype=np.int64)
-        sae, missing = _sae(context)
-        near: dict[int, list[list[float]]] = {}
-        how = None
-        if sae is not None and len(live):
-            decoder = sae.W_dec.detach().cpu().numpy()[live]
-            rows = unit_rows_of(decoder)
-            how, positions = map_of(rows, context.settings.seed)
-            columns["x"], columns["y"] = positions[:, 0].tolist(), positions[:, 1].tolist()
-            near = _near(live, *nearest(rows))
-        described: dict[str, Any] = {
-            "index": pack_rows("index", _blocks(columns), site.write, raw_bytes=1),
-            "cards": pack_rows("cards", _with_near(_cards(context, read), near), site.write),
-        }
-        for name, entries in _directories(read).items():
-            rows_of_entries = [(row["text"], row["row"]) for row in entries.toLocalIterator()]  # `MOST_ENTRIES` at most
-            words = ((place, json.dumps(text, ensure_ascii=False)) for place, (text, _) in enumerate(rows_of_entries))
-            described[name] = {
-                "words": pack_rows(f"{name}/words", words, site.write),
-                "rows": pack_rows(f"{name}/rows", ((p, row) for p, (_, row) in enumerate(rows_of_entries)), site.write),
-            }
+    settings, namespace = context.settings, context.namespaces["audit"]
+    sae, missing = _sae(context)
+    decoder = None if sae is None else sae.W_dec.detach().cpu().numpy()
+    with Site(settings.paths, namespace, context.dt) as site:
+        live, described = write_concepts(
+            read, decoder, settings.evidence.linked_items, settings.explorer.show_users, settings.seed, site.write
+        )
         why_not = missing or why_no_knob(context)
         knob = None
         if sae is not None and why_not is None:
-            knob = write_knob(context, sae, context.settings.explorer.show_users, site.write)
-            vectors = np.ascontiguousarray(decoder, dtype="<f4")
-            knob["decoder_rows"] = max(1, MOST_BYTES // (4 * vectors.shape[1]))
-            for number, start in enumerate(range(0, len(vectors), knob["decoder_rows"])):
-                part = vectors[start : start + knob["decoder_rows"]]
-                site.write(pack_bytes(f"decoder/{number}", part.tobytes()))
+            knob = write_knob(context, sae, live, settings.explorer.show_users, site.write)
         manifest = {
             **_audited(context, publication),
             **described,
-            "map": how,
             "knob": knob,
             "missing": {"map": missing, "knob": why_not},
-            "nights": sorted({*pages_of(paths, namespace), context.dt.isoformat()}, reverse=True),
+            "nights": sorted({*pages_of(settings.paths, namespace), context.dt.isoformat()}, reverse=True),
         }
         summary = overview(read) | {"nights": nights(now.read(warehouse, tables.AUDIT_METRICS), now.dates)}
         page = site.finish(manifest, summary, len(live))
-    write_list_of_pages(paths)
+    write_list_of_pages(settings.paths)
     return page
+
+
+def write_concepts(
+    read: Read,
+    decoder: np.ndarray | None,
+    linked_items: str,
+    show_users: bool,
+    seed: int,
+    write: Callable[[Shard], None],
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Write what the page says of each concept, and what is searched.
+
+    Parameters
+    ----------
+    read : gives the rows of a table that the audit published.
+    decoder : (M, d) W_dec; None where it is not kept any more.
+    linked_items, show_users : as of `cards`.
+    seed : of the map.
+    write : takes each shard.
+
+    Returns
+    -------
+    The live latents, rising, and what the page needs to read the shards.
+    """
+    columns = index_columns(read(tables.CONCEPTS), read(tables.CONCEPT_DRIFT))
+    live = np.array(columns["id"], dtype=np.int64)
+    near: dict[int, list[list[float]]] = {}
+    how = None
+    if decoder is not None and len(live):
+        rows = unit_rows_of(decoder[live])
+        how, positions = map_of(rows, seed)
+        columns["x"], columns["y"] = positions[:, 0].tolist(), positions[:, 1].tolist()
+        near = _near(live, *nearest(rows))
+    found = cards(read, linked_items, show_users).orderBy("latent_id")
+    # One partition of the cards at a time comes to the driver.
+    texts = ((row["latent_id"], row["card"]) for row in found.toLocalIterator())
+    described: dict[str, Any] = {
+        "map": how,
+        "index": pack_rows("index", _blocks(columns), write, raw_bytes=1),
+        "cards": pack_rows("cards", _with_near(texts, near), write),
+    }
+    directories = {
+        "terms": term_directory(read(tables.CONCEPT_TERMS)),
+        "items": item_directory(read(tables.LATENT_ITEMS), read(tables.LATENT_EFFECTS), read(tables.ITEMS)),
+    }
+    for name, entries in directories.items():
+        listed = [(row["text"], row["row"]) for row in entries.toLocalIterator()]  # `MOST_ENTRIES` at most
+        words = ((place, json.dumps(text, ensure_ascii=False)) for place, (text, _) in enumerate(listed))
+        described[name] = {
+            "words": pack_rows(f"{name}/words", words, write),
+            "rows": pack_rows(f"{name}/rows", ((place, row) for place, (_, row) in enumerate(listed)), write),
+        }
+    return live, described
 
 
 def _of_publication(context: JobContext, publication: Publication) -> JobContext:
@@ -113,13 +143,6 @@ def _sae(context: JobContext) -> tuple[SparseAutoencoder | None, str | None]:
         return None, f"the SAE of this audit is not in the registry ({error})"
 
 
-def _cards(context: JobContext, read: Read) -> Iterator[tuple[int, str]]:
-    """Cards by rising latent, one partition of them at a time on the driver."""
-    settings = context.settings
-    found = cards(read, settings.evidence.linked_items, settings.explorer.show_users).orderBy("latent_id")
-    return ((row["latent_id"], row["card"]) for row in found.toLocalIterator())
-
-
 def _with_near(rows: Iterator[tuple[int, str]], near: dict[int, list[list[float]]]) -> Iterator[tuple[int, str]]:
     for latent, card in rows:
         yield latent, f'{card[:-1]},"near":{json.dumps(near.get(latent, []))}}}'
@@ -136,14 +159,6 @@ def _blocks(columns: dict[str, list[Any]]) -> Iterator[tuple[int, str]]:
     for start in range(0, len(columns["id"]), LATENTS_OF_INDEX):
         block = {name: values[start : start + LATENTS_OF_INDEX] for name, values in columns.items()}
         yield start, json.dumps(block, ensure_ascii=False, separators=(",", ":"))
-
-
-def _directories(read: Read) -> dict[str, DataFrame]:
-    linked, effects = read(tables.LATENT_ITEMS), read(tables.LATENT_EFFECTS)
-    return {
-        "terms": term_directory(read(tables.CONCEPT_TERMS)),
-        "items": item_directory(linked, effects, read(tables.ITEMS)),
-    }
 
 
 def _audited(context: JobContext, publication: Publication) -> dict[str, Any]:

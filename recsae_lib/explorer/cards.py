@@ -70,9 +70,15 @@ def cards(read: Read, linked_items: str, show_users: bool) -> DataFrame:
 def _listed(rows: DataFrame, name: str, order: Column, *columns: str) -> DataFrame:
     """Gather the rows of each latent into one array of structs, in an order."""
     entry = F.struct(F.col("_order"), *columns)
-    return rounded(rows).withColumn("_order", order).groupBy("latent_id").agg(F.sort_array(F.collect_list(entry)).alias("_list")).select(
-        "latent_id",
-        F.transform("_list", lambda one: F.struct(*(one[column].alias(column) for column in columns))).alias(name),
+    return (
+        rounded(rows)
+        .withColumn("_order", order)
+        .groupBy("latent_id")
+        .agg(F.sort_array(F.collect_list(entry)).alias("_list"))
+        .select(
+            "latent_id",
+            F.transform("_list", lambda one: F.struct(*(one[column].alias(column) for column in columns))).alias(name),
+        )
     )
 
 
@@ -101,10 +107,14 @@ def _items(linked: DataFrame, effects: DataFrame, items: DataFrame) -> DataFrame
         )
     )
     entry = F.struct("rank", "item_id", "title", "features", "value", "users")
-    return rounded(both.join(items, "item_id", "left")).groupBy("latent_id").agg(
-        *(
-            F.sort_array(F.collect_list(F.when(F.col("list") == name, entry))).alias(f"items_{name}")
-            for name in ("linked", "up", "down")
+    return (
+        rounded(both.join(items, "item_id", "left"))
+        .groupBy("latent_id")
+        .agg(
+            *(
+                F.sort_array(F.collect_list(F.when(F.col("list") == name, entry))).alias(f"items_{name}")
+                for name in ("linked", "up", "down")
+            )
         )
     )
 
@@ -119,15 +129,21 @@ def _output_features(effects: DataFrame) -> DataFrame:
 
 def _scores(scores: DataFrame, shuffled: DataFrame) -> DataFrame:
     by_chance = shuffled.select("latent_id", "judge", F.col("confidence").alias("shuffled_confidence"))
-    columns = ("judge", "confidence", "confidence_low", "confidence_high", "recall", "specificity", "hard_specificity")
-    columns += ("auc", "hard_auc", "q_value", "cases", "interpretable", "shuffled_confidence")
+    columns = (
+        *("judge", "confidence", "confidence_low", "confidence_high", "recall", "specificity", "hard_specificity"),
+        *("auc", "hard_auc", "q_value", "cases", "interpretable", "shuffled_confidence"),
+    )
     return _listed(scores.join(by_chance, ["latent_id", "judge"], "left"), "scores", F.col("judge"), *columns)
 
 
 def _changes(drift: DataFrame) -> DataFrame:
-    columns = ("previous_dt", "change", "previous_latent_id", "previous_label", "similarity", "similarity_by")
-    columns += ("term_similarity", "previous_density")
-    shown = drift.where(F.col("latent_id").isNotNull()).withColumn("previous_label", cut(F.col("previous_label"), LABEL))
+    columns = (
+        *("previous_dt", "change", "previous_latent_id", "previous_label", "similarity", "similarity_by"),
+        *("term_similarity", "previous_density"),
+    )
+    shown = drift.where(F.col("latent_id").isNotNull()).withColumn(
+        "previous_label", cut(F.col("previous_label"), LABEL)
+    )
     return _listed(shown, "changes", -F.datediff("previous_dt", F.lit("1970-01-01").cast("date")), *columns)
 
 
@@ -138,7 +154,9 @@ def _cases(
     answer = Window.partitionBy("latent_id", "judge", "fires", "judged").orderBy(F.xxhash64("user_id"), "user_id")
     drawn = cases.withColumn("place", F.row_number().over(answer)).where("place = 1").drop("place")
     of_user = "item_ids" if linked_items == "recommended" else "context_ids"
-    ids = F.slice(of_user, 1, CASE_ITEMS) if linked_items == "recommended" else F.slice(of_user, -CASE_ITEMS, CASE_ITEMS)
+    ids = (
+        F.slice(of_user, 1, CASE_ITEMS) if linked_items == "recommended" else F.slice(of_user, -CASE_ITEMS, CASE_ITEMS)
+    )
     # A history may be shorter than what is asked for from its end.
     ids = F.when(F.size(of_user) <= CASE_ITEMS, F.col(of_user)).otherwise(ids)
     seen = drawn.join(recommendations.select("user_id", ids.alias("ids")), "user_id", "left")
@@ -147,7 +165,11 @@ def _cases(
         seen.select(*one, F.posexplode_outer("ids").alias("place", "item_id"))
         .join(items.select("item_id", "title"), "item_id", "left")
         .groupBy(*one)
-        .agg(F.sort_array(F.collect_list(F.struct("place", F.coalesce("title", "item_id").alias("title")))).alias("found"))
+        .agg(
+            F.sort_array(F.collect_list(F.struct("place", F.coalesce("title", "item_id").alias("title")))).alias(
+                "found"
+            )
+        )
         .withColumn("titles", F.col("found.title"))
     )
     if not show_users:

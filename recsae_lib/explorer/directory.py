@@ -44,15 +44,24 @@ def item_directory(linked: DataFrame, effects: DataFrame, items: DataFrame) -> D
     -------
     DataFrame : (text, concepts LONG, row STRING) as of `term_directory`; ``row`` has item_id and latents by list.
     """
-    linked = linked.where(F.col("rank") <= ITEMS_OF_CONCEPT).select("item_id", F.lit("linked").alias("list"), "rank", "latent_id")
+    linked = linked.where(F.col("rank") <= ITEMS_OF_CONCEPT).select(
+        "item_id", F.lit("linked").alias("list"), "rank", "latent_id"
+    )
     end = F.when(F.col("rank") > 0, "up").otherwise("down")
-    pushed = effects.where(F.col("kind") == "item").select("item_id", end.alias("list"), F.abs("rank").alias("rank"), "latent_id")
+    pushed = effects.where(F.col("kind") == "item").select(
+        "item_id", end.alias("list"), F.abs("rank").alias("rank"), "latent_id"
+    )
     entry = F.struct("rank", "latent_id")
     lists = [_latents(F.when(F.col("list") == name, entry)).alias(name) for name in ("linked", "up", "down")]
     entries = linked.unionByName(pushed).groupBy("item_id").agg(F.count(F.lit(1)).alias("concepts"), *lists)
     named = entries.join(items.select("item_id", "title"), "item_id", "left")
     row = F.to_json(F.struct("item_id", "linked", "up", "down"))
-    found = named.select(known_by(F.col("item_id"), F.coalesce("title", F.lit(""))).alias("text"), "concepts", row.alias("row"), "item_id")
+    found = named.select(
+        known_by(F.col("item_id"), F.coalesce("title", F.lit(""))).alias("text"),
+        "concepts",
+        row.alias("row"),
+        "item_id",
+    )
     return found.orderBy(F.desc("concepts"), "item_id").limit(MOST_ENTRIES).drop("item_id")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.item_terms import derived_features, is_feature
@@ -109,7 +109,8 @@ def _features(read: Read) -> list[dict[str, Any]]:
     derived = derived_features(items)
     kinds = {"feature": F.col("features"), "derived": derived}
     counted = [
-        items.select(F.explode(features).alias("feature"), F.lit(kind).alias("kind")) for kind, features in kinds.items()
+        items.select(F.explode(features).alias("feature"), F.lit(kind).alias("kind"))
+        for kind, features in kinds.items()
     ]
     frequent = counted[0].unionByName(counted[1]).groupBy("feature", "kind").agg(F.count(F.lit(1)).alias("items"))
     frequent = frequent.orderBy(F.desc("items"), "feature").limit(MOST_FEATURES)
@@ -134,7 +135,9 @@ def _tunings(effects: DataFrame) -> list[dict[str, Any]]:
     named = effects.select("tuning").distinct().orderBy("tuning").limit(MOST_TUNINGS)
     shown = rounded(effects.join(F.broadcast(named), "tuning").where(F.col("metric").isin(*TUNED)))
     columns = ("tuning", "comparison", "method", "strength", "metric", "value", "low", "high")
-    return [row.asDict() for row in shown.select(*columns).orderBy("tuning", "comparison", "method", "metric").collect()]
+    return [
+        row.asDict() for row in shown.select(*columns).orderBy("tuning", "comparison", "method", "metric").collect()
+    ]
 
 
 def _changes(drift: DataFrame) -> list[dict[str, Any]]:
@@ -167,7 +170,7 @@ def index_columns(concepts: DataFrame, drift: DataFrame) -> dict[str, list[Any]]
 
     Parameters
     ----------
-    concepts, drift : rows of concepts and concept_drift of the audit. M rows at most come to the driver.
+    concepts, drift : rows of concepts and concept_drift of the audit.
     """
     newest = drift.agg(F.max("previous_dt").alias("previous_dt"))
     # A latent may be merged of several: the first by name.
@@ -178,19 +181,17 @@ def index_columns(concepts: DataFrame, drift: DataFrame) -> dict[str, list[Any]]
         .agg(F.min("change").alias("change"))
     )
     columns = ("latent_id", "label", "status", "interpretable", "confirmed", "active_users", "same_as", *INDEX)
-    rows = concepts.select(*columns).join(changes, "latent_id", "left").orderBy("latent_id").toPandas()
+    # M rows at most.
+    rows = concepts.select(*columns).join(changes, "latent_id", "left").orderBy("latent_id").collect()
     found: dict[str, list[Any]] = {
-        "id": rows["latent_id"].tolist(),
-        "label": [_short(label) for label in rows["label"]],
-        "users": rows["active_users"].tolist(),
-        "state": [
-            _state(*row)
-            for row in zip(rows["status"], rows["interpretable"], rows["confirmed"], strict=True)
-        ],
-        "change": _codes(rows["change"]),
+        "id": [row["latent_id"] for row in rows],
+        "label": [_short(row["label"]) for row in rows],
+        "users": [row["active_users"] for row in rows],
+        "state": [_state(row) for row in rows],
+        "change": [row["change"] or "" for row in rows],
     }
     for name, digits in INDEX.items():
-        found[name] = [None if value != value else round(float(value), digits) for value in rows[name].astype("float64")]
+        found[name] = [None if row[name] is None else round(row[name], digits) for row in rows]
     return found
 
 
@@ -198,14 +199,10 @@ def _short(label: str | None) -> str:
     return "" if label is None else label if len(label) <= FEATURE else f"{label[: FEATURE - 1]}…"
 
 
-def _state(status: str, interpretable: object, confirmed: object) -> int:
+def _state(row: Row) -> int:
     """0 unnamed, 1 named but not interpretable, 2 interpretable, 3 confirmed."""
-    if confirmed is not None and bool(confirmed) and confirmed == confirmed:
+    if row["confirmed"]:
         return 3
-    if interpretable is not None and bool(interpretable):
+    if row["interpretable"]:
         return 2
-    return 0 if status == "unlabelled" else 1
-
-
-def _codes(changes: Iterable[object]) -> list[str]:
-    return [change if isinstance(change, str) else "" for change in changes]
+    return 0 if row["status"] == "unlabelled" else 1

@@ -18,7 +18,7 @@ import jinja2
 from recsae_lib.config import PathSettings
 from recsae_lib.explorer.shards import Shard, pack
 from recsae_lib.platform.storage.files import UNFINISHED, remove_abandoned, write_whole
-from recsae_lib.platform.storage.reports import REPORTS, copy_report, reports_folder
+from recsae_lib.platform.storage.reports import REPORTS, copies, reports_folder
 
 FOLDER, PAGE, DATA = "explorer", "index.html", "data-"
 # Up to so many latents, and so many bytes, everything is in one file, which can be sent to somebody.
@@ -33,6 +33,7 @@ class Site:
         self._paths, self._namespace, self._dt = paths, namespace, dt
         self.folder = reports_folder(paths, namespace, dt) / FOLDER
         self._unfinished = self.folder / f".{DATA}{UNFINISHED}"
+        self._copies = copies(paths)
         self._digest = hashlib.sha256()
         self._names: list[str] = []
         self._size = 0
@@ -43,7 +44,9 @@ class Site:
         self._unfinished.mkdir(parents=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         shutil.rmtree(self._unfinished, ignore_errors=True)
 
     def write(self, shard: Shard) -> None:
@@ -82,7 +85,8 @@ class Site:
         return page
 
     def _copy(self, name: str) -> None:
-        copy_report(self._paths, f"{self._namespace}/{self._dt.isoformat()}/{FOLDER}/{name}")
+        if self._copies is not None:
+            self._copies.upload(self.folder / name, f"{self._namespace}/{self._dt.isoformat()}/{FOLDER}/{name}")
 
 
 def render(title: str, inline: Sequence[Shard]) -> bytes:
@@ -109,14 +113,17 @@ def write_list_of_pages(paths: PathSettings) -> Path:
     """Write ``reports/index.html``, which links to the pages of all namespaces and nights that lie there."""
     root = Path(paths.var) / REPORTS
     namespaces = {
-        folder.name: dates for folder in sorted(root.iterdir()) if folder.is_dir() and (dates := pages_of(paths, folder.name))
+        folder.name: dates
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and (dates := pages_of(paths, folder.name))
     }
     folder = files(__package__) / "page"
     style = (folder / "style.css").read_text(encoding="utf-8")
     policy = f"default-src 'none'; style-src '{_source(style)}'; img-src data:; base-uri 'none'; form-action 'none'"
     listing = jinja2.Environment(autoescape=True).from_string((folder / "list.html.jinja").read_text(encoding="utf-8"))
     write_whole(root / PAGE, listing.render(style=style, policy=policy, namespaces=namespaces).encode())
-    copy_report(paths, PAGE)
+    if (store := copies(paths)) is not None:
+        store.upload(root / PAGE, PAGE)
     return root / PAGE
 
 
@@ -129,6 +136,23 @@ def pages_of(paths: PathSettings, namespace: str) -> list[str]:
     """Dates of a namespace whose page lies in the reports, newest first."""
     found = (Path(paths.var) / REPORTS / namespace).glob(f"*/{FOLDER}/{PAGE}")
     return sorted((dt for page in found if _DATE.fullmatch(dt := page.parent.parent.name)), reverse=True)
+
+
+def remove_pages(paths: PathSettings, namespace: str) -> int:
+    """Remove the pages of all nights of a namespace, and their copies at `paths.reports`; returns their number.
+
+    A page shows samples of users. Who is to be forgotten may be among them, without an id.
+    """
+    removed = pages_of(paths, namespace)
+    for dt in removed:
+        shutil.rmtree(Path(paths.var) / REPORTS / namespace / dt / FOLDER)
+    if (store := copies(paths)) is not None:
+        for name in store.names(namespace):
+            if name.split("/")[2:3] == [FOLDER]:
+                store.delete(name)
+    if removed:
+        write_list_of_pages(paths)
+    return len(removed)
 
 
 def _read(file: Path, name: str) -> Shard:

@@ -26,6 +26,8 @@ def shown_features(features: Column) -> Column:
 
 
 def rounded(rows: DataFrame) -> DataFrame:
-    """Rows whose numbers with a fraction have four digits: all that is shown, and the same whatever the order of sums."""
+    """Rows whose numbers have four digits: what is shown of them, and the same whatever the order of sums."""
     fractions = [field.name for field in rows.schema.fields if isinstance(field.dataType, T.DoubleType | T.FloatType)]
-    return rows.withColumns({name: F.format_string("%.4g", F.col(name).cast("double")).cast("double") for name in fractions})
+    return rows.withColumns(
+        {name: F.format_string("%.4g", F.col(name).cast("double")).cast("double") for name in fractions}
+    )

@@ -13,6 +13,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 
 from recsae_lib.errors import InputError
+from recsae_lib.explorer.site import pages_of, remove_pages
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.holding import Mode
 from recsae_lib.platform.storage.locks import hold_night, run_name
@@ -118,6 +119,7 @@ def forget_user(context: JobContext, user: str, dry_run: bool) -> tuple[Forgotte
         for namespace in namespaces:
             name = f"recommender-{namespace}"
             removed[_bulk(name)] = remove_from_bulk(context.settings.paths.bulk, name, user)
+            removed[_pages(namespace)] = remove_pages(context.settings.paths, namespace)
         forgotten = _search(context, warehouses, user, removed)
     now = datetime.now(timezone.utc)  # of a second run another report: what the first one removed stays on record
     name = f"forgotten-{forgotten.user_sha256[:16]}-{now:%Y%m%dT%H%M%S}.json"
@@ -183,6 +185,11 @@ def _search(context: JobContext, warehouses: list[Warehouse], user: str, removed
         rows = sum(rows_in_bulk(context.settings.paths.bulk, name, user).values())
         counted = (rows, 0) if removed is None else (removed[_bulk(name)], rows)
         places += [Place(_bulk(name), *counted), *_versions_with(context, name, user)]
+        namespace = warehouse.namespaces["model"]
+        if (pages := len(pages_of(context.settings.paths, namespace))) or (removed or {}).get(_pages(namespace)):
+            places.append(
+                Place(_pages(namespace), *((pages, 0) if removed is None else (removed[_pages(namespace)], pages)))
+            )
     unknown = [
         f"{warehouse.full_name(table)}.{column}"
         for warehouse, table in existing_tables(warehouses)
@@ -207,6 +214,11 @@ def _versions_with(context: JobContext, recommender: str, user: str) -> Iterator
 def _tables(warehouses: list[Warehouse]) -> list[tuple[Warehouse, Table, UserColumn]]:
     """The tables with users that exist."""
     return [(w, table, column) for w in warehouses for table, column in tables_with_users() if w.exists(table)]
+
+
+def _pages(namespace: str) -> str:
+    """Pages of audits, which show samples of users: all go, and `recsae explore` writes them again."""
+    return f"pages of {namespace}"
 
 
 def _bulk(model: str) -> str:

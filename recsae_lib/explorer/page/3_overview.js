@@ -31,7 +31,7 @@ function audited() {
 
 function fidelity() {
   const kinds = ["SAE", "untrained", "untrained, fitted decoder"].map((title) => ({ title, number: true }));
-  return part("How much of the recommender the SAE keeps", table([{ title: "" }, ...kinds], overview.fidelity, "Fidelity"),
+  return part("How much of the recommender the SAE keeps", table([{ title: "measure" }, ...kinds], overview.fidelity, "Fidelity"),
     sql(`SELECT unit_kind, metric, value ${inTable("audit_metrics")} AND metric IN ('fvu', 'l0', 'dead_fraction', 'ndcg_at_10_kept')`));
 }
 
@@ -75,7 +75,7 @@ function densities(columns) {
   const least = Math.floor(Math.min(-1, ...log.filter((value) => value !== null).slice(0, 70000).reduce((ends, value) => [Math.min(ends[0], value)], [0])));
   return part("Confidence and density of the latents",
     el("h3", { text: "Confidence" }), histogram("Latents by confidence", counted(columns.confidence, 0.3, 1, 14), (bin) => number(0.3 + bin * 0.05)),
-    el("h3", { text: "Share of users for whom a latent fires (log scale)" }), histogram("Latents by density", counted(log, least, 0, 14), (bin) => percent(10 ** (least + (bin / 14) * -least), 3)),
+    el("h3", { text: "Share of users for whom a latent fires (log scale)" }), histogram("Latents by density", counted(log, least, 0, 14), (bin) => `${short(100 * 10 ** (least + (bin / 14) * -least))} %`),
     sql(`SELECT latent_id, confidence, density ${inTable("concepts")}`));
 }
 

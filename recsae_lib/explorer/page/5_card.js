@@ -41,7 +41,7 @@ function verdictOf(card, state) {
 function termsOf(card) {
   const terms = (card.terms ?? []).filter((term) => term.significant);
   if (terms.length === 0) return part("Terms", nothing("No term is significant."));
-  return part("Terms, by how much more often than elsewhere (z score)", bars("Terms", terms.slice(0, 14).map((term) => ({ label: term.term, value: Math.max(0, term.z_score), own: term.kind !== "word" })), (term) => number(term.value, 1)),
+  return part("Terms, by how much more often than elsewhere (z score)", bars("Terms", terms.slice(0, 14).map((term) => ({ label: term.term, value: Math.max(0, term.z_score), own: term.kind !== "word" })), (term) => number(term.value, 1), 400),
     el("p", { class: "muted", text: "Item features are blue, words of item texts grey." }), sql(`SELECT term, kind, tfidf, z_score, q_value ${inTable("concept_terms")} AND latent_id = ${card.latent_id} ORDER BY rank`));
 }
 

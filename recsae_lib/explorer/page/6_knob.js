@@ -39,11 +39,11 @@ async function nameOf(item) {
 async function showKnob(place, [wanted]) {
   place.append(el("h1", { text: "Turn a concept" }));
   if (!manifest.knob) { place.append(nothing(`It cannot be turned here: ${manifest.missing.knob}.`)); return; }
-  const { width, items, vector_rows: rows, decoder_rows: decoderRows } = manifest.knob;
+  const { width, items, rows } = manifest.knob;
   const columns = await indexColumns(), users = await shardOf("users");
   const order = columns.id.map((_, row) => row).sort((one, other) => (columns.state[other] - columns.state[one]) || ((columns.confidence[other] ?? -1) - (columns.confidence[one] ?? -1)));
   const latent = columns.place.has(Number(wanted)) && wanted !== undefined ? Number(wanted) : columns.id[order[0]];
-  const direction = await rowsOf("decoder", decoderRows, columns.place.get(latent), width);
+  const direction = await rowsOf("decoder", rows, columns.place.get(latent), width);
   const parts = await Promise.all(Array.from({ length: Math.ceil(items / rows) }, (_, part) => shardOf(`vectors/${part}`, floats)));
 
   const concept = el("input", { id: "latent", type: "number", min: 0, value: latent, list: "latents" });

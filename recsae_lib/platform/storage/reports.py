@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recsae_lib.config import PathSettings
 from recsae_lib.platform.storage.files import write_whole
+
+if TYPE_CHECKING:
+    from recsae_lib.platform.storage.object_store import ObjectStore
 
 REPORTS = "reports"  # folder of <var>
 
@@ -25,21 +29,15 @@ def write_report(paths: PathSettings, namespace: str, dt: date, name: str, conte
     """
     file = reports_folder(paths, namespace, dt) / name
     write_whole(file, content)
-    copy_report(paths, f"{namespace}/{dt.isoformat()}/{name}")
+    if (store := copies(paths)) is not None:
+        store.upload(file, f"{namespace}/{dt.isoformat()}/{name}")
     return file
 
 
-def copy_report(paths: PathSettings, name: str) -> None:
-    """Copy a file of ``<var>/reports``, named from there, to `paths.reports`, where the settings name it.
-
-    Raises
-    ------
-    PassingError : the storage does not take the copy.
-    """
+def copies(paths: PathSettings) -> ObjectStore | None:
+    """Where copies of ``<var>/reports`` go, under the same names; None where the settings name no such place."""
     if paths.reports is None:
-        return
+        return None
     from recsae_lib.platform.storage.object_store import ObjectStore  # boto3 takes its time to be imported
 
-    file = Path(paths.var) / REPORTS / name
-    store = ObjectStore(paths.reports, f"The report {file} cannot be copied to {paths.reports}", "paths.reports")
-    store.upload(file, name)
+    return ObjectStore(paths.reports, f"Copies of the reports at {paths.reports} cannot be reached", "paths.reports")
