@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recsae_lib.verification.findings import COLUMNS, better_baselines, headline, unit_rows
 from recsae_lib.verification.figures import Figures
+from recsae_lib.verification.findings import COLUMNS, better_baselines, headline, unit_rows
 
 FIGURES: dict[tuple[str, str], float | None] = {
     ("sae", "live_units"): 55.0,
