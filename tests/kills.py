@@ -28,6 +28,7 @@ FIRST_WRITES = {
     "tune_recommendations": ("warehouse/planted/tuned_recommendations/metadata", "v*.json"),
     "compare_versions": ("warehouse/planted/concept_drift/metadata", "v*.json"),
     "publish_audit": ("warehouse/planted/interactions/metadata", "v*.json"),
+    "build_explorer": ("reports/planted", "**/.data-.unfinished/**/*.js"),
 }
 
 

@@ -176,6 +176,7 @@ def audit(retrain: str) -> tuple[SparkJob, SparkJob]:
     [plan, ingest] >> train_recommender >> [extract, recommend]
     chain(extract, train_sae, choose, encode, terms, effects, *interpret, *verify, coverage, tune, compare)
     recommend >> [choose, terms]
+    publish >> spark_job("build_explorer", **planned)
     return compare, publish
 
 

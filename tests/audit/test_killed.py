@@ -50,10 +50,10 @@ def test_jobs_killed_half_way_and_run_again_give_the_same_tables(
         code_version=code_version(),
         data_digest=data_digest(audited.warehouse()),
     )
-    _, *before, last = [job.name for job in AUDIT_JOBS]
+    _, *before, publication, _ = [job.name for job in AUDIT_JOBS]
     for job in before:
         replace(done, job=job).append_to(audited.folder / "var")
-    log = kill_within(audited, last, "audit")
+    log = kill_within(audited, publication, "audit")
     for job in before:
         assert f"{job}: done before the interruption" in log
         assert f"{job}: started" not in log

@@ -210,7 +210,8 @@ def _filled(rows: DataFrame, table: Table) -> DataFrame:
     for field in table.schema.fields:
         kind = field.dataType.simpleString()
         if field.name in rows.columns:
-            columns.append(F.col(field.name).cast(field.dataType).alias(field.name))
+            same = F.col(field.name)
+            columns.append(same if kind.startswith("array") else same.cast(field.dataType).alias(field.name))
         elif kind.startswith("array"):
             columns.append(F.array().cast(field.dataType).alias(field.name))
         else:

@@ -14,7 +14,7 @@ from tests.faults.nights import FIRST, NOTHING, SECOND, Audit, Nights, Run, chan
 from tests.kills import FIRST_WRITES, kill_within
 from tests.workspace import Workspace
 
-*JOBS, PUBLISH = [job.name for job in AUDIT_JOBS]
+*JOBS, PUBLISH, EXPLORER = [job.name for job in AUDIT_JOBS]
 CONCEPTS = ("warehouse/planted/concepts/data", "**/*.parquet")  # are written before all tables are published
 THE_ROW = ("warehouse/planted/audits/metadata", "v*.json")  # is being added: the branch for it is there, or it is
 
@@ -34,6 +34,7 @@ def disturb(audits: Mapping[str, Audit], night: Workspace, before: str, after: s
     kill(audits, night, PUBLISH, THE_ROW, [before, after])
     if check_readers(night, audits, [before, after]) == before:  # else there is nothing more to write
         kill(audits, night, PUBLISH, FIRST_WRITES[PUBLISH], [after])
+    kill(audits, night, EXPLORER, FIRST_WRITES[EXPLORER], [after])
     Run(night).finish()
     return [f"{what} of {after}" for what in differences(night, audits, after)]
 

@@ -103,9 +103,9 @@ def test_every_site_must_have_the_version() -> None:
 
 def test_a_plan_names_the_jobs_in_order_and_those_with_steps() -> None:
     jobs = plan(Registered({}))["jobs"]
-    assert len(jobs) == 15
+    assert len(jobs) == 16
     assert jobs[0] == {"name": "ingest_dataset", "steps": False}
-    assert jobs[-1] == {"name": "publish_audit", "steps": False}
+    assert jobs[-1] == {"name": "build_explorer", "steps": False}
     assert [job["name"] for job in jobs if job["steps"]] == ["interpret_concepts", "verify_concepts"]
 
 

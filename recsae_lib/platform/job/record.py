@@ -22,7 +22,7 @@ from recsae_lib.redaction import redacted
 
 Outcome = Literal["running", "done", "failed", "bad input", "check failed", "stopped", "unfinished"]
 CAUSE_LENGTH = 2000  # a line that is written in one piece may not be long
-INGEST, PUBLISH = AUDIT_JOBS[0].name, AUDIT_JOBS[-1].name
+INGEST, PUBLISH, LAST = AUDIT_JOBS[0].name, "publish_audit", AUDIT_JOBS[-1].name
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class RunRecord:
         goes on with. ISO 8601 in UTC; now where the book has no job of it.
         """
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        for record in self._back_to_publication():
+        for record in self._back_to_end():
             if record.run != self.run and not self._is_alike(record):
                 break
             started = record.started_at
@@ -123,7 +123,7 @@ class RunRecord:
         tables. The ingestion does not: each audit repeats it, and knows by the digest whether the data are the same.
         """
         newest: dict[str, JobRecord] = {}
-        for record in self._back_to_publication():
+        for record in self._back_to_end():
             if record.job == INGEST:
                 continue
             if not self._is_alike(record) or record.data_digest not in (None, data_digest):
@@ -153,11 +153,14 @@ class RunRecord:
     def _in_audits(self) -> list[JobRecord]:
         return [record for record in self.records if record.data_digest is not None]
 
-    def _back_to_publication(self) -> Iterator[JobRecord]:
+    def _back_to_end(self) -> Iterator[JobRecord]:
+        """Records since the last audit that came to its end: to its last job; of jobs one by one, to publication."""
         for record in reversed(self.records):
-            if record.job == PUBLISH and record.outcome == "done":
+            in_audit = record.data_digest is not None
+            if record.outcome == "done" and record.job == (LAST if in_audit else PUBLISH):
                 return
-            yield record
+            if in_audit or record.job != LAST:  # by itself it reads what is published, and writes to no table
+                yield record
 
     def _is_alike(self, record: JobRecord) -> bool:
         return (record.config_digest, record.code_version) == (self.config_digest, self.code_version)
@@ -176,25 +179,25 @@ class Night:
         return sum(record.seconds for record in self.jobs.values())
 
     def state(self) -> str:
-        """Say ``published``, or which job of an audit it has come to and how that ended.
+        """Say ``published``, or which job of an audit it has come to and how that ended; both, of a job after that.
 
         A job without a run that later ones did not wait for was not needed: the data of several models are ingested
         once, in the book of one of them, and what is registered is not trained.
         """
-        next_job = AUDIT_JOBS[0].name
+        next_job, published = AUDIT_JOBS[0].name, ""
         names = [job.name for job in AUDIT_JOBS]
         for job, following in zip(names, [*names[1:], None], strict=True):
             record = self.jobs.get(job)
             if record is None:
                 continue
             if record.outcome == "running":
-                return f"running, or killed, since {local_time(record.started_at)}: {job}"
+                return f"{published}running, or killed, since {local_time(record.started_at)}: {job}"
             if record.outcome != "done":
-                return f"{record.outcome}: {job}"
-            if following is None:
-                return "published"
-            next_job = following
-        return f"not begun: {next_job}"
+                return f"{published}{record.outcome}: {job}"
+            if job == PUBLISH:
+                published = "published; "
+            next_job = following or ""
+        return published.removesuffix("; ") or f"not begun: {next_job}"
 
     def cause(self) -> str:
         """Why the first job that did not end well did not; empty where all did."""

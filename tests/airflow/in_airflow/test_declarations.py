@@ -83,10 +83,11 @@ def test_the_jobs_follow_each_other_as_the_data_flows(bag: DagBag, dag_id: str) 
         "tune_recommendations": {"compare_versions"},
         "compare_versions": {"publish_audit"},
         **(
-            {"publish_audit": {"drifted"}, "drifted": {"retrain_sae"}, "retrain_sae": set()}
+            {"publish_audit": {"build_explorer", "drifted"}, "drifted": {"retrain_sae"}, "retrain_sae": set()}
             if dag_id == "nightly_audit"
-            else {"publish_audit": set()}
+            else {"publish_audit": {"build_explorer"}}
         ),
+        "build_explorer": set(),
     }
     assert dag.get_task("ingest_dataset").upstream_task_ids == {"begin"}
     assert dag.get_task("train_recommender").upstream_task_ids == {"plan", "ingest_dataset"} | {"begin"}

@@ -211,7 +211,7 @@ def test_the_published_asset_starts_the_reader_for_its_date(local: Local, night:
         for name in (
             *("ingest_dataset", "extract_representations", "recommend_items", "choose_sae", "encode_latents"),
             *("compute_concept_terms", "compute_latent_effects", "verify_concepts", "measure_coverage"),
-            *("compare_versions", "publish_audit"),
+            *("compare_versions", "publish_audit", "build_explorer"),
         )
     }
     assert [last for job, last in jobs if job == "jobs/interpret_concepts.py"] == ["submit", "collect"]

@@ -30,6 +30,7 @@ def test_an_audit_runs_its_jobs_in_the_order_of_the_flow() -> None:
         "tune_recommendations",
         "compare_versions",
         "publish_audit",
+        "build_explorer",
     ]
 
 

@@ -159,6 +159,22 @@ def test_a_published_audit_is_not_gone_on_with(book: Book) -> None:
     assert record.seconds() == {job.name: float(number) for number, job in enumerate(AUDIT_JOBS, start=1) if number > 1}
 
 
+def test_a_published_audit_without_its_page_goes_on_with_the_page(book: Book) -> None:
+    for job in AUDIT_JOBS[:-1]:
+        book.write(job.name)
+    book.write("build_explorer", outcome="failed")
+    book.write("build_explorer", data=None, overrides=("explorer.show_users=true",), run="by hand")
+    before = {job.name for job in AUDIT_JOBS[1:-1]}
+    assert set(book.read().done("digest-1")) == before
+    assert book.read().done("digest-2") == {}
+    book.write("build_explorer")
+    assert book.read().done("digest-1") == {}
+    for job in AUDIT_JOBS[1:]:  # of a scheduler, one by one
+        book.write(job.name, data=None)
+    book.write(TRAIN)
+    assert set(book.read().done("digest-1")) == {TRAIN}
+
+
 def test_a_refused_publication_replaces_an_earlier_one(book: Book) -> None:
     publish(book)
     book.write(TRAIN, overrides=("sae.k=9",))
@@ -175,7 +191,7 @@ def test_an_audit_has_started_with_its_first_job(book: Book) -> None:
     for run in ("audit 2", "audit 3"):  # goes on with it
         book.write(INGEST, run=run)
         book.write(TRAIN, run=run)
-    assert book.read().started_at == "2026-11-20T01:16:00+00:00"
+    assert book.read().started_at == "2026-11-20T01:17:00+00:00"
 
 
 def test_jobs_of_one_run_are_one_audit_whatever_the_plan_sets(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +263,10 @@ def test_a_job_that_later_ones_did_not_need_is_no_gap() -> None:
     # The data were ingested for another model, and the recommender is registered.
     without_ingestion = [job.name for job in AUDIT_JOBS if job.name not in (INGEST, TRAIN)]
     assert night(*without_ingestion).state() == "published"
+    assert night(*without_ingestion[:-1]).state() == "published"
+    failed = JobRecord("build_explorer", "shop", "2026-11-20", "", outcome="failed")
+    without_page = night(*without_ingestion).jobs | {failed.job: failed}
+    assert Night(DT, without_page).state() == "published; failed: build_explorer"
     assert night(EXTRACT).state() == "not begun: recommend_items"
     assert night("maintain_tables").state() == f"not begun: {INGEST}"
 
