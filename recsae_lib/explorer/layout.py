@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from recsae_lib.recommenders.top_items import top_items
+
 NEAREST = 6
-BLOCK = 1024  # rows whose cosines are taken at once
+BLOCK, PART = 1024, 512  # rows by rows whose cosines are taken at once: they fit the cache
 MOST_EMBEDDED = 2_000  # latents that t-SNE lays out within seconds; beyond, the first two principal components do
 
 
@@ -27,17 +29,14 @@ def nearest(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     places, cosines : (L, min(`NEAREST`, L − 1)), nearest first; equal cosines by place.
     """
-    count = min(NEAREST, len(rows) - 1)
-    places = np.empty((len(rows), max(count, 0)), dtype=np.int64)
-    cosines = np.empty(places.shape, dtype=np.float32)
+    count = max(min(NEAREST, len(rows) - 1), 0)
+    places = np.empty((len(rows), count), dtype=np.int64)
+    cosines = np.empty((len(rows), count), dtype=np.float32)
     for start in range(0, len(rows) if count > 0 else 0, BLOCK):
-        block = rows[start : start + BLOCK] @ rows.T
-        block[np.arange(len(block)), np.arange(start, start + len(block))] = -np.inf
-        best = np.sort(np.argpartition(-block, count - 1, axis=1)[:, :count], axis=1)
-        found = np.take_along_axis(block, best, axis=1)
-        order = np.argsort(-found, axis=1, kind="stable")
-        places[start : start + len(block)] = np.take_along_axis(best, order, axis=1)
-        cosines[start : start + len(block)] = np.take_along_axis(found, order, axis=1)
+        block = rows[start : start + BLOCK]
+        parts = (block @ rows[first : first + PART].T for first in range(0, len(rows), PART))
+        own = np.arange(start, start + len(block))  # is left out, as a seen item would be
+        places[own], cosines[own] = top_items(parts, np.arange(len(block) + 1), own, count)
     return places, cosines
 
 

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from recsae_lib.platform.storage.locks import Fence, hold_night
 from recsae_lib.platform.warehouse.tables import LEFT_OUT, REJECTS
 from recsae_lib.recommenders.vocabulary import write_vocabulary
+from tests.explorer.toy_site import write_toy_site
 from tests.publishing import publish
 from tests.stored_models import write_stored
 from tests.workspace import DT, open_workspace
@@ -44,6 +45,7 @@ def test_the_command_proves_that_a_user_is_gone(
     bulk = workspace.folder / "var" / "bulk" / "representations" / "model=recommender-planted" / "version=1"
     file = write_set(bulk / "site=last" / "rows=last" / "dt=2026-11-20", ["a", USER, "b", "c", USER])
     only = write_set(bulk / "rejected_representations" / "dt=2026-11-20", [USER])
+    page = write_toy_site(workspace.folder / "var", namespace="planted")
     conf = ("--conf", str(workspace.folder / "conf" / "planted.yaml"), "--dt", DT.isoformat(), "--user", USER)
 
     assert workspace.recsae_here("forget-user", *conf, "--dry-run") == 0
@@ -61,14 +63,15 @@ def test_the_command_proves_that_a_user_is_gone(
     assert kept.read().to_pydict() == {"user_id": ["a", "b", "c"], "representation": [[0.0], [2.0], [3.0]]}
     assert not list(file.parent.glob(".part*"))
     assert not only.exists()
+    assert not page.exists()
     assert [row["record"] for row in warehouse.read_published(REJECTS).collect()] == ["bob,,5"]
     assert [row["kind"] for row in warehouse.read_published(LEFT_OUT).collect()] == ["item"]
     (report,) = (workspace.folder / "var" / "reports" / "planted" / DT.isoformat()).glob("forgotten-*.json")
     said = json.loads(report.read_text("utf-8"))
     assert USER not in report.read_text("utf-8")
     removed = {place["place"].removeprefix("forgetful.planted."): place["removed"] for place in said["places"]}
-    assert removed == {"rejects": 1, "left_out": 1, "representations of recommender-planted": 3}
-    assert [place["found"] for place in said["places"]] == [0, 0, 0]
+    assert removed == {"rejects": 1, "left_out": 1, "representations of recommender-planted": 3, "pages of planted": 1}
+    assert [place["found"] for place in said["places"]] == [0, 0, 0, 0]
     assert any("MLflow" in line for line in said["not_covered"])
 
     # A recommender that looks users up cannot be cleaned: it is named, until the version is deleted.
