@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.item_terms import derived_features
-from recsae_lib.explorer.texts import FEATURE, cut, rounded
+from recsae_lib.explorer.texts import FEATURE, cut
 
 BINS = 16  # of an activation histogram; the last one is open
 BINS_OF_MEAN = 4  # bins between 0 and the mean activation
@@ -55,8 +55,8 @@ def audiences(activations: DataFrame, recommendations: DataFrame, items: DataFra
 
     Returns
     -------
-    DataFrame : (latent_id, audience ARRAY<STRUCT<feature, share, of_all>>, audience_users): mean shares, those of the
-        largest difference first; users of the sample for whom the latent fires.
+    DataFrame : (latent_id, rank, feature, share, of_all, users): mean shares, those of the largest difference first, at
+        most `SHOWN_FEATURES` of each latent; users of the sample for whom it fires.
     """
     users = activations.count()  # of the metadata: files hold their number of rows
     every = max(1, users // SAMPLED_USERS)
@@ -86,8 +86,11 @@ def audiences(activations: DataFrame, recommendations: DataFrame, items: DataFra
     )
     most = Window.partitionBy("latent_id").orderBy(F.desc(F.col("share") - F.col("of_all")), "feature")
     first = shares.withColumn("rank", F.row_number().over(most)).where(F.col("rank") <= SHOWN_FEATURES)
-    first = rounded(first)
-    entry = F.struct("rank", cut(F.col("feature"), FEATURE).alias("feature"), "share", "of_all")
-    return first.groupBy("latent_id").agg(
-        F.sort_array(F.collect_list(entry)).alias("audience"), F.first("audience_users").alias("audience_users")
+    return first.select(
+        "latent_id",
+        "rank",
+        cut(F.col("feature"), FEATURE).alias("feature"),
+        "share",
+        "of_all",
+        F.col("audience_users").alias("users"),
     )

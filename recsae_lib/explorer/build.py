@@ -105,7 +105,7 @@ def write_concepts(
         how, positions = map_of(rows, seed)
         columns["x"], columns["y"] = positions[:, 0].tolist(), positions[:, 1].tolist()
         near = _near(live, *nearest(rows))
-    found = cards(read, linked_items, show_users).orderBy("latent_id")
+    found = cards(read, linked_items, show_users)
     # One partition of the cards at a time comes to the driver.
     texts = ((row["latent_id"], row["card"]) for row in found.toLocalIterator())
     described: dict[str, Any] = {

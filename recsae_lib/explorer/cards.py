@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.levels import firing_pairs
+from recsae_lib.explorer.assembly import assembled
 from recsae_lib.explorer.audience import activation_histograms, audiences
 from recsae_lib.explorer.texts import DESCRIPTION, FEATURE, LABEL, cut, known_by, rounded, shown_features
 from recsae_lib.platform.warehouse import tables
@@ -16,6 +17,7 @@ from recsae_lib.platform.warehouse.tables import Table
 
 Read = Callable[[Table], DataFrame]
 
+FACTS = ""  # name of what is no list: entries whose fields are those of the card
 TERMS = 20
 LINKED_ITEMS = 12
 PUSHED_ITEMS = 10  # of either end
@@ -26,6 +28,8 @@ CASE_ITEMS = 6
 def cards(read: Read, linked_items: str, show_users: bool) -> DataFrame:
     """Put together what the page says of each concept.
 
+    Everything that a card lists is a row; one shuffle brings the rows of a latent together, and one sort in order.
+
     Parameters
     ----------
     read : gives the rows of a table that the audit published; none where it did not have the table.
@@ -34,8 +38,8 @@ def cards(read: Read, linked_items: str, show_users: bool) -> DataFrame:
 
     Returns
     -------
-    DataFrame : (latent_id INT, card STRING), one row a concept. Lists are short and texts are cut, so that a card has
-        some kilobytes, however many users and items there are.
+    DataFrame : (latent_id INT, card STRING), one row a concept, by rising latent within and over the partitions. Lists
+        are short and texts are cut, so that a card has some kilobytes, however many users and items there are.
     """
     concepts = read(tables.CONCEPTS).drop("dt", "sae_version")
     items = read(tables.ITEMS).select(
@@ -43,80 +47,69 @@ def cards(read: Read, linked_items: str, show_users: bool) -> DataFrame:
         known_by(F.col("item_id"), F.col("title")).alias("title"),
         shown_features(F.col("features")).alias("features"),
     )
-    activations = read(tables.LATENT_ACTIVATIONS)
-    parts = [
+    activations, recommendations = read(tables.LATENT_ACTIVATIONS), read(tables.RECOMMENDATIONS)
+    entries = [
+        _facts(concepts),
         _terms(read(tables.CONCEPT_TERMS)),
         _items(read(tables.LATENT_ITEMS), read(tables.LATENT_EFFECTS), items),
         _output_features(read(tables.LATENT_EFFECTS)),
         _scores(read(tables.CONCEPT_SCORES), read(tables.SHUFFLED_SCORES)),
         _changes(read(tables.CONCEPT_DRIFT)),
-        _cases(read(tables.VERIFICATION_CASES), read(tables.RECOMMENDATIONS), items, linked_items, show_users),
-        activation_histograms(firing_pairs(activations), concepts),
-        audiences(activations, read(tables.RECOMMENDATIONS), read(tables.ITEMS)),
+        _cases(read(tables.VERIFICATION_CASES), recommendations, items, linked_items, show_users),
+        _entries(activation_histograms(firing_pairs(activations), concepts), FACTS, F.lit(1), "histogram"),
+        _entries(
+            audiences(activations, recommendations, read(tables.ITEMS)),
+            *("audience", F.col("rank"), "feature", "share", "of_all", "users"),
+        ),
     ]
-    facts = rounded(concepts).withColumns(
-        {
-            "label": cut(F.col("label"), LABEL),
-            "description": cut(F.col("description"), DESCRIPTION),
-            "features": shown_features(F.col("features")),
-            "best_feature": cut(F.col("best_feature"), FEATURE),
-            "output_feature": cut(F.col("output_feature"), FEATURE),
-        }
+    rows = reduce(DataFrame.unionByName, entries).repartitionByRange("latent_id")
+    return rows.sortWithinPartitions("latent_id", "list", "place", "entry").mapInArrow(
+        assembled, "latent_id int, card string"
     )
-    joined = reduce(lambda left, right: left.join(right, "latent_id", "left"), parts, facts)
-    return joined.select("latent_id", F.to_json(F.struct(*joined.columns)).alias("card"))
 
 
-def _listed(rows: DataFrame, name: str, order: Column, *columns: str) -> DataFrame:
-    """Gather the rows of each latent into one array of structs, in an order."""
-    entry = F.struct(F.col("_order"), *columns)
+def _entries(rows: DataFrame, name: str, place: Column, *columns: str) -> DataFrame:
+    """One row of each entry of the list `name` of a card: (latent_id, list, place DOUBLE, entry STRING of JSON)."""
     return (
         rounded(rows)
-        .withColumn("_order", order)
-        .groupBy("latent_id")
-        .agg(F.sort_array(F.collect_list(entry)).alias("_list"))
+        .withColumn("_place", place.cast("double"))
         .select(
             "latent_id",
-            F.transform("_list", lambda one: F.struct(*(one[column].alias(column) for column in columns))).alias(name),
+            F.lit(name).alias("list"),
+            F.col("_place").alias("place"),
+            F.to_json(F.struct(*columns)).alias("entry"),
         )
     )
+
+
+def _facts(concepts: DataFrame) -> DataFrame:
+    cuts = {"label": LABEL, "description": DESCRIPTION, "best_feature": FEATURE, "output_feature": FEATURE}
+    shown = concepts.withColumns({name: cut(F.col(name), most) for name, most in cuts.items()})
+    return _entries(shown.withColumn("features", shown_features(F.col("features"))), FACTS, F.lit(0), *concepts.columns)
 
 
 def _terms(terms: DataFrame) -> DataFrame:
     shown = terms.where(F.col("rank") <= TERMS).withColumn("term", cut(F.col("term"), FEATURE))
     columns = ("term", "kind", "tfidf", "z_score", "lift", "items", "significant")
-    return _listed(shown, "terms", F.col("rank"), *columns)
+    return _entries(shown, "terms", F.col("rank"), *columns)
 
 
 def _items(linked: DataFrame, effects: DataFrame, items: DataFrame) -> DataFrame:
     """Items that latents are linked to, and those that they push up and down, with titles by one join."""
-    none = F.lit(None).cast("long")
     pushed = effects.where((F.col("kind") == "item") & (F.abs("rank") <= PUSHED_ITEMS))
-    end = F.when(F.col("rank") > 0, "up").otherwise("down")
+    end = F.when(F.col("rank") > 0, "items_up").otherwise("items_down")
     both = linked.where(F.col("rank") <= LINKED_ITEMS).select(
-        "latent_id", F.lit("linked").alias("list"), "rank", "item_id", F.col("weight").alias("value"), "users"
+        "latent_id", F.lit("items_linked").alias("list"), "rank", "item_id", F.col("weight").alias("value"), "users"
     )
     both = both.unionByName(
         pushed.select(
-            "latent_id",
-            end.alias("list"),
-            F.abs("rank").alias("rank"),
-            "item_id",
-            F.col("effect").alias("value"),
-            none.alias("users"),
+            *("latent_id", end.alias("list"), F.abs("rank").alias("rank"), "item_id"),
+            *(F.col("effect").alias("value"), F.lit(None).cast("long").alias("users")),
         )
     )
-    entry = F.struct("rank", "item_id", "title", "features", "value", "users")
-    return (
-        rounded(both.join(items, "item_id", "left"))
-        .groupBy("latent_id")
-        .agg(
-            *(
-                F.sort_array(F.collect_list(F.when(F.col("list") == name, entry))).alias(f"items_{name}")
-                for name in ("linked", "up", "down")
-            )
-        )
-    )
+    named = rounded(both.join(items, "item_id", "left"))
+    entry = F.to_json(F.struct("item_id", "title", "features", "value", "users"))
+    return named.select("latent_id", "list", F.col("rank").cast("double").alias("place"), entry.alias("entry"))
 
 
 def _output_features(effects: DataFrame) -> DataFrame:
@@ -124,7 +117,7 @@ def _output_features(effects: DataFrame) -> DataFrame:
         "feature", cut(F.col("feature"), FEATURE)
     )
     # Highest first, lowest last; within a kind the ranks of the lower end are negative.
-    return _listed(shown, "output_features", -F.col("output_score"), "feature", "kind", "output_score", "q_value")
+    return _entries(shown, "output_features", -F.col("output_score"), "feature", "kind", "output_score", "q_value")
 
 
 def _scores(scores: DataFrame, shuffled: DataFrame) -> DataFrame:
@@ -133,7 +126,12 @@ def _scores(scores: DataFrame, shuffled: DataFrame) -> DataFrame:
         *("judge", "confidence", "confidence_low", "confidence_high", "recall", "specificity", "hard_specificity"),
         *("auc", "hard_auc", "q_value", "cases", "interpretable", "shuffled_confidence"),
     )
-    return _listed(scores.join(by_chance, ["latent_id", "judge"], "left"), "scores", F.col("judge"), *columns)
+    judged = scores.join(by_chance, ["latent_id", "judge"], "left")
+    return _entries(judged, "scores", _by_judge(), *columns)
+
+
+def _by_judge() -> Column:
+    return F.when(F.col("judge") == "terms", 0).otherwise(1)
 
 
 def _changes(drift: DataFrame) -> DataFrame:
@@ -144,7 +142,8 @@ def _changes(drift: DataFrame) -> DataFrame:
     shown = drift.where(F.col("latent_id").isNotNull()).withColumn(
         "previous_label", cut(F.col("previous_label"), LABEL)
     )
-    return _listed(shown, "changes", -F.datediff("previous_dt", F.lit("1970-01-01").cast("date")), *columns)
+    newest_first = -F.datediff("previous_dt", F.lit("1970-01-01").cast("date"))
+    return _entries(shown, "changes", newest_first, *columns)
 
 
 def _cases(
@@ -174,5 +173,5 @@ def _cases(
     )
     if not show_users:
         named = named.withColumn("user_id", F.lit(None).cast("string"))
-    order = F.struct("judge", -F.col("fires").cast("int"), -F.col("judged").cast("int"))
-    return _listed(named, "cases", order, "judge", "kind", "fires", "judged", "user_id", "titles")
+    place = _by_judge() * 4 + (~F.col("fires")).cast("int") * 2 + (~F.col("judged")).cast("int")
+    return _entries(named, "cases", place, "judge", "kind", "fires", "judged", "user_id", "titles")

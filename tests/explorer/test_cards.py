@@ -149,7 +149,7 @@ def test_a_card_says_what_the_tables_say(found: dict[int, dict[str, Any]]) -> No
         ("2026-11-19", "drifted"),
         ("2026-11-13", "stable"),
     ]
-    assert found[1]["items_up"] == []
+    assert "items_up" not in found[1]
     assert "changes" not in found[1]
 
 
@@ -157,7 +157,8 @@ def test_users_are_told_by_what_they_take(found: dict[int, dict[str, Any]]) -> N
     # Horror is 1/2 of what u1 took, all of what u2 took, nothing of the others: 3/8 of all, 3/4 where latent 0 fires.
     shares = {one["feature"]: (one["share"], one["of_all"]) for one in found[0]["audience"]}
     assert shares == {"Horror": (0.75, 0.375), "released: 1970s": (0.75, 0.375), "Drama": (0.25, 0.25)}
-    assert found[0]["audience_users"] == 2
+    assert {one["users"] for one in found[0]["audience"]} == {2}
+    assert found[0]["histogram"] == [0] * 15 + [2]  # far above a mean activation of 0
     assert {one["feature"]: one["share"] for one in found[1]["audience"]} == {
         "Horror": 0.5,
         "released: 1970s": 0.5,

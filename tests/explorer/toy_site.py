@@ -123,8 +123,7 @@ def card(latent: int) -> dict[str, Any]:
         "items_up": [item],
         "items_down": [item],
         "output_features": [{"feature": "<b>Horror", "output_score": 1.0, "q_value": 0.01}],
-        "audience": [{"feature": "<b>Horror", "share": 0.5, "of_all": 0.2}],
-        "audience_users": 9,
+        "audience": [{"feature": "<b>Horror", "share": 0.5, "of_all": 0.2, "users": 9}],
         "cases": [{"judge": "terms", "kind": "positive", "fires": True, "judged": False, "titles": [ITEMS[0]]}],
         "near": [[1, 0.5]],
     }

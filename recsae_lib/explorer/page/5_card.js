@@ -62,7 +62,7 @@ function pushedOf(card) {
 function audienceOf(card) {
   const rows = (card.audience ?? []).map((one) => [one.feature, percent(one.share, 1), percent(one.of_all, 1)]);
   return part("Who the users are", rows.length ? table([{ title: "share of their history" }, { title: "these users", number: true }, { title: "all users", number: true }], rows, "Features of histories") : nothing("Their histories have no features."),
-    card.audience_users === undefined ? null : el("p", { class: "muted", text: `Of ${card.audience_users.toLocaleString("en")} users in a sample, drawn by hash` }));
+    rows.length ? el("p", { class: "muted", text: `Of ${card.audience[0].users.toLocaleString("en")} users in a sample, drawn by hash` }) : null);
 }
 
 function strengthOf(card) {
