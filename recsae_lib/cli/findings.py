@@ -1,4 +1,4 @@
-"""What an audit found, in a sentence and a table: the concepts of the SAE beside those of every baseline."""
+"""What an audit found as a table: the concepts of the SAE beside those of every baseline."""
 
 from __future__ import annotations
 
@@ -35,51 +35,6 @@ MEASURED = {
     "ndcg_at_10_kept": ".1%",
     "feature_coverage_of_interpretable": ".1%",
 }
-COUNTED = {"interpretable_units": "interpretable", "confirmed_units": "confirmed"}
-IN_A_SENTENCE = {
-    UnitKind.SHUFFLED: "the SAE with shuffled labels",
-    UnitKind.UNTRAINED: "an untrained dictionary",
-    UnitKind.UNTRAINED_FITTED: "an untrained one with a fitted decoder",
-    UnitKind.CLUSTER: "k-means clusters",
-    UnitKind.RANDOM_USER: "random users",
-    UnitKind.DIMENSION: "raw dimensions",
-}
-
-
-def headline(figures: Figures) -> str:
-    """Say how many latents are confirmed concepts, and how many units each baseline has that are."""
-    live = text(figure(figures, UnitKind.SAE, "live_units"), ".0f")
-    if reason := why_nothing_is_confirmed(figures, UnitKind.SAE):
-        passed = text(figure(figures, UnitKind.SAE, "interpretable_units"), ".0f")
-        return f"{passed} of {live} live latents are interpretable; none can be confirmed: {reason}"
-    number = text(figure(figures, UnitKind.SAE, "confirmed_units"), ".0f")
-    said = f"{number} of {live} live latents are confirmed concepts"
-    if figure(figures, UnitKind.SAE, "confirmed_units_mean") is not None:
-        seeds = text(figure(figures, UnitKind.SAE, "seeds"), ".0f")
-        said += f" ({with_interval(figures, UnitKind.SAE, 'confirmed_units')} over {seeds} seeds)"
-    kinds = [kind for kind in IN_A_SENTENCE if not why_nothing_is_confirmed(figures, kind)]
-    if not kinds:
-        return said
-    first, *others = (confirmed(figures, kind) for kind in kinds)
-    verb = "gives" if kinds[0] in (UnitKind.UNTRAINED, UnitKind.UNTRAINED_FITTED) else "give"
-    listed = [f"{IN_A_SENTENCE[kinds[0]]} {verb} {first}"]
-    listed += [f"{IN_A_SENTENCE[kind]} {number}" for kind, number in zip(kinds[1:], others, strict=True)]
-    return f"{said}; {', '.join(listed)}"
-
-
-def better_baselines(figures: Figures) -> list[str]:
-    """A sentence for each baseline that has more interpretable units than the SAE, or more confirmed ones."""
-    sentences = []
-    for kind, name in IN_A_SENTENCE.items():
-        more = []
-        for metric, word in COUNTED.items():
-            own, other = (over_seeds(figures, one, metric) for one in (UnitKind.SAE, kind))
-            if own is not None and other is not None and other > own:
-                counts = (with_interval(figures, one, metric) for one in (kind, UnitKind.SAE))
-                more.append(f"more {word} units than the SAE ({' against '.join(counts)})")
-        if more:
-            sentences.append(f"{name[0].upper()}{name[1:]}: {' and '.join(more)}")
-    return sentences
 
 
 def unit_rows(figures: Figures) -> list[list[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pyspark.sql import functions as F
 
-from recsae_lib.cli.findings import COLUMNS, better_baselines, headline, unit_rows
+from recsae_lib.cli.findings import COLUMNS, unit_rows
 from recsae_lib.cli.terminal import Terminal
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.platform.job.context import JobContext
@@ -14,6 +14,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import UnitKind
 from recsae_lib.tuning.reading import tuning_sentences
 from recsae_lib.verification.figures import figure, text
+from recsae_lib.verification.findings import better_baselines, headline
 
 
 def print_summary(context: JobContext, seconds: Mapping[str, float], options: str) -> None:

@@ -17,7 +17,7 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.holding import Mode
 from recsae_lib.platform.storage.locks import hold_night, run_name
 from recsae_lib.platform.storage.reports import write_report
-from recsae_lib.platform.tracking.registry import FILES_TAG
+from recsae_lib.platform.tracking.version_tags import FILES_TAG
 from recsae_lib.platform.warehouse.forgetting import (
     Copies,
     copy_snapshots,

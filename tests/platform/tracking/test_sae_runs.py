@@ -41,6 +41,7 @@ MEASURED = SaeMetrics(0.25, 0.2, 0.3, 2, 3.5, 7, 0.125, 0.875, 0.75, 1000, np.ar
 CHOICES = (SaeChoice(SaeSettings(k=1, epochs=3), seed=5), SaeChoice(SaeSettings(k=2, epochs=3), seed=6))
 REPLICA = SaeChoice(SaeSettings(k=2, epochs=3), seed=7, replica=1)
 NAME = "recsae-shop"
+ROWS: dict[str, object] = {"data_folder": "bulk/site=last/rows=training", "data_digest": "0123456789abcdef"}
 
 
 @dataclass
@@ -79,7 +80,7 @@ def registered(
     others = [(UnitKind.SAE, number, sae(seed)) for number, seed in enumerate(replicas, start=1)]
     others.append((UnitKind.UNTRAINED, 1, sae(seed=99)))
     figures = iter(range(len(others) + 1))
-    with open_runs(context, [choice], {}) as runs:
+    with open_runs(context, [choice], ROWS) as runs:
         ended = TrainedSae(trained, sae(seed=99), (REPORT,))
         example, fidelity = np.zeros((3, 4), np.float32), {"ndcg@10_kept": 0.5}
         return register(
@@ -151,10 +152,10 @@ def test_each_epoch_is_logged_and_first_and_last_are_shown(caplog: pytest.LogCap
 
 
 def test_one_sae_has_the_run_several_have_nested_ones(context: JobContext) -> None:
-    with open_runs(context, CHOICES[:1], {}) as alone:
+    with open_runs(context, CHOICES[:1], ROWS) as alone:
         assert alone.each == (alone.whole,)
         alone.log_sweep([SweepResult(CHOICES[0], 0.5, 0.0, 1.0, None)], [7], 0)
-    with open_runs(context, CHOICES, {"seed": 9}) as runs:
+    with open_runs(context, CHOICES, {**ROWS, "seed": 9}) as runs:
         results = [SweepResult(choice, 0.5, 0.0, 1.0, None) for choice in CHOICES]
         runs.log_sweep(results, [7, 8], best=1)
     client = context.registry.client
@@ -162,6 +163,7 @@ def test_one_sae_has_the_run_several_have_nested_ones(context: JobContext) -> No
     assert [one.tags["mlflow.parentRunId"] for one in each] == [runs.whole.run_id] * 2
     assert [(one.params["k"], one.params["seed"]) for one in each] == [("1", "5"), ("2", "6")]
     assert whole.tags["best_version"] == "8"
+    assert whole.tags["mlflow.note.content"] == "2 sparse autoencoders side by side; the best is version 8."
     assert "best_version" not in client.get_run(alone.whole.run_id).data.tags
     assert [file.path for file in client.list_artifacts(runs.whole.run_id, "tables")] == ["tables/sweep.json"]
 
@@ -213,7 +215,7 @@ def test_other_dictionaries_beside_the_same_sae_are_a_version(context: JobContex
 def test_a_replica_has_a_run_in_that_of_its_sae(context: JobContext) -> None:
     several = (CHOICES[0], replace(REPLICA, seed=8), CHOICES[1], REPLICA)
     for choices in (several, several[2:]):
-        with open_runs(context, choices, {}) as runs:
+        with open_runs(context, choices, ROWS) as runs:
             pass
         client = context.registry.client
         each = [client.get_run(run.run_id) for run in runs.each]
