@@ -40,6 +40,7 @@ REASONS = {
     "pyyaml>=6.0.1,<7": "6.0 cannot be built any more",
     "jsonschema>=4.20.0,<5": "4.20 is the lowest that was tried",
     "krippendorff>=0.8.0,<1": "0.8 is the lowest that was tried, 0.9 needs Python 3.11",
+    "psutil>=6.0.0,<8": "MLflow measures the machine with it; 6.0 is the lowest that was tried",
     "rich>=13.0.0,<16": "13.0 is the lowest that was tried",
     "tenacity>=8.2.3,<10": "8.2.3 is the lowest that was tried",
     "setuptools>=78.1.1; python_version >= '3.12'": "CVE-2025-47273 before; brings distutils, which petastorm imports",

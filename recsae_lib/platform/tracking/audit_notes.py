@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from mlflow.entities import Metric
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
@@ -39,7 +40,7 @@ class AuditNote:
         """Put it in Markdown behind a description, in the place of an earlier note there."""
         own = description.partition(HEADING)[0].rstrip()
         headline, *others = self.sentences
-        rows = [f"- {name.replace('_', ' ')}: {_shown(name, value)}" for name, value in self.figures.items()]
+        rows = [f"- {_words(name)}: {_shown(name, value)}" for name, value in self.figures.items()]
         parts = [own, HEADING, f"Of {self.dt}. **{headline}.**", *(f"{other}." for other in others), "\n".join(rows)]
         return "\n\n".join(part for part in parts if part)
 
@@ -60,7 +61,7 @@ def keep_note(registry: Registry, name: str, version: int, note: AuditNote, is_n
 
     Parameters
     ----------
-    is_newest : whether the descriptions are to tell of this audit; of an older one only the metrics are kept.
+    is_newest : whether the pages are to tell of this audit; of an older one only the metrics of the run are kept.
     """
     client = registry.client
     of_version = client.get_model_version(name, str(version))
@@ -68,13 +69,24 @@ def keep_note(registry: Registry, name: str, version: int, note: AuditNote, is_n
         client.update_model_version(name, str(version), note.after(of_version.description or ""))
     try:
         run = client.get_run(of_version.run_id)
-        client.log_batch(run.info.run_id, metrics=note.metrics(of_version.model_id))
+        # MLflow shows of a model the metric that was logged last, whatever its step.
+        client.log_batch(run.info.run_id, metrics=note.metrics(_model_id(of_version) if is_newest else None))
         if is_newest:
             client.set_tag(run.info.run_id, MLFLOW_RUN_NOTE, note.after(run.data.tags.get(MLFLOW_RUN_NOTE, "")))
     except MlflowException as error:
         if error.error_code not in NOT_FOUND:
             raise
         log.warning("MLflow no longer has the run of %s version %s: it gets no figures of the audit", name, version)
+
+
+def _model_id(version: ModelVersion) -> str | None:
+    """Id of the model that a version is served as; None of one that is files alone."""
+    kind, _, identifier = str(version.source).partition(":/")
+    return identifier if kind == "models" else None
+
+
+def _words(name: str) -> str:
+    return name.replace("ndcg_at_10", "NDCG@10").replace("_", " ")
 
 
 def _shown(name: str, value: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.tracking.context.git_context import GitRunContext
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
@@ -28,8 +29,8 @@ from recsae_lib.platform.tracking.system_metrics import measured_system
 from recsae_lib.redaction import redacted
 
 ADDRESS = re.compile("[A-Za-z][A-Za-z0-9+.-]+:")  # s3://…, mlflow-artifacts:/…; a letter and a colon is a drive
-# Of an experiment: with it MLflow's pages open on runs, models and charts, not on traces of language models. MLflow
-# has the name and the value in its pages, and no constant for them.
+# Of an experiment: it is about models that are trained, not about language models. MLflow has no constant for it: its
+# pages know name and value. Where they have a switch for this (3.17), the switch decides.
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 AUDIT_METRICS, SYSTEM_METRICS = "audit/", "system/"  # beginnings of names: from later audits, and of the machine
 PARAMETER_LENGTH = 500  # MLflow's limit for a parameter's value, on every backend
@@ -109,8 +110,11 @@ def open_run(
     client: MlflowClient, experiment_id: str, tags: Mapping[str, str], name: str, parameters: Mapping[str, Any]
 ) -> Iterator[TrainingRun]:
     """Open a run, and say how it ended. It also gets the tags of MLflow's own: who started it, and which job it is."""
+    # Without that of git: it looks where the program lies, in whose repository that may be, and keeps its address.
     source = {MLFLOW_SOURCE_NAME: f"jobs/{tags['job']}.py", MLFLOW_SOURCE_TYPE: "JOB"} if "job" in tags else {}
-    run_id = client.create_run(experiment_id, tags=resolve_tags({**source, **tags}), run_name=name).info.run_id
+    run_id = client.create_run(
+        experiment_id, tags=resolve_tags({**source, **tags}, [GitRunContext]), run_name=name
+    ).info.run_id
     try:
         client.log_batch(
             run_id, params=[Param(name, redacted(str(value))[:PARAMETER_LENGTH]) for name, value in parameters.items()]

@@ -159,6 +159,10 @@ def test_one_sae_has_the_run_several_have_nested_ones(context: JobContext) -> No
         results = [SweepResult(choice, 0.5, 0.0, 1.0, None) for choice in CHOICES]
         runs.log_sweep(results, [7, 8], best=1)
     client = context.registry.client
+    read = [client.get_run(run.run_id).inputs.dataset_inputs for run in (alone.whole, runs.whole, *runs.each)]
+    assert [(one.dataset.name, one.dataset.digest, one.dataset.source) for (one,) in read] == [
+        ("representations", "0123456789abcdef", '{"path": "bulk/site=last/rows=training"}')
+    ] * 4
     whole, *each = (client.get_run(run.run_id).data for run in (runs.whole, *runs.each))
     assert [one.tags["mlflow.parentRunId"] for one in each] == [runs.whole.run_id] * 2
     assert [(one.params["k"], one.params["seed"]) for one in each] == [("1", "5"), ("2", "6")]
@@ -199,6 +203,8 @@ def test_a_version_has_weights_metrics_and_origin(context: JobContext) -> None:
     assert torch.equal(load_sae(folder / "dictionaries/sae-1").W_dec, sae(seed=7).W_dec)
     assert torch.equal(load_sae(folder / "dictionaries/untrained-1").W_dec, sae(seed=99).W_dec)
     kept = {key: figures["ndcg@10_kept"] for key, figures in figures_of(folder).items()}
+    found = context.registry.client.get_model_version(NAME, str(version))
+    assert found.description == f"Sparse autoencoder of 2026-11-20: {outcome_line(MEASURED, 0.5)}."
     assert kept == {("sae", 0): 0.0, ("sae", 1): 0.125, ("untrained", 1): 0.25}
     (run,) = (one for one in context.registry.versions(NAME))
     logged = context.registry.client.get_run(run.run_id).data.metrics
