@@ -82,18 +82,19 @@ def _answer(address: str, server: subprocess.Popen[bytes]) -> bytes:
             time.sleep(0.2)
 
 
-def test_champions_load_as_models_of_mlflow(audited: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_champions_load_as_models_of_mlflow(audited: Workspace) -> None:
     (snippet,) = (block for block in blocks(CONF, "python") if "@champion" in block)
     item_ids = sorted(row[0] for row in audited.rows(tables.ITEMS))[:2]
     here = {"ml_100k": "planted", "* 64": "* 16", '"50", "181"': ", ".join(map(repr, item_ids))}
     for word, other in here.items():
         assert word in snippet
         snippet = snippet.replace(word, other)
-    monkeypatch.chdir(audited.folder)
-    found: dict[str, Any] = {}
-    exec(snippet, found)
-    assert found["activations"].columns.tolist() == ["latent_ids", "activations"]
-    (recommended,) = found["recommended"]["item_ids"]
+    shown = "print(list(activations.columns), *recommended['item_ids'][0], sep='\\n')"
+    command = [sys.executable, "-c", f"{snippet}\n{shown}"]
+    done = subprocess.run(command, cwd=audited.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    columns, *recommended = done.stdout.splitlines()
+    assert columns == "['latent_ids', 'activations']"
     assert len(recommended) == 5
     assert not set(item_ids) & set(recommended)
 
