@@ -41,6 +41,7 @@ REASONS = {
     "jsonschema>=4.20.0,<5": "4.20 is the lowest that was tried",
     "krippendorff>=0.8.0,<1": "0.8 is the lowest that was tried, 0.9 needs Python 3.11",
     "jinja2>=3.1.6,<4": "CVE-2025-27516 before",
+    "psutil>=6.0.0,<8": "MLflow measures the machine with it; 6.0 is the lowest that was tried",
     "rich>=13.0.0,<16": "13.0 is the lowest that was tried",
     "tenacity>=8.2.3,<10": "8.2.3 is the lowest that was tried",
     "setuptools>=78.1.1; python_version >= '3.12'": "CVE-2025-47273 before; brings distutils, which petastorm imports",

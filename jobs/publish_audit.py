@@ -9,10 +9,11 @@ branch audit-<dt>, writes a row `failed` into audit_attempts and exits with 3. A
 var/reports/<namespace>/<dt>/checks.json, and in MLflow among the artifacts of the run that the SAE comes from
 (audits/<dt>/checks.json); one of severity retrain that did not pass asks for a new SAE.
 
-The SAE that was champion before gets the alias previous; `recsae promote previous` goes back to it. An audit of an
-older date than the newest published one leaves the aliases as they are. The SAE version is tagged with the outcome
-(audit_status, audit_dt, published_dt), and, where it was trained for this date, with the snapshots of its data
-(interactions_snapshot, items_snapshot).
+SAE and recommender of the audit get the alias champion, those that were it before the alias previous; `recsae promote
+previous` goes back to the SAE. An audit of an older date than the newest published one leaves the aliases as they are.
+The descriptions of SAE version and run say what was found, and both have the figures as metrics (audit/…). The SAE
+version is tagged with the outcome (audit_status, audit_dt, published_dt), and, where it was trained for this date, with
+the snapshots of its data (interactions_snapshot, items_snapshot).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import for_each_site, main
-from recsae_lib.platform.tracking.publication import keep_checks, promote_sae, sae_shape, tag_outcome
+from recsae_lib.platform.tracking.publication import keep_checks, note_findings, promote_sae, sae_shape, tag_outcome
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import run_checks
 from recsae_lib.platform.warehouse.publications import Publication, last_of_each_date, publications
@@ -39,6 +40,7 @@ from recsae_lib.platform.warehouse.publishing import (
     unpublished_tables,
 )
 from recsae_lib.tuning.nothing_tuned import write_nothing_where_skipped
+from recsae_lib.verification.findings import better_baselines, headline, key_figures
 from recsae_lib.verification.verdicts import require_all_judges
 
 
@@ -95,6 +97,9 @@ def announce(context: JobContext, publication: Publication) -> None:
         # A newer audit may have been published, and its SAE promoted, since the list was read.
         later = last_of_each_date(publications(context.warehouse))
         promoted = next((later[dt] for dt in later if dt > publication.dt and dt not in found), None)
+    metrics = context.warehouse.published().read(context.warehouse, tables.AUDIT_METRICS).collect()  # some hundred rows
+    figures = {(row["unit_kind"], row["metric"]): row["value"] for row in metrics}
+    note_findings(context, publication, [headline(figures), *better_baselines(figures)], key_figures(figures))
     tag_outcome(context, publication.sae_version, "published")
     log.info("publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version)
 

@@ -18,7 +18,7 @@ ABOVE = ("jobs", "flow", "cli")
 # Tracking writes down what was trained, so it knows recommenders and dictionaries; the rest of the platform does not.
 KNOWN_TO_TRACKING = ("recommenders", "sae")
 MAY_IMPORT = {
-    "mlflow": ("recsae_lib/platform/tracking/", "recsae_lib/sae/served.py"),
+    "mlflow": ("recsae_lib/platform/tracking/", "recsae_lib/sae/served.py", "recsae_lib/recommenders/served.py"),
     "airflow": (),
     "boto3": ("recsae_lib/platform/storage/object_store.py",),
 }

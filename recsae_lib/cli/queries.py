@@ -9,6 +9,7 @@ from typing import Any
 
 from recsae_lib.cli.parsing import add_site, command
 from recsae_lib.cli.terminal import TABLE_ROWS, print_csv, print_json, print_table
+from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.config.shipped import saved_queries
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.arguments import context_of, parse_as_of, settings_of
@@ -111,8 +112,8 @@ def _sql_server(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.spark.sql_server import serve_tables
 
     settings = settings_of(arguments)
-    properties = settings.spark.properties_file
-    serve_tables(properties, settings.catalog, arguments.host, arguments.port, arguments.read_only)
+    properties, namespace = settings.spark.properties_file, settings.namespaces(DEFAULT_SITE)["audit"]
+    serve_tables(properties, settings.catalog, namespace, arguments.host, arguments.port, arguments.read_only)
 
 
 def _parameters(given: list[str]) -> dict[str, str]:

@@ -122,10 +122,19 @@ def print_report(name: str, metrics: list[RatingMetric]) -> None:
         for raters in ("all", "attentive"):
             figures = figures_of(metrics, raters, subject)
             cells += [_shown(figures.get("mean_relevance")), _interval(figures)]
-        rated = figures_of(metrics, "all", subject)["concepts"]
-        relevance.append(["all" if subject == "concepts" else subject, f"{rated:.0f}", *cells])
+        everyone = figures_of(metrics, "all", subject)
+        counted = [_shown(everyone["concepts"], ".0f"), _shown(everyone.get("cannot_tell_share"), ".0%")]
+        relevance.append(["all" if subject == "concepts" else subject, *counted, *cells])
     terminal.tabulate(
-        ("concepts", "rated", "mean relevance, 1 to 4", "95 % interval", "attentive raters only", "95 % interval"),
+        (
+            "concepts",
+            "rated",
+            "cannot tell",
+            "mean relevance, 1 to 4",
+            "95 % interval",
+            "attentive only",
+            "95 % interval",
+        ),
         relevance,
     )
 
@@ -152,15 +161,18 @@ def print_report(name: str, metrics: list[RatingMetric]) -> None:
                 _shown(figures["bias"], "+.2f"),
                 _shown(figures["wrong_labels_low"], ".0%"),
                 _shown(figures["repeats_close"], ".0%"),
+                _shown(figures["cannot_tell_share"], ".0%"),
                 "yes" if figures["attentive"] else "NO",
             ]
         )
     terminal.tabulate(
-        ("rater", "ratings", "mean", "bias", "wrong labels rated low", "repeats within 1", "attentive"), people
+        ("rater", "ratings", "mean", "bias", "wrong labels rated low", "repeats within 1", "cannot tell", "attentive"),
+        people,
     )
     terminal.line(
         "Means weigh each stratum by its published concepts; intervals resample concepts within strata (bootstrap). "
-        "Bias: own rating minus the others' mean on the same concepts. Attentive: 70 % of the checks of each sort."
+        "Bias: own rating minus the others' mean on the same concepts. Attentive: 70 % of the checks of each sort. "
+        "Who cannot tell is counted and left out of all else."
     )
 
 

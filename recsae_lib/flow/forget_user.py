@@ -18,7 +18,7 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.holding import Mode
 from recsae_lib.platform.storage.locks import hold_night, run_name
 from recsae_lib.platform.storage.reports import write_report
-from recsae_lib.platform.tracking.registry import FILES_TAG
+from recsae_lib.platform.tracking.version_tags import FILES_TAG
 from recsae_lib.platform.warehouse.forgetting import (
     Copies,
     copy_snapshots,
@@ -41,7 +41,8 @@ from recsae_lib.representations.forgetting import remove_from_bulk, rows_in_bulk
 # What the command does not look into, and what to do about it.
 NOT_COVERED = (
     "The raw data and your own tables: take the user out there first, or the next ingestion brings the user back",
-    "Files of MLflow beside the registered recommenders: what deleted versions leave there goes by `mlflow gc`",
+    "Files of MLflow beside the registered recommenders: delete run and logged model of deleted versions as well; what "
+    "they leave goes by `mlflow gc`",
     "Versions of SAEs in MLflow: dictionaries/random_user-1 to -3 hold directions of single users' representations, "
     "without ids. Run train_sae again and delete the versions of before",
     "Ledgers of language models (<var>/llm, paths.llm) and requests in <var>/work: they hold no ids of users, but the "

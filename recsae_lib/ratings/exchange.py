@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyspark.sql import Row
 from pyspark.sql import types as T
 
 from recsae_lib.concepts.publication import published_evidence
@@ -88,7 +89,7 @@ def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> E
             f"Of {len(rows)} concepts published for dt={warehouse.dt} none has a label", "Give another --dt"
         )
     concepts = [
-        Concept(row["latent_id"], row["label"], row["description"], row["confidence"], row["interpretable"])
+        Concept(row["latent_id"], row["label"], _own_words(row), row["confidence"], row["interpretable"])
         for row in labelled
     ]
     draw = draw_concepts(concepts, number, context.settings.seed)
@@ -119,6 +120,11 @@ def export_ratings(context: JobContext, number: int, exact_dt: date | None) -> E
         for ending, content in contents.items()
     ]
     return Exported(sample, draw, len(rows), len(labelled), tuple(files))
+
+
+def _own_words(concept: Row) -> str:
+    """Description of a concept; empty where it only lists terms, which the label and the list of terms do as well."""
+    return "" if concept["interpreter"] == "terms" else str(concept["description"])
 
 
 def import_ratings(context: JobContext, files: Sequence[Path], exact_dt: date | None) -> Imported:

@@ -16,6 +16,7 @@ from recsae_lib.errors import InputError
 NEEDED = ("sample", "case", "rater", "rating")
 LONGEST_RECORD = 1_000  # characters
 LONGEST_RATER = 64
+ANSWERS = ("0", "1", "2", "3", "4")  # 0: the rater cannot tell
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def read_rows(name: str, content: bytes) -> list[RatingRow]:
 def sort_rows(rows: Iterable[RatingRow], samples: Mapping[str, frozenset[str]]) -> SortedRows:
     """Accept or refuse each row.
 
-    Refused are unknown samples and cases, missing and odd names of raters, and ratings other than 1, 2, 3 and 4. Where
-    one rater rates a case more than once, in whichever of the files: of equal ratings the first counts; of different
-    ones none, as nobody can tell which was meant.
+    Refused are unknown samples and cases, missing and odd names of raters, and ratings other than `ANSWERS`. Where one
+    rater rates a case more than once, in whichever of the files: of equal ratings the first counts; of different ones
+    none, as nobody can tell which was meant.
 
     Parameters
     ----------
@@ -136,8 +137,8 @@ def _fault(row: RatingRow, samples: Mapping[str, frozenset[str]]) -> str | None:
         return "the sample is unknown: no page with this digest was made here"
     if row.case_id not in samples[row.sample]:
         return "the case is unknown in this sample"
-    if row.rating and row.rating not in ("1", "2", "3", "4"):
-        return "the rating is not 1, 2, 3 or 4"
+    if row.rating and row.rating not in ANSWERS:
+        return "the rating is not 1, 2, 3 or 4, or 0 for: cannot tell"
     if row.rating and not row.rater:
         return "the rater is missing"
     if row.rater and not _is_name(row.rater):

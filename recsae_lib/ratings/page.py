@@ -20,9 +20,9 @@ SHEET_COLUMNS = ("case", "label", "description", "terms", "items", "rating", "ra
 def render_page(sample: RatingSample) -> str:
     """Fill the page: one HTML file that needs nothing else and may reach nothing else.
 
-    What comes from tables stands in it once, as JSON in a data block without ``<``, and is shown as text. The
-    Content-Security-Policy admits the page's own script and style by their hashes, and no address at all. The page
-    tells neither latents nor which cases are checks.
+    Terms that the label names are not shown once more. What comes from tables stands in it once, as JSON in a data
+    block without ``<``, and is shown as text. The Content-Security-Policy admits the page's own script and style by
+    their hashes, and no address at all. The page tells neither latents nor which cases are checks.
     """
     template = (files(__package__) / "page.html").read_text(encoding="utf-8")
     (style,) = re.findall(r"<style>(.*?)</style>", template, re.DOTALL)
@@ -45,7 +45,7 @@ def render_sheet(sample: RatingSample) -> str:
         shown = (
             case.labelled_by.label,
             case.labelled_by.description,
-            ", ".join(case.evidence.terms),
+            ", ".join(_other_terms(case)),
             "; ".join(_titled(title, features) for title, features in case.evidence.items),
         )
         writer.writerow([case.case_id, *map(as_text_cell, shown), "", "", sample.digest])
@@ -63,9 +63,15 @@ def _shown(case: RatingCase) -> dict[str, object]:
         "case": case.case_id,
         "label": case.labelled_by.label,
         "description": case.labelled_by.description,
-        "terms": case.evidence.terms,
+        "terms": _other_terms(case),
         "items": [{"title": title, "features": features} for title, features in case.evidence.items],
     }
+
+
+def _other_terms(case: RatingCase) -> list[str]:
+    """Terms of the evidence that are not parts of the label shown."""
+    named = {part.strip().casefold() for part in case.labelled_by.label.split(",")}
+    return [term for term in case.evidence.terms if term.casefold() not in named]
 
 
 def _titled(title: str, features: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 SCALE = (1, 2, 3, 4)
+CANNOT_TELL = 0  # an answer that is no rating: counted, and left out of everything else
 RELEVANT = 3  # mean rating from which people call a label right
 LOW = 2  # rating up to which a wrong label is seen through
 TOLERANCE = 1  # between two ratings of the same case
@@ -50,11 +51,13 @@ def rating_metrics(ratings: pd.DataFrame, key: pd.DataFrame, seed: int) -> list[
     - ``krippendorff_alpha``: ordinal, over the concepts.
     - ``spearman_confidence`` of the judge's confidence with r̄_c; ``auc_confidence`` and ``auc_interpretable``: ROC-AUC
       of confidence and of the verdict against r̄_c ≥ 3. Over the sampled concepts, each counted once.
+    - ``cannot_tell_share`` of a group: share of the answers about its concepts that are 0. They count nowhere else: a
+      concept of which nobody can tell is not among the ``concepts`` rated.
     - of each rater what `rater_metrics` says.
 
     Parameters
     ----------
-    ratings : (case_id, rater, rating), at most one row a case and rater.
+    ratings : (case_id, rater, rating), at most one row a case and rater; a rating of 0 says: cannot tell.
     key : rows of the table rating_samples of the sample.
     seed : seed of the bootstrap.
     """
@@ -74,24 +77,34 @@ def rating_metrics(ratings: pd.DataFrame, key: pd.DataFrame, seed: int) -> list[
             **agreement_with_judge(concepts),
         }
         metrics += [RatingMetric(raters, "concepts", name, value) for name, value in overall.items()]
-        groups = {
-            "concepts": concepts,
-            "interpretable": concepts[concepts["interpretable"]],
-            "not interpretable": concepts[~concepts["interpretable"]],
-            **{f"stratum: {name}": rows for name, rows in concepts.groupby("stratum")},
-        }
-        metrics += [
-            RatingMetric(raters, subject, name, value)
-            for subject, rows in groups.items()
-            for name, value in relevance(rows, seed).items()
-        ]
+        rated = _groups(concepts)
+        for subject, answers in _groups(kept[kept["kind"] == "concept"]).items():
+            figures = relevance(rated.get(subject, concepts.iloc[:0]), seed)
+            figures["cannot_tell_share"] = _share(answers["rating"] == CANNOT_TELL)
+            metrics += [RatingMetric(raters, subject, name, value) for name, value in figures.items()]
     return metrics
+
+
+def _groups(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows about concepts, by the subjects that they belong to."""
+    interpretable = rows["interpretable"].astype(bool)
+    return {
+        "concepts": rows,
+        "interpretable": rows[interpretable],
+        "not interpretable": rows[~interpretable],
+        **{f"stratum: {name}": of_stratum for name, of_stratum in rows.groupby("stratum")},
+    }
+
+
+def _judged(joined: pd.DataFrame) -> pd.DataFrame:
+    return joined[joined["rating"] != CANNOT_TELL]
 
 
 def concept_means(joined: pd.DataFrame) -> pd.DataFrame:
     """Mean rating of each concept over its raters: (latent_id, stratum, stratum_concepts, confidence, interpretable,
-    mean); repeats and wrong labels do not count.
+    mean); repeats, wrong labels and who cannot tell do not count.
     """
+    joined = _judged(joined)
     by = ["latent_id", "stratum", "stratum_concepts", "confidence", "interpretable"]
     concepts = joined[joined["kind"] == "concept"].astype({"interpretable": bool, "confidence": float})
     return concepts.groupby(by, dropna=False)["rating"].mean().rename("mean").reset_index()
@@ -127,7 +140,7 @@ def ordinal_alpha(joined: pd.DataFrame) -> float | None:
 
     α = 1 − Σ o_ck δ²_ck / Σ e_ck δ²_ck    δ²_ck = (Σ_{g=c..k} n_g − (n_c + n_k)/2)²
     """
-    concepts = joined[joined["kind"] == "concept"]
+    concepts = _judged(joined[joined["kind"] == "concept"])
     shared = concepts[concepts.groupby("case_id")["rating"].transform("size") > 1]
     if shared["rating"].nunique() < 2:
         return None
@@ -155,15 +168,17 @@ def rater_metrics(joined: pd.DataFrame) -> dict[str, dict[str, float | None]]:
       the other raters' ratings; None where no concept is shared.
     - ``wrong_labels_low``: share of the wrong labels rated 1 or 2; ``repeats_close``: share of the repeats rated within
       1 of the first rating; None without such checks.
+    - ``cannot_tell_share``: share of the concepts of which the rater cannot tell; nothing else counts these answers.
     - ``attentive``: 1 where both shares (each of 3 checks or more) are at least 0.7 and not all of 10 cases or more got
       the same rating, else 0. Chance passes 5 + 5 checks in 7 of 100 cases.
     """
-    concepts = joined[joined["kind"] == "concept"].copy()
+    concepts = _judged(joined[joined["kind"] == "concept"]).copy()
     by_case = concepts.groupby("case_id")["rating"]
     others = by_case.transform("size") - 1
     concepts["bias"] = concepts["rating"] - (by_case.transform("sum") - concepts["rating"]) / others.where(others > 0)
     figures: dict[str, dict[str, float | None]] = {}
-    for rater, rows in joined.groupby("rater"):
+    for rater, answers in joined.groupby("rater"):
+        rows = _judged(answers)
         own = concepts[concepts["rater"] == rater]
         first = own.set_index("latent_id")["rating"]
         repeats = rows[rows["kind"] == "repeat"].set_index("latent_id")["rating"]
@@ -178,6 +193,7 @@ def rater_metrics(joined: pd.DataFrame) -> dict[str, dict[str, float | None]]:
             "bias": _mean(own["bias"].dropna()),
             "wrong_labels_low": low,
             "repeats_close": close,
+            "cannot_tell_share": _share(answers.loc[answers["kind"] == "concept", "rating"] == CANNOT_TELL),
             "attentive": float(passes and (len(rows) < STRAIGHT_LINE or rows["rating"].nunique() > 1)),
         }
     return figures

@@ -1,4 +1,4 @@
-"""What an audit found, in a sentence and a table: the concepts of the SAE beside those of every baseline."""
+"""What an audit found: in sentences, in the figures that people ask for first, and beside every baseline."""
 
 from __future__ import annotations
 
@@ -44,6 +44,15 @@ IN_A_SENTENCE = {
     UnitKind.RANDOM_USER: "random users",
     UnitKind.DIMENSION: "raw dimensions",
 }
+# Of the SAE, by the name of the metric in audit_metrics, in the order in which they are shown.
+KEY_FIGURES = (
+    "live_units",
+    "interpretable_units",
+    "confirmed_units",
+    "feature_coverage_of_interpretable",
+    "feature_coverage_of_confirmed",
+    "ndcg_at_10_kept",
+)
 
 
 def headline(figures: Figures) -> str:
@@ -80,6 +89,13 @@ def better_baselines(figures: Figures) -> list[str]:
         if more:
             sentences.append(f"{name[0].upper()}{name[1:]}: {' and '.join(more)}")
     return sentences
+
+
+def key_figures(figures: Figures) -> dict[str, float]:
+    """Figures of the SAE by name, `KEY_FIGURES`; what was not measured, or cannot be confirmed, is left out."""
+    unknown = why_nothing_is_confirmed(figures, UnitKind.SAE)
+    found = {name: figure(figures, UnitKind.SAE, name) for name in KEY_FIGURES if not (unknown and "confirmed" in name)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def unit_rows(figures: Figures) -> list[list[str]]:

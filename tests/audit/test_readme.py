@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +22,7 @@ from tests.readmes import README, blocks, commands
 from tests.workspace import DT, REPOSITORY, Workspace
 
 pytestmark = pytest.mark.integration
+CONF = REPOSITORY / "conf" / "README.md"
 
 # Whole audits, the tests, and what is run in an empty environment.
 ELSEWHERE = [
@@ -44,12 +54,57 @@ def test_a_command_of_the_readme(audited: Workspace, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out
 
 
+def test_mlflow_opens_what_an_audit_left(audited: Workspace) -> None:
+    shown = [words for readme in (README, CONF) for words in commands(readme) if words[0] == "mlflow"]
+    assert shown == [["mlflow", "ui", "--backend-store-uri", "sqlite:///var/mlflow/mlflow.db"]] * 2
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-m", *shown[0], "--port", str(port), "--workers", "1"]
+    pages = subprocess.Popen(command, cwd=audited.folder, start_new_session=True, stderr=subprocess.DEVNULL)
+    asked = f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/registered-models/alias?name=recsae-planted&alias=champion"
+    try:
+        answer = _answer(asked, pages)
+    finally:
+        os.killpg(pages.pid, signal.SIGTERM)
+        pages.wait()
+    assert "live latents are confirmed concepts" in json.loads(answer)["model_version"]["description"]
+
+
+def _answer(address: str, server: subprocess.Popen[bytes]) -> bytes:
+    opener, ends = urllib.request.build_opener(urllib.request.ProxyHandler({})), time.monotonic() + 120
+    while True:
+        try:
+            with opener.open(address) as answer:
+                return bytes(answer.read())
+        except urllib.error.URLError:
+            assert server.poll() is None
+            assert time.monotonic() < ends
+            time.sleep(0.2)
+
+
+def test_champions_load_as_models_of_mlflow(audited: Workspace) -> None:
+    (snippet,) = (block for block in blocks(CONF, "python") if "@champion" in block)
+    item_ids = sorted(row[0] for row in audited.rows(tables.ITEMS))[:2]
+    here = {"ml_100k": "planted", "* 64": "* 16", '"50", "181"': ", ".join(map(repr, item_ids))}
+    for word, other in here.items():
+        assert word in snippet
+        snippet = snippet.replace(word, other)
+    shown = "print(list(activations.columns), *recommended['item_ids'][0], sep='\\n')"
+    command = [sys.executable, "-c", f"{snippet}\n{shown}"]
+    done = subprocess.run(command, cwd=audited.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    columns, *recommended = done.stdout.splitlines()
+    assert columns == "['latent_ids', 'activations']"
+    assert len(recommended) == 5
+    assert not set(item_ids) & set(recommended)
+
+
 def test_python_reads_what_is_published(audited: Workspace) -> None:
     published = audited.warehouse().read_published(tables.CONCEPTS)
     unpublished = audited.warehouse(DT + timedelta(days=1000))
     main = unpublished.references(tables.CONCEPTS)["main"]
     unpublished.replace(tables.CONCEPTS, published.drop("dt"))
-    (snippet,) = (block for block in blocks(REPOSITORY / "conf" / "README.md", "python") if "StaticTable" in block)
+    (snippet,) = (block for block in blocks(CONF, "python") if "StaticTable" in block)
     shown = '"var/warehouse/ml_100k"'
     assert snippet.count(shown) == 1
     found: dict[str, Any] = {}

@@ -119,33 +119,33 @@ def test_a_rater_works_by_keys_and_the_saved_file_is_imported(open_page: Callabl
     drawn = sample(12, 8)
     page = open_page(drawn)
     cases = [case.case_id for case in drawn.cases]
-    assert page.text("count") == f"Concept 1 of {len(cases)}, 0 rated"
+    assert page.text("count") == f"Group 1 of {len(cases)}, 0 answered"
     page.press("3", "1", "4")
-    assert page.text("count") == f"Concept 4 of {len(cases)}, 3 rated"
+    assert page.text("count") == f"Group 4 of {len(cases)}, 3 answered"
     page.press(Keys.ARROW_LEFT, Keys.ARROW_LEFT)
     assert page.pressed() == ["1"]
     page.press("2")  # mends the second rating and goes on
     assert page.pressed() == ["4"]
     page.press(Keys.CONTROL + "1", "5", "x")
-    assert page.text("count") == f"Concept 3 of {len(cases)}, 3 rated"
+    assert page.text("count") == f"Group 3 of {len(cases)}, 3 answered"
 
     page.browser.find_element(By.ID, "export").click()
     assert "Give your name first" in page.text("message")
     assert page.browser.switch_to.active_element.get_property("id") == "rater"
     page.press("R2 Ünal")  # digits in a name are no ratings
-    assert page.text("count") == f"Concept 3 of {len(cases)}, 3 rated"
+    assert page.text("count") == f"Group 3 of {len(cases)}, 3 answered"
 
     page.open()
-    assert page.text("count") == f"Concept 3 of {len(cases)}, 3 rated"
+    assert page.text("count") == f"Group 3 of {len(cases)}, 3 answered"
     assert page.browser.find_element(By.ID, "rater").get_property("value") == "R2 Ünal"
     assert page.pressed() == ["4"]
     page.browser.find_element(By.ID, "unrated").click()
-    page.press(*["1234"[place % 4] for place in range(3, len(cases))])
-    assert page.text("message").startswith("All concepts are rated")
+    page.press(*["0123"[place % 4] for place in range(3, len(cases))])
+    assert page.text("message").startswith("All groups are answered")
     page.browser.find_element(By.ID, "export").click()
 
     content = page.saved()
-    expected = [3, 2, 4] + [place % 4 + 1 for place in range(3, len(cases))]
+    expected = [3, 2, 4] + [place % 4 for place in range(3, len(cases))]
     assert list(csv.reader(io.StringIO(content.decode(), newline=""))) == [
         ["sample", "case", "rater", "rating"],
         *([drawn.digest, case, "R2 Ünal", str(rating)] for case, rating in zip(cases, expected, strict=True)),
@@ -155,6 +155,35 @@ def test_a_rater_works_by_keys_and_the_saved_file_is_imported(open_page: Callabl
     assert [int(row.rating) for row in taken.accepted] == expected
     assert page.complaints() == []
     assert set(page.requests()) - {"data:,"} == {page.file.as_uri()}  # data: the empty icon
+
+
+def rectangle(page: Page, selector: str) -> dict[str, float]:
+    found: dict[str, float] = page.browser.execute_script(
+        "return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector
+    )
+    return found
+
+
+def test_a_phone_shows_name_items_and_answers_at_once(open_page: Callable[[RatingSample], Page]) -> None:
+    page = open_page(sample(5, 5))
+    screen = {"width": 360, "height": 640, "deviceScaleFactor": 1, "mobile": True}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)  # type: ignore[attr-defined]
+    page.open()
+    instructions = page.browser.find_element(By.TAG_NAME, "details")
+    assert instructions.get_property("open")
+    answers = rectangle(page, ".scale")
+    assert rectangle(page, "#items li")["bottom"] < rectangle(page, "footer")["top"]
+    assert (answers["right"] <= 360, rectangle(page, "footer")["bottom"]) == (True, 640)
+    assert page.browser.execute_script("return document.documentElement.scrollWidth") == 360
+    page.browser.find_element(By.CSS_SELECTOR, '[data-rating="0"]').click()
+    assert page.text("count").endswith("1 answered")
+    assert not instructions.get_property("open")
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_LEFT, "4"):
+        page.press(key)
+        assert rectangle(page, ".scale") == answers  # no button moves under the finger
+    page.browser.find_element(By.ID, "export").click()
+    assert "Give your name first" in page.text("message")
+    assert rectangle(page, ".scale") == answers
 
 
 def test_hostile_text_is_shown_as_text(open_page: Callable[[RatingSample], Page]) -> None:
@@ -171,7 +200,7 @@ def test_hostile_text_is_shown_as_text(open_page: Callable[[RatingSample], Page]
         shown.add(page.text("heading"))
         page.press(Keys.ARROW_RIGHT)
     assert shown == set(HOSTILE)
-    assert page.browser.title == "Rate concepts: planted & <safe>"
+    assert page.browser.title == "Do these names fit? planted & <safe>"
     assert page.browser.find_elements(By.CSS_SELECTOR, "img, b:not(.scale b)") == []
     assert len(page.browser.find_elements(By.TAG_NAME, "script")) == 2
     assert page.complaints() == []
@@ -205,10 +234,19 @@ def test_everything_has_a_name_and_can_be_reached_by_tab(open_page: Callable[[Ra
         element = page.browser.switch_to.active_element
         if element.tag_name in ("input", "button", "summary"):
             reached.append(element.accessible_name)
-    for name in ("Your name", "What to do", "1 Not at all", "4 Very well", "Next →", "Next unrated", "Save the file"):
+    for name in (
+        "Your name",
+        "What to do",
+        "1 Not at all",
+        "4 Very well",
+        "Next →",
+        "0 Cannot tell",
+        "Next open one",
+        "Save the file",
+    ):
         assert name in reached, name
     group = page.browser.find_element(By.CSS_SELECTOR, '[role="group"]')
-    assert group.accessible_name == "How well do label and description fit these items?"
+    assert group.accessible_name == "How well does the name fit these items?"
     page.press("2")
     assert page.browser.switch_to.active_element.get_property("id") == "heading"
     scores = page.browser.execute_script(CONTRASTS)

@@ -24,10 +24,10 @@ def read(*lines: str, name: str = "anna.csv") -> list[RatingRow]:
         ("s9,ca,anna,3", "the sample is unknown: no page with this digest was made here"),
         (",ca,anna,3", "the sample is unknown: no page with this digest was made here"),
         ("s1,cc,anna,3", "the case is unknown in this sample"),
-        ("s1,ca,anna,0", "the rating is not 1, 2, 3 or 4"),
-        ("s1,ca,anna,5", "the rating is not 1, 2, 3 or 4"),
-        ("s1,ca,anna,3.5", "the rating is not 1, 2, 3 or 4"),
-        ("s1,ca,anna,٣", "the rating is not 1, 2, 3 or 4"),
+        ("s1,ca,anna,00", "the rating is not 1, 2, 3 or 4, or 0 for: cannot tell"),
+        ("s1,ca,anna,5", "the rating is not 1, 2, 3 or 4, or 0 for: cannot tell"),
+        ("s1,ca,anna,3.5", "the rating is not 1, 2, 3 or 4, or 0 for: cannot tell"),
+        ("s1,ca,anna,٣", "the rating is not 1, 2, 3 or 4, or 0 for: cannot tell"),
         ("s1,ca,,3", "the rater is missing"),
         ("s1,ca,=cmd,3", "the rater's name is not at most 64 letters, digits, blanks and . _ @ -"),
         ("s1,ca,-cmd,3", "the rater's name is not at most 64 letters, digits, blanks and . _ @ -"),
@@ -46,6 +46,12 @@ def test_a_bad_row_is_refused_with_a_reason_and_others_count(line: str, reason: 
 @pytest.mark.parametrize("rater", ["anna", "Åsa Öberg", "अनीता", "r.2_x@lab-1", "3"])
 def test_names_of_all_scripts_are_taken(rater: str) -> None:
     assert [row.rater for row in sort_rows(read(f"s1,ca,{rater},3"), SAMPLES).accepted] == [rater]
+
+
+def test_who_cannot_tell_has_answered() -> None:
+    found = sort_rows(read("s1,ca,anna,0", "s1,cb,anna,"), SAMPLES)
+    assert [(row.case_id, row.rating) for row in found.accepted] == [("ca", "0")]
+    assert [row.case_id for row in found.unrated] == ["cb"]
 
 
 def test_the_first_of_equal_repeats_counts_and_of_different_none() -> None:
@@ -114,4 +120,4 @@ def test_every_row_has_one_place_and_no_rater_rates_a_case_twice(lines: list[tup
     assert sorted(row.line for row in placed) == [row.line for row in rows]
     keys = [(row.sample, row.case_id, row.rater) for row in found.accepted]
     assert len(keys) == len(set(keys))
-    assert all(row.rating in {"1", "2", "3", "4"} and row.rater in {"anna", "bert"} for row in found.accepted)
+    assert all(row.rating in {"0", "1", "2", "3", "4"} and row.rater in {"anna", "bert"} for row in found.accepted)

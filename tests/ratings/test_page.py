@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae_lib.ratings.page import SHEET_COLUMNS, as_text_cell, render_page, render_sheet
-from tests.ratings.rating_cases import HOSTILE, sample
+from recsae_lib.ratings.sample import Evidence, RatingCase, RatingSample
+from tests.ratings.rating_cases import HOSTILE, concept, sample
 
 FORMULA_STARTS = "=+-@\uff1d\uff0b\uff0d\uff20"
 
@@ -41,6 +42,17 @@ def test_the_page_tells_neither_latents_nor_checks() -> None:
     assert {tuple(shown) for shown in data_of(page)} == {("case", "label", "description", "terms", "items")}
     for word in ('repeat"', "wrong_label", "latent_id", "stratum", "confidence"):
         assert word not in page
+
+
+def test_no_term_of_the_label_is_shown_once_more() -> None:
+    named, others = concept(1, label="Sci-Fi, star wars"), ("sci-fi", "Star Wars", "war")
+    shown = Evidence(others, (("Alien", ("Sci-Fi",)),))
+    case = RatingCase("c1", "concept", named, named, shown, 1)
+    wrong = RatingCase("c2", "wrong_label", named, concept(2), shown, 1)
+    drawn = RatingSample("planted", (case, wrong))
+    assert [one["terms"] for one in data_of(render_page(drawn))] == [["war"], ["sci-fi", "Star Wars", "war"]]
+    rows = list(csv.DictReader(io.StringIO(render_sheet(drawn), newline="")))
+    assert [row["terms"] for row in rows] == ["war", "sci-fi, Star Wars, war"]
 
 
 def test_the_policy_forbids_addresses_and_allows_code_by_hash() -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from recsae_lib.ratings.scores import (
+    RatingMetric,
     agreement_with_judge,
     concept_means,
     figures_of,
@@ -129,6 +130,37 @@ def test_checks_tell_attentive_raters(
 ) -> None:
     figures = rater_metrics(joined(ratings_of(anna=given)))["anna"]
     assert (figures["wrong_labels_low"], figures["repeats_close"], figures["attentive"]) == (low, close, attentive)
+
+
+def test_who_cannot_tell_is_counted_and_changes_no_figure() -> None:
+    told = {"anna": GOOD | FIRST | LOW_WRONG, "bert": {"c0": 4, "c1": 2, "c2": 3}}
+    unsure = {"anna": told["anna"] | {"c9": 0, "w4": 0, "r4": 0}, "bert": told["bert"] | {"c3": 0}, "carl": {"c5": 0}}
+    del told["anna"]["c9"], told["anna"]["w4"], told["anna"]["r4"]
+    before, after = (rating_metrics(ratings_of(**given), key_of(), 1) for given in (told, unsure))
+
+    def without(metrics: list[RatingMetric]) -> set[RatingMetric]:
+        counted = ("cannot_tell_share", "raters")
+        return {one for one in metrics if one.metric not in counted and one.subject != "rater: carl"}
+
+    assert without(before) == without(after)
+    shares = {one.subject: one.value for one in after if (one.raters, one.metric) == ("all", "cannot_tell_share")}
+    # Of 15 answers about concepts 3 are 0, all of odd ones, which are interpretable: of 8.
+    assert shares == {
+        **{"concepts": 3 / 15, "interpretable": 3 / 8, "stratum: small": 3 / 8},
+        **{"not interpretable": 0.0, "stratum: large": 0.0},
+        **{"rater: anna": 1 / 10, "rater: bert": 1 / 4, "rater: carl": 1.0},
+    }
+    assert figures_of(after, "all", "rater: carl") == {
+        **{"ratings": 0.0, "mean": None, "bias": None, "wrong_labels_low": None, "repeats_close": None},
+        **{"cannot_tell_share": 1.0, "attentive": 1.0},
+    }
+
+
+def test_a_sample_of_which_nobody_can_tell_has_no_figures() -> None:
+    metrics = rating_metrics(ratings_of(anna={"c0": 0, "c1": 0}), key_of(), 1)
+    figures = figures_of(metrics, "all", "concepts")
+    assert (figures["concepts"], figures["cannot_tell_share"], figures["mean_relevance"]) == (0.0, 1.0, None)
+    assert figures_of(metrics, "all", "stratum: large")["concepts"] == 0.0
 
 
 def test_the_judge_is_held_against_people() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recsae_lib.verification.figures import Figures
-from recsae_lib.verification.findings import COLUMNS, better_baselines, headline, unit_rows
+from recsae_lib.verification.findings import COLUMNS, better_baselines, headline, key_figures, unit_rows
 
 FIGURES: dict[tuple[str, str], float | None] = {
     ("sae", "live_units"): 55.0,
@@ -86,3 +86,13 @@ def test_every_judged_kind_has_a_row_without_nulls() -> None:
         ["clusters", "60", "14", "3", "–", "–", "–", "40%", "–", "–", "–"],
         ["dimensions", "127", "3", "0", "–", "–", "–", "100%", "–", "–", "–"],
     ]
+
+
+def test_key_figures_are_those_that_were_measured() -> None:
+    assert key_figures(FIGURES) == {
+        "live_units": 55.0,
+        "interpretable_units": 12.0,
+        "confirmed_units": 9.0,
+        "feature_coverage_of_confirmed": 0.5,
+    }
+    assert key_figures(without("mean_removal_effect")) == {"live_units": 55.0, "interpretable_units": 12.0}

@@ -15,6 +15,7 @@ from pyspark.java_gateway import ensure_callback_server_started
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.reading import FILES, refuse_unless_reading
 from recsae_lib.platform.spark.session import JAVA_OPTIONS, iceberg_jars, java_options, open_session, read_property
+from recsae_lib.platform.spark.sql_log import shorten_mistakes
 from recsae_lib.platform.spark.sql_login import login_of
 from recsae_lib.platform.warehouse.queries import NO_SUBSTITUTION
 from recsae_lib.platform.warehouse.relocation import refuse_misplaced
@@ -24,13 +25,14 @@ from recsae_lib.printable import say
 CLASS_PATH = "spark.driver.extraClassPath"
 
 
-def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only: bool) -> None:
+def serve_tables(properties: Path, catalog: str, namespace: str, host: str, port: int, read_only: bool) -> None:
     """Serve until the server ends, or this process does.
 
     Parameters
     ----------
     properties : Spark properties file.
     catalog : name of the catalog that clients find themselves in.
+    namespace : that the address names which is printed; a client may name another one.
     host, port : where to listen. How clients log in is `login_of`'s to say.
     read_only : whether every statement of a client is judged by `refuse_unless_reading` before it runs, and reads whole
         audits. Clients who may change tables see them as they stand.
@@ -76,12 +78,13 @@ def serve_tables(properties: Path, catalog: str, host: str, port: int, read_only
         java_session.extensions().injectCheckRule(_RuleOfSession(context, java_session))
         java_session.extensions().injectParser(ParserOfPublished(session, catalog))
     login.install(jvm)
+    shorten_mistakes(jvm)
     try:
         jvm.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2.startWithContext(java_session.sqlContext())
     except Py4JJavaError as error:
         reason = str(error.java_exception.getMessage())
         raise InputError(f"The SQL server cannot listen on {host}:{port}: {reason}", "Give another --port") from None
-    say(f"jdbc:hive2://{host}:{port}")
+    say(f"jdbc:hive2://{host}:{port}/{namespace}")
     gateway.proc.wait()
 
 

@@ -1,9 +1,11 @@
-"""What an audit leaves in MLflow when it is published or refused: its checks, the champion, the tags of its SAE."""
+"""What an audit leaves in MLflow when it is published or refused: its checks, the champions, and what
+the pages of its SAE say.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Literal
 
@@ -11,6 +13,7 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.remote_names import positive_number
 from recsae_lib.platform.storage.reports import write_report
+from recsae_lib.platform.tracking.audit_notes import AuditNote, keep_note
 from recsae_lib.platform.tracking.registry import MOST_ACTIVE_TAG, PUBLISHED_TAG
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import SaeShape
@@ -46,7 +49,7 @@ def keep_checks(context: JobContext, results: Sequence[CheckResult]) -> None:
 
 
 def promote_sae(context: JobContext, publication: Publication, published: Sequence[date]) -> None:
-    """Make the SAE of an audit champion, unless the audit is of an older date than one that is published.
+    """Make SAE and recommender of an audit champions, unless it is of an older date than one that is published.
 
     Parameters
     ----------
@@ -57,6 +60,24 @@ def promote_sae(context: JobContext, publication: Publication, published: Sequen
         return
     before = context.registry.promote(context.sae_name, publication.sae_version)
     log.info("publish_audit: champion is version %s (before: %s)", publication.sae_version, before or "none")
+    name, version = context.recommender_name, publication.model_version
+    if context.registry.version_with(name, version) is not None:  # else somebody has deleted it since
+        context.registry.promote(name, version)
+
+
+def note_findings(
+    context: JobContext, publication: Publication, sentences: Sequence[str], figures: Mapping[str, float]
+) -> None:
+    """Show in MLflow what a published audit found, on the pages of its SAE version; before `tag_outcome`.
+
+    Parameters
+    ----------
+    sentences, figures : see `AuditNote`.
+    """
+    name, version = context.sae_name, publication.sae_version
+    is_newest = context.registry.tags(name, version).get(PUBLISHED_TAG, "") <= publication.dt.isoformat()
+    note = AuditNote(publication.dt, publication.finished_at, sentences, figures)
+    keep_note(context.registry, name, version, note, is_newest)
 
 
 def tag_outcome(context: JobContext, sae_version: int, status: AuditStatus) -> None:

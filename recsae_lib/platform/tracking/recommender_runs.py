@@ -13,19 +13,26 @@ from recsae_lib.config import RecommenderSettings
 from recsae_lib.platform.compute.device import resolve_device
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
+from recsae_lib.platform.tracking.inputs import table_input
 from recsae_lib.platform.tracking.runs import TrainingRun
+from recsae_lib.platform.warehouse import tables
 from recsae_lib.recommenders.evaluation import measure_test
 from recsae_lib.recommenders.fit import EpochReport
 from recsae_lib.recommenders.split import Split
-from recsae_lib.recommenders.store import StoredModel, save_recommender, weights_digest
+from recsae_lib.recommenders.store import FAMILIES, StoredModel, save_recommender, weights_digest
 from recsae_lib.recommenders.training_histories import TrainingHistories
+
+# Tables that a recommender of a kind is made from; the others from interactions alone.
+READ_BY = {"module": (tables.INTERACTIONS, tables.ITEMS), "external": (tables.ITEMS,)}
 
 
 @contextmanager
 def open_run(context: JobContext, dimension: int) -> Iterator[TrainingRun]:
     """Open the run of the recommender that the settings name; it ends as `Registry.training_run` says."""
     parameters = run_parameters(context.settings.recommender, context.settings.seed, dimension)
+    read = READ_BY.get(context.settings.recommender.kind, (tables.INTERACTIONS,))
     with context.registry.training_run(context.recommender_name, context.tags, parameters) as run:
+        run.log_inputs([table_input(context, table) for table in read])
         yield run
 
 
@@ -122,9 +129,11 @@ def register_model(
     save_recommender(model, split, folder)
     name, kind = context.recommender_name, context.settings.recommender.kind
     tags = {"dt": context.dt.isoformat(), "kind": kind, "dimension": str(model.dimension)}
-    version = context.registry.register_recommender(run, name, folder, weights_digest(folder), tags)
+    outcome = outcome_line(model, metrics)
+    run.describe(f"Recommender `{kind}` of {context.dt}: {outcome}.")
+    version = context.registry.register_recommender(run, name, folder, weights_digest(folder), tags, kind in FAMILIES)
     context.registry.set_alias(name, "candidate", version)
-    log.info("train_recommender: version %s of %s: %s", version, name, outcome_line(model, metrics))
+    log.info("train_recommender: version %s of %s: %s", version, name, outcome)
 
 
 def outcome_line(model: StoredModel, metrics: Mapping[str, float]) -> str:

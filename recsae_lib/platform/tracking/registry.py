@@ -24,17 +24,24 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion as RegisteredVersion
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from recsae_lib.errors import InputError, PassingError, lost_connection
 from recsae_lib.platform.job.log import log
-from recsae_lib.platform.remote_names import file_name, sha256_digest
+from recsae_lib.platform.remote_names import file_name
 from recsae_lib.platform.tracking.model_files import difference, digests_of, download, weight_files
 from recsae_lib.platform.tracking.relocation import refuse_misplaced_artifacts
-from recsae_lib.platform.tracking.runs import TrainingRun, artifacts_address, close_abandoned, experiment_of, open_run
-from recsae_lib.platform.tracking.served_models import log_served_sae
+from recsae_lib.platform.tracking.runs import (
+    TrainingRun,
+    artifacts_address,
+    close_abandoned,
+    experiment_of,
+    of_training,
+    open_run,
+)
+from recsae_lib.platform.tracking.served_models import log_served_recommender, log_served_sae
+from recsae_lib.platform.tracking.version_tags import DIGEST_TAG, FILES_TAG, METRICS_TAG, kept_in, stated_digest
 
-DIGEST_TAG = "recsae.weights_sha256"
-FILES_TAG, METRICS_TAG = "recsae.files_sha256", "recsae.metrics"  # JSON: of each file by name; of the run, by name
 MOST_ACTIVE_TAG = "most_active_latents"  # of an SAE version: latents that a row may have, k or, of BatchTopK, 4k
 PUBLISHED_TAG = "published_dt"  # of an SAE version: date of the last published audit that used it
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter of an alias that nobody has set
@@ -106,11 +113,19 @@ class Registry:
             yield run
 
     def register_recommender(
-        self, run: TrainingRun, name: str, folder: Path, digest: str, tags: Mapping[str, str]
+        self, run: TrainingRun, name: str, folder: Path, digest: str, tags: Mapping[str, str], served: bool = False
     ) -> int:
-        """Register a folder of `recommenders.store`; returns the version, an older one with these weights if intact."""
+        """Register a folder of `recommenders.store`; returns the version, an older one with these weights if intact.
+
+        Parameters
+        ----------
+        served : as a pyfunc (models from code), see `recommenders.served`; else as files alone.
+        """
         if (known := self._intact_version_of(name, digest)) is not None:
             return known
+        if served:
+            model, tags = log_served_recommender(self.client, run.run_id, folder), {**tags, DIGEST_TAG: digest}
+            return self._create(name, model.model_uri, run, folder, tags, model_id=model.model_id)
         self.client.log_artifacts(run.run_id, str(folder), "recommender")
         source = f"{self.client.get_run(run.run_id).info.artifact_uri}/recommender"
         return self._create(name, source, run, folder, {**tags, DIGEST_TAG: digest})
@@ -200,8 +215,8 @@ class Registry:
         InputError : there is no such version, its files cannot be had, or they are not those that its tags state.
         """
         wanted = self._get(name, version)
-        target, digest = self._folder_of(name, wanted), _digest(wanted)
-        if target.is_dir() and difference(target, _kept(wanted, FILES_TAG), digest) is None:
+        target, digest = self._folder_of(name, wanted), stated_digest(wanted)
+        if target.is_dir() and difference(target, kept_in(wanted, FILES_TAG), digest) is None:
             return target
         same = [found for found in self._search(name, digest) if found.version != wanted.version] if digest else []
         faults = []
@@ -273,9 +288,9 @@ class Registry:
     def _metrics(self, version: RegisteredVersion) -> dict[str, float] | None:
         """Metrics that a version keeps; of one that an earlier release registered, those of its run, if it is there."""
         if METRICS_TAG in version.tags:
-            return _kept(version, METRICS_TAG)
+            return kept_in(version, METRICS_TAG)
         try:
-            return dict(self.client.get_run(version.run_id).data.metrics)
+            return of_training(self.client.get_run(version.run_id).data.metrics)
         except MlflowException as error:
             if error.error_code not in NOT_FOUND:
                 raise
@@ -288,10 +303,12 @@ class Registry:
         return {number: tuple(sorted(alias for of, alias in pairs if of == number)) for number, _ in pairs}
 
     def _folder_of(self, name: str, version: RegisteredVersion) -> Path:
-        return self.cache / (_digest(version) or file_name(f"{name}-{version.version}", "A model of MLflow"))
+        return self.cache / (stated_digest(version) or file_name(f"{name}-{version.version}", "A model of MLflow"))
 
     def _download(self, version: RegisteredVersion, target: Path) -> None:
-        download(self.client, version.name, int(version.version), _kept(version, FILES_TAG), _digest(version), target)
+        download(
+            self.client, version.name, int(version.version), kept_in(version, FILES_TAG), stated_digest(version), target
+        )
 
     def _create(
         self,
@@ -304,9 +321,16 @@ class Registry:
     ) -> int:
         if not self.client.search_registered_models(f"name='{name}'"):
             self.client.create_registered_model(name)
-        metrics = self.client.get_run(run.run_id).data.metrics
-        kept = {FILES_TAG: json.dumps(digests_of(folder)), METRICS_TAG: json.dumps(metrics)}
-        version = self.client.create_model_version(name, source, run.run_id, tags={**tags, **kept}, model_id=model_id)
+        data = self.client.get_run(run.run_id).data
+        kept = {FILES_TAG: json.dumps(digests_of(folder)), METRICS_TAG: json.dumps(of_training(data.metrics))}
+        version = self.client.create_model_version(
+            name,
+            source,
+            run.run_id,
+            tags={**tags, **kept},
+            description=data.tags.get(MLFLOW_RUN_NOTE),
+            model_id=model_id,
+        )
         return int(version.version)
 
     def _intact_version_of(self, name: str, digest: str, weights: Mapping[str, str] | None = None) -> int | None:
@@ -314,7 +338,7 @@ class Registry:
         fetched anew; None where there is none.
         """
         for version in sorted(self._search(name, digest), key=lambda version: int(version.version)):
-            if weights is not None and weight_files(_kept(version, FILES_TAG)) != weights:
+            if weights is not None and weight_files(kept_in(version, FILES_TAG)) != weights:
                 continue
             try:
                 self._download(version, self._folder_of(name, version))
@@ -322,28 +346,3 @@ class Registry:
             except InputError as fault:
                 log.warning("%s version %s is registered anew: %s", name, version.version, fault.cause)
         return None
-
-
-def _digest(version: RegisteredVersion) -> str | None:
-    """Digest of the weights of a version, which becomes the name of a folder; None where it states none.
-
-    Raises
-    ------
-    InputError : the tag is no SHA-256.
-    """
-    if DIGEST_TAG not in version.tags:
-        return None
-    return sha256_digest(version.tags[DIGEST_TAG], f"The tag {DIGEST_TAG} of {version.name} version {version.version}")
-
-
-def _kept(version: RegisteredVersion, tag: str) -> dict[str, Any]:
-    """What `_create` kept in a tag, by name; nothing of a version that an earlier release registered."""
-    try:
-        kept = json.loads(version.tags.get(tag, "{}"))
-    except ValueError:
-        kept = None
-    if not isinstance(kept, dict):
-        raise InputError(
-            f"The tag {tag} of {version.name} version {version.version} is no JSON object", "Remove it, or train again"
-        )
-    return kept

@@ -14,6 +14,7 @@ import numpy as np
 from recsae_lib.platform.job.code_version import code_version
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
+from recsae_lib.platform.tracking.inputs import folder_input
 from recsae_lib.platform.tracking.registry import MOST_ACTIVE_TAG
 from recsae_lib.platform.tracking.runs import TrainingRun
 from recsae_lib.platform.warehouse.tables import UnitKind
@@ -83,6 +84,9 @@ class SaeRuns:
             self.whole.log_table("sweep", rows)
             self.whole.log_figure("fvu_by_k", sweep_plot(results))
             self.whole.set_tags({"best_version": str(versions[best])})
+            self.whole.describe(
+                f"{len(results)} sparse autoencoders side by side; the best is version {versions[best]}."
+            )
 
 
 @contextmanager
@@ -91,7 +95,9 @@ def open_runs(context: JobContext, choices: Sequence[SaeChoice], parameters: Map
 
     They end as `Registry.training_run` says.
     """
+    read = folder_input("representations", str(parameters["data_folder"]), str(parameters["data_digest"]))
     with context.registry.training_run(context.sae_name, context.tags, parameters) as whole, ExitStack() as nested:
+        whole.log_inputs([read])
         each: list[TrainingRun] = []
         own = whole
         for choice in choices:
@@ -99,6 +105,7 @@ def open_runs(context: JobContext, choices: Sequence[SaeChoice], parameters: Map
             if choice.replica or several_of(choices):
                 above = own if choice.replica else whole
                 run = nested.enter_context(above.nested(choice_name(choice), choice_parameters(choice)))
+                run.log_inputs([read])
             own = own if choice.replica else run
             each.append(run)
         yield SaeRuns(whole, tuple(each), tuple(choices))
@@ -181,6 +188,8 @@ def register(
     run.log_figure("density", density_plot(reconstruction.densities, reconstruction.rows))
     run.log_figure("loss", loss_plot(trained.reports))
     description = {"model_version": context.model_version, "dt": context.dt.isoformat()}
+    outcome = outcome_line(reconstruction, fidelity.get(KEPT))
+    run.describe(f"Sparse autoencoder of {context.dt}: {outcome}.")
     folder = context.work_folder() / "sae"
     rmtree(folder, ignore_errors=True)  # an earlier run may have had more dictionaries
     save_sae(trained.sae, folder, description)
@@ -198,7 +207,7 @@ def register(
     run.log_metrics(
         {f"{FOLDER}/{name_of(key)}_{name}": value for key, of in figures.items() for name, value in of.items()}
     )
-    log.info("train_sae: version %s: %s", version, outcome_line(reconstruction, fidelity.get(KEPT)))
+    log.info("train_sae: version %s: %s", version, outcome)
     return version
 
 

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors.exceptions.captured import CapturedException
 from pyspark.sql import SparkSession
 
 from recsae_lib.errors import InputError
@@ -45,6 +46,13 @@ class _Parser:
         self._spark, self._catalog, self._session, self._parser = spark, catalog, session, parser
 
     def parsePlan(self, text: str) -> Any:  # noqa: N802  # as Spark calls it
+        try:
+            return self._published(text)
+        except CapturedException as mistake:  # what Spark says of the statement goes to the client as it is
+            raise Py4JJavaError("", mistake._origin) from None
+
+    def _published(self, text: str) -> Any:
+        """Plan of a statement that reads published tables."""
         plan = self._parser.parsePlan(text)
         try:
             refuse_unless_reading(self._spark.sparkContext, plan)

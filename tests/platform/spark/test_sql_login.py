@@ -130,6 +130,26 @@ def test_only_who_knows_the_token_is_let_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+def test_a_mistake_of_a_client_is_a_line_of_the_server(tmp_path: Path) -> None:
+    mistakes = {
+        "SELECT * FROM nowhere": "[TABLE_OR_VIEW_NOT_FOUND] The table or view `nowhere` cannot be found.",
+        "SELEC 1": "[PARSE_SYNTAX_ERROR] Syntax error at or near 'SELEC'.",
+        "DELETE FROM x": "DeleteFromTable does more than read. Only queries are taken",
+        "SELECT `a\x1b[31m\u202e\nb` FROM range(1)": "[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column",
+    }
+    with server(tmp_path, "--set", "namespace=shop") as port:
+        answers = [ask(port, "reader", "", mistake) for mistake in mistakes]
+    for answer in answers:
+        assert "Traceback" not in answer.stderr
+        assert "Error" in answer.stderr
+    address, *lines = (tmp_path / "log").read_text("utf-8").splitlines()
+    assert address == f"jdbc:hive2://127.0.0.1:{port}/shop"
+    failed = [line.partition(" A statement failed: ")[2] for line in lines if "A connection ended" not in line]
+    assert [line[: len(said)] for line, said in zip(failed, mistakes.values(), strict=True)] == list(mistakes.values())
+    assert not [line for line in lines if not line.isprintable()]
+
+
+@pytest.mark.integration
 def test_a_directory_says_who_is_let_in(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as directory:
         threading.Thread(

@@ -10,8 +10,9 @@ import pytest
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.tracking.model_files import digests_of
-from recsae_lib.platform.tracking.registry import DIGEST_TAG, FILES_TAG, Registry
+from recsae_lib.platform.tracking.registry import Registry
 from recsae_lib.platform.tracking.relocation import refuse_misplaced_artifacts
+from recsae_lib.platform.tracking.version_tags import DIGEST_TAG, FILES_TAG
 from tests.stored_models import write_stored
 from tests.workspace import write_mlflow_database
 

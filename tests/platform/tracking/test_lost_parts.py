@@ -18,7 +18,8 @@ from sqlalchemy import Engine, event
 
 from recsae_lib.errors import InputError, PassingError
 from recsae_lib.platform.job.failures import guarded
-from recsae_lib.platform.tracking.registry import FILES_TAG, METRICS_TAG, Registry
+from recsae_lib.platform.tracking.registry import Registry
+from recsae_lib.platform.tracking.version_tags import FILES_TAG, METRICS_TAG
 from tests.stored_models import write_stored
 from tests.workspace import write_mlflow_database
 

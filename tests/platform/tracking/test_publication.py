@@ -14,7 +14,7 @@ import pytest
 
 from recsae_lib.config import Settings
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.tracking.publication import keep_checks, promote_sae, sae_shape, tag_outcome
+from recsae_lib.platform.tracking.publication import keep_checks, note_findings, promote_sae, sae_shape, tag_outcome
 from recsae_lib.platform.warehouse.checks import SaeShape
 from recsae_lib.platform.warehouse.results import CheckResult
 from tests.publishing import publication
@@ -42,6 +42,7 @@ def context(tmp_path: Path) -> JobContext:
         for number, dt in enumerate((FRIDAY, FRIDAY, SATURDAY), start=1):
             tags = {"dt": str(dt), "model_version": "3", "num_latents": "16", "k": "2"}
             registry.register_recommender(run, NAME, tmp_path / "weights.txt", f"digest-{number}", tags)
+        registry.register_recommender(run, "recommender-shop", tmp_path / "weights.txt", "digest-4", {})
     registry.promote(NAME, 1)
     warehouse: Any = SimpleNamespace(snapshot_id=lambda table: len(table.name))
     vars(context)["warehouse"] = warehouse
@@ -61,6 +62,24 @@ def test_only_the_newest_audit_makes_its_sae_champion(
 ) -> None:
     promote_sae(context, publication(FRIDAY, 2), published)
     assert context.registry.champion(NAME) == champion
+    assert context.registry.champion("recommender-shop") == (1 if champion == 2 else None)
+
+
+def test_a_recommender_that_is_gone_is_no_champion(context: JobContext) -> None:
+    promote_sae(context, publication(FRIDAY, 2, model_version=9), [])
+    assert (context.registry.champion(NAME), context.registry.champion("recommender-shop")) == (2, None)
+
+
+def test_the_newest_audit_of_a_version_is_described(context: JobContext) -> None:
+    def described() -> str:
+        return str(context.registry.client.get_model_version(NAME, "2").description)
+
+    for dt, sentence in ((FRIDAY, "first"), (SATURDAY, "second"), (FRIDAY, "third")):
+        note_findings(context, publication(dt, 2), [sentence], {"confirmed_units": 1.0})
+        context.registry.set_tags(
+            NAME, 2, {"published_dt": max(str(dt), context.registry.tags(NAME, 2).get("published_dt", ""))}
+        )
+        assert ("**second.**" if sentence == "third" else f"**{sentence}.**") in described()
 
 
 def test_a_version_is_tagged_with_its_outcome(context: JobContext) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import getpass
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -81,6 +82,30 @@ def test_a_failed_run_is_marked_and_an_abandoned_one_is_closed(registry: Registr
         "FINISHED",
         "KILLED",
     ]
+
+
+def test_runs_say_who_what_and_the_experiment_its_kind(registry: Registry) -> None:
+    experiment = "said"
+    registry.client.create_experiment(experiment)  # as an earlier release left it
+    with registry.training_run(experiment, TAGS, {}) as run:
+        run.describe("A *run*.")
+        with run.nested("inner", {}) as inner:
+            pass
+    for one in (run, inner):
+        tags = registry.client.get_run(one.run_id).data.tags
+        assert (tags["mlflow.source.name"], tags["mlflow.source.type"]) == ("jobs/train_recommender.py", "JOB")
+        assert tags["mlflow.user"] == getpass.getuser()
+        assert not [tag for tag in tags if "git" in tag]
+    assert registry.client.get_run(run.run_id).data.tags["mlflow.note.content"] == "A *run*."
+    with registry.training_run("new", TAGS, {}):
+        pass
+    kinds = [registry.client.get_experiment_by_name(name).tags["mlflow.experimentKind"] for name in (experiment, "new")]
+    assert kinds == ["custom_model_development"] * 2
+    found = registry.client.get_experiment_by_name(experiment)
+    registry.client.set_experiment_tag(found.experiment_id, "mlflow.experimentKind", "regression")
+    with registry.training_run(experiment, TAGS, {}):
+        pass
+    assert registry.client.get_experiment_by_name(experiment).tags["mlflow.experimentKind"] == "regression"
 
 
 def test_an_address_that_does_not_answer_is_bad_input(tmp_path: Path) -> None:

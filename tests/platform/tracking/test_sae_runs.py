@@ -41,6 +41,7 @@ MEASURED = SaeMetrics(0.25, 0.2, 0.3, 2, 3.5, 7, 0.125, 0.875, 0.75, 1000, np.ar
 CHOICES = (SaeChoice(SaeSettings(k=1, epochs=3), seed=5), SaeChoice(SaeSettings(k=2, epochs=3), seed=6))
 REPLICA = SaeChoice(SaeSettings(k=2, epochs=3), seed=7, replica=1)
 NAME = "recsae-shop"
+ROWS: dict[str, object] = {"data_folder": "bulk/site=last/rows=training", "data_digest": "0123456789abcdef"}
 
 
 @dataclass
@@ -79,7 +80,7 @@ def registered(
     others = [(UnitKind.SAE, number, sae(seed)) for number, seed in enumerate(replicas, start=1)]
     others.append((UnitKind.UNTRAINED, 1, sae(seed=99)))
     figures = iter(range(len(others) + 1))
-    with open_runs(context, [choice], {}) as runs:
+    with open_runs(context, [choice], ROWS) as runs:
         ended = TrainedSae(trained, sae(seed=99), (REPORT,))
         example, fidelity = np.zeros((3, 4), np.float32), {"ndcg@10_kept": 0.5}
         return register(
@@ -151,17 +152,22 @@ def test_each_epoch_is_logged_and_first_and_last_are_shown(caplog: pytest.LogCap
 
 
 def test_one_sae_has_the_run_several_have_nested_ones(context: JobContext) -> None:
-    with open_runs(context, CHOICES[:1], {}) as alone:
+    with open_runs(context, CHOICES[:1], ROWS) as alone:
         assert alone.each == (alone.whole,)
         alone.log_sweep([SweepResult(CHOICES[0], 0.5, 0.0, 1.0, None)], [7], 0)
-    with open_runs(context, CHOICES, {"seed": 9}) as runs:
+    with open_runs(context, CHOICES, {**ROWS, "seed": 9}) as runs:
         results = [SweepResult(choice, 0.5, 0.0, 1.0, None) for choice in CHOICES]
         runs.log_sweep(results, [7, 8], best=1)
     client = context.registry.client
+    read = [client.get_run(run.run_id).inputs.dataset_inputs for run in (alone.whole, runs.whole, *runs.each)]
+    assert [(one.dataset.name, one.dataset.digest, one.dataset.source) for (one,) in read] == [
+        ("representations", "0123456789abcdef", '{"path": "bulk/site=last/rows=training"}')
+    ] * 4
     whole, *each = (client.get_run(run.run_id).data for run in (runs.whole, *runs.each))
     assert [one.tags["mlflow.parentRunId"] for one in each] == [runs.whole.run_id] * 2
     assert [(one.params["k"], one.params["seed"]) for one in each] == [("1", "5"), ("2", "6")]
     assert whole.tags["best_version"] == "8"
+    assert whole.tags["mlflow.note.content"] == "2 sparse autoencoders side by side; the best is version 8."
     assert "best_version" not in client.get_run(alone.whole.run_id).data.tags
     assert [file.path for file in client.list_artifacts(runs.whole.run_id, "tables")] == ["tables/sweep.json"]
 
@@ -197,6 +203,8 @@ def test_a_version_has_weights_metrics_and_origin(context: JobContext) -> None:
     assert torch.equal(load_sae(folder / "dictionaries/sae-1").W_dec, sae(seed=7).W_dec)
     assert torch.equal(load_sae(folder / "dictionaries/untrained-1").W_dec, sae(seed=99).W_dec)
     kept = {key: figures["ndcg@10_kept"] for key, figures in figures_of(folder).items()}
+    found = context.registry.client.get_model_version(NAME, str(version))
+    assert found.description == f"Sparse autoencoder of 2026-11-20: {outcome_line(MEASURED, 0.5)}."
     assert kept == {("sae", 0): 0.0, ("sae", 1): 0.125, ("untrained", 1): 0.25}
     (run,) = (one for one in context.registry.versions(NAME))
     logged = context.registry.client.get_run(run.run_id).data.metrics
@@ -213,7 +221,7 @@ def test_other_dictionaries_beside_the_same_sae_are_a_version(context: JobContex
 def test_a_replica_has_a_run_in_that_of_its_sae(context: JobContext) -> None:
     several = (CHOICES[0], replace(REPLICA, seed=8), CHOICES[1], REPLICA)
     for choices in (several, several[2:]):
-        with open_runs(context, choices, {}) as runs:
+        with open_runs(context, choices, ROWS) as runs:
             pass
         client = context.registry.client
         each = [client.get_run(run.run_id) for run in runs.each]

@@ -56,7 +56,7 @@ CONCEPT_RATINGS = derived(
         RATED_KIND,
         RATED_LATENT_ID,
         column("rater", STRING, "Who rated, by the name given on the page"),
-        column("rating", INT, "1 (not at all) to 4 (very well)"),
+        column("rating", INT, "1 (not at all) to 4 (very well); 0: the rater cannot tell, which no mean counts"),
     ],
     ("sample", "case_id", "rater"),
     published_by="directly",
