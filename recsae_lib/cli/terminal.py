@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -13,16 +14,25 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from recsae_lib.cli.layout import Rows, column_widths, whole_heading
 from recsae_lib.printable import on_one_line, printable, say
 
 TABLE_ROWS = 1000  # of a table; csv and json stream without a limit
+WIDEST = 200  # of a table in a file or a pipe
 
 
 class Terminal:
-    """Standard output of one command."""
+    """Standard output of one command.
 
-    def __init__(self, width: int | None) -> None:
-        self._console = Console(width=width)
+    Parameters
+    ----------
+    width : so wide are lines at most, and in a file or a pipe; in a terminal they are no wider than it is, nor than the
+        environment variable COLUMNS says.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = min(width, shutil.get_terminal_size((width, 24)).columns)
+        self._console = Console(width=self._width)
 
     def line(self, text: str, soft_wrap: bool = False) -> None:
         """Print a line, broken between words unless it wraps softly."""
@@ -33,26 +43,55 @@ class Terminal:
         self._console.rule(Text(on_one_line(title)), align=align)
 
     def tabulate(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table; a cell may have several lines."""
-        table = Table(*[Column(Text(printable(column))) for column in columns])
-        for row in rows:
-            table.add_row(*[Text(printable(cell)) for cell in row])
+        """Print a table; a cell may have several lines. One that does not fit is printed record by record."""
+        headings = [_cell(column) for column in columns]
+        cells = [[_cell(cell) for cell in row] for row in rows]
+        if (widths := column_widths(headings, cells, self._width)) is None:
+            self._records([whole_heading(heading) for heading in headings], cells)
+            return
+        table = Table(
+            *[Column(Text(name), width=width, overflow="fold") for name, width in zip(headings, widths, strict=True)]
+        )
+        for row in cells:
+            table.add_row(*map(Text, row))
         self._console.print(table)
 
+    def _records(self, columns: Sequence[str], rows: Rows) -> None:
+        """Print a line for each value, after the name of its column; a rule before each row."""
+        for number, row in enumerate(rows, start=1):
+            self.rule(f"{number}", align="left")
+            record = Table.grid(Column(overflow="fold"), Column(overflow="fold"), padding=(0, 2, 0, 0))
+            for name, value in zip(columns, row, strict=True):
+                record.add_row(Text(name), Text(value))
+            self._console.print(record)
 
-def print_table(columns: Sequence[str], rows: Iterator[list[Any]]) -> None:
-    """Print rows as a table of at most `TABLE_ROWS`; a further one shows that there are more."""
+
+def of_audit(namespace: str, dt: date | str, sae_version: int | None) -> str:
+    """Which audit results are of, as it stands above them."""
+    return f"{namespace}, dt={dt}" + ("" if sae_version is None else f", SAE version {sae_version}")
+
+
+def print_table(columns: Sequence[str], rows: Iterator[list[Any]], heading: str = "") -> None:
+    """Print rows as a table of at most `TABLE_ROWS`, below its heading; a further one shows that there are more."""
     shown = [[as_text(value) for value in row] for _, row in zip(range(TABLE_ROWS), rows, strict=False)]
-    terminal = Terminal(None if sys.stdout.isatty() else 200)
+    terminal = Terminal(WIDEST)
+    if heading:
+        terminal.line(heading)
     terminal.tabulate(columns, shown)
     if next(rows, None) is not None:
         terminal.line(f"The first {TABLE_ROWS:,} rows; --format csv or json gives all.")
 
 
+def _cell(text: str) -> str:
+    return printable(text).expandtabs()
+
+
 def print_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Print rows as CSV: into a file or a pipe the values as they are, in a terminal as it may show them."""
+    """Print rows as CSV: into a file or a pipe the values as they are, in a terminal as it may show them. Lines end as
+    those of every other tool here.
+    """
     show = printable if sys.stdout.isatty() else str
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([show(column) for column in columns])
     writer.writerows([show(as_text(value)) for value in row] for row in rows)
 
