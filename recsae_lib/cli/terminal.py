@@ -10,14 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from recsae_lib.cli.layout import Rows, column_widths, whole_heading
+from recsae_lib.cli.layout import Rows, broken_heading, column_widths, whole_heading
 from recsae_lib.printable import on_one_line, printable, say
 
 TABLE_ROWS = 1000  # of a table; csv and json stream without a limit
+GAP = 2  # between a name and its value, in cells
 WIDEST = 200  # of a table in a file or a pipe
 
 
@@ -49,21 +51,23 @@ class Terminal:
         if (widths := column_widths(headings, cells, self._width)) is None:
             self._records([whole_heading(heading) for heading in headings], cells)
             return
-        table = Table(
-            *[Column(Text(name), width=width, overflow="fold") for name, width in zip(headings, widths, strict=True)]
-        )
+        named = zip(headings, widths, strict=True)
+        table = Table(*[Column(Text(broken_heading(name, n)), width=n, overflow="fold") for name, n in named])
         for row in cells:
             table.add_row(*map(Text, row))
         self._console.print(table)
 
     def _records(self, columns: Sequence[str], rows: Rows) -> None:
         """Print a line for each value, after the name of its column; a rule before each row."""
+        names = max(map(cell_len, columns))
         for number, row in enumerate(rows, start=1):
             self.rule(f"{number}", align="left")
-            record = Table.grid(Column(overflow="fold"), Column(overflow="fold"), padding=(0, 2, 0, 0))
             for name, value in zip(columns, row, strict=True):
-                record.add_row(Text(name), Text(value))
-            self._console.print(record)
+                room = max(self._width - names - GAP, 1)
+                lines = [str(line).rstrip() for line in Text(value).wrap(self._console, room, overflow="fold")]
+                for place, line in enumerate(lines or [""]):
+                    begin = set_cell_size("" if place else name, names + GAP)
+                    self._console.print(Text(f"{begin}{line}".rstrip()), overflow="fold")
 
 
 def of_audit(namespace: str, dt: date | str, sae_version: int | None) -> str:
@@ -86,12 +90,19 @@ def _cell(text: str) -> str:
     return printable(text).expandtabs()
 
 
+class _Lines:
+    """Standard output to the csv module, which quotes a carriage return only where it ends lines with one itself."""
+
+    def write(self, row: str) -> None:
+        sys.stdout.write(row.removesuffix("\r\n") + "\n")
+
+
 def print_csv(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
     """Print rows as CSV: into a file or a pipe the values as they are, in a terminal as it may show them. Lines end as
     those of every other tool here.
     """
     show = printable if sys.stdout.isatty() else str
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(_Lines())
     writer.writerow([show(column) for column in columns])
     writer.writerows([show(as_text(value)) for value in row] for row in rows)
 
