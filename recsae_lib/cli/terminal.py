@@ -62,12 +62,20 @@ class Terminal:
         names = max(map(cell_len, columns))
         for number, row in enumerate(rows, start=1):
             self.rule(f"{number}", align="left")
-            for name, value in zip(columns, row, strict=True):
-                room = max(self._width - names - GAP, 1)
-                lines = [str(line).rstrip() for line in Text(value).wrap(self._console, room, overflow="fold")]
-                for place, line in enumerate(lines or [""]):
-                    begin = set_cell_size("" if place else name, names + GAP)
-                    self._console.print(Text(f"{begin}{line}".rstrip()), overflow="fold")
+            record = (self._entry(name, value, names) for name, value in zip(columns, row, strict=True))
+            self._console.print(Text("\n".join(record)), overflow="fold")
+
+    def _entry(self, name: str, value: str, names: int) -> str:
+        """A value after its name, which takes `names` cells; what does not fit goes on below."""
+        room = max(self._width - names - GAP, 1)
+        wrapped = [value] if "\n" not in value and cell_len(value) <= room else self._wrapped(value, room)
+        begins = [name, *[""] * len(wrapped)]
+        return "\n".join(
+            f"{set_cell_size(begin, names + GAP)}{line}".rstrip() for begin, line in zip(begins, wrapped, strict=False)
+        )
+
+    def _wrapped(self, value: str, room: int) -> list[str]:
+        return [str(line) for line in Text(value).wrap(self._console, room, overflow="fold")]
 
 
 def of_audit(namespace: str, dt: date | str, sae_version: int | None) -> str:
