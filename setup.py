@@ -23,6 +23,7 @@ REASONS = {
     "pyspark>=3.5.2,<3.6": "CVE-2025-55039 before; 4.0 does not start with the embedded jar for Spark 3.5",
     "petastorm==0.12.1": "0.13.1 cannot be installed beside torch, and is slower",
     "pyarrow>=14.0.1,<15": "CVE-2023-47248 before; petastorm uses what later ones have removed",
+    "pyiceberg>=0.8.1,<0.9": "0.8.1 is the lowest that was tried; 0.9 needs pyarrow 17",
     "numpy>=1.26.0,<2": "1.26 is the first for Python 3.12; pyarrow 14 is built for numpy 1",
     "pandas>=2.1.1,<3": "2.1.1 is the first for Python 3.12; 3 needs a later pyarrow",
     "torch>=2.10.0,<3": "CVE-2025-32434 and CVE-2026-24747 before, both in torch.load(…, weights_only=True)",

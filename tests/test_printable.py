@@ -113,5 +113,5 @@ def test_csv_and_json_keep_the_data_and_spare_the_terminal(monkeypatch: pytest.M
         print_json({"title": HOSTILE})
         printed.append(stream.getvalue())
     screen, file = printed
-    assert screen == f"title\r\n{SHOWN}\r\n" + json.dumps({"title": HOSTILE}, ensure_ascii=True) + "\n"
-    assert file == f'title\r\n"{HOSTILE}"\r\n' + json.dumps({"title": HOSTILE}, ensure_ascii=True) + "\n"
+    assert screen == f"title\n{SHOWN}\n" + json.dumps({"title": HOSTILE}, ensure_ascii=True) + "\n"
+    assert file == f'title\n"{HOSTILE}"\n' + json.dumps({"title": HOSTILE}, ensure_ascii=True) + "\n"

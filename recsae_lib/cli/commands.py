@@ -18,7 +18,6 @@ from recsae_lib.config import Settings, as_commented_yaml
 from recsae_lib.config.shipped import shipped
 from recsae_lib.config.triggers import open_settings
 from recsae_lib.errors import InputError
-from recsae_lib.flow.audit import RETRAIN, plan_audit
 from recsae_lib.platform.job.arguments import (
     add_estimate_argument,
     add_step_argument,
@@ -26,7 +25,7 @@ from recsae_lib.platform.job.arguments import (
     settings_of,
 )
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.job.jobs import JOBS, job_named
+from recsae_lib.platform.job.jobs import JOBS, RETRAIN, job_named
 from recsae_lib.platform.job.run import execute
 from recsae_lib.printable import say
 from recsae_lib.redaction import redacted
@@ -128,6 +127,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
+    from recsae_lib.flow.audit import plan_audit
+
     say(json.dumps(plan_audit(context_of(arguments, "plan"), arguments.retrain)))
 
 

@@ -1,188 +1,142 @@
-"""Published concepts with their evidence, for `recsae concepts`."""
+"""`recsae concepts`: published concepts with their evidence, in a second where PyIceberg can read them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
-from pyspark.sql import DataFrame, Row
-from pyspark.sql import functions as F
-
-from recsae_lib.cli.terminal import Terminal
-from recsae_lib.concepts.publication import published_evidence
-from recsae_lib.config import VerificationSettings
+from recsae_lib.cli.concept_lines import concept_lines
+from recsae_lib.cli.parsing import add_site, command
+from recsae_lib.cli.terminal import Terminal, of_audit
+from recsae_lib.concepts.listing import TABLES, ItemLink, evidence, links_of, named_so, read_concepts, title_of
 from recsae_lib.errors import InputError
-from recsae_lib.interpretation.terms_interpreter import UNNAMED
+from recsae_lib.platform.job.arguments import context_of
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.reports import reports_folder
-from recsae_lib.platform.warehouse import tables
-from recsae_lib.platform.warehouse.publications import newest_publication, publications
-from recsae_lib.platform.warehouse.read_point import read_point_of
+from recsae_lib.platform.warehouse.rows import PublishedRows
 
-ORDERS = {"title": "titles", "id": "ids", "time": "first interactions"}
+WIDEST = 110  # of text that people read
+DEPTH, DEPTH_OF_ONE = 10, 25  # terms and items of a concept, in a list and by itself
 
 
-def print_concepts(context: JobContext, top: int, latent: int | None, exact_dt: date | None) -> None:
-    """Print published concepts of one date (the newest published one unless given): confirmed ones first.
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    concepts = command(commands, "concepts", "show published concepts: label, terms, top items, confidence", _concepts)
+    concepts.add_argument("--top", type=int, default=10, metavar="N", help="the first N (default 10)")
+    concepts.add_argument("--latent", type=int, metavar="ID", help="this latent only, with more of its evidence")
+    concepts.add_argument("--search", metavar="TEXT", help="those with this text in label, description or terms")
+    concepts.add_argument("--item", metavar="ID", help="those that are linked to this item, or push it up or down")
+    concepts.epilog = (
+        "Confirmed ones first, then interpretable ones, then by confidence; unlabelled ones last. Of the newest "
+        "published audit, or of --dt. Starts no Java where the tables lie on this machine, in a folder, or in a "
+        "catalog of type JDBC on SQLite or REST."
+    )
+    add_site(concepts)
+
+
+def _concepts(arguments: argparse.Namespace) -> None:
+    context = context_of(arguments, "concepts").at_site(arguments.site)
+    rows = _open(context, arguments.dt)
+    print_concepts(context, rows, arguments.top, arguments.latent, arguments.search, arguments.item)
+
+
+def _open(context: JobContext, dt: date | None) -> PublishedRows:
+    """The audit of a date, or the newest one, by the quickest reader that has it."""
+    from recsae_lib.platform.warehouse.pyiceberg_rows import open_rows
+
+    settings, namespaces = context.settings, context.namespaces
+    wanted = {table: namespaces[scope] for table, scope in TABLES.items()}
+    rows = open_rows(settings.spark.properties_file, settings.catalog, wanted, namespaces["audit"], dt)
+    return _open_by_spark(context, dt) if rows is None else rows
+
+
+def _open_by_spark(context: JobContext, dt: date | None) -> PublishedRows:
+    """The same by Spark.
 
     Raises
     ------
-    InputError : nothing is published, or there is no such latent.
+    InputError : nothing is published, or not for this date.
     """
+    from recsae_lib.platform.warehouse import tables
+    from recsae_lib.platform.warehouse.publications import last_of_each_date, newest_publication, publications
+    from recsae_lib.platform.warehouse.spark_rows import SparkRows
+
     found = publications(context.warehouse)
-    dt = exact_dt or newest_publication(context.warehouse, found).dt
-    warehouse, point = context.warehouse.at(dt), read_point_of(found, dt)
-    concepts = point.read(warehouse, tables.CONCEPTS)
-    if latent is not None:
-        concepts = concepts.where(F.col("latent_id") == latent)
-    shown = best_first(concepts).limit(top).collect()
+    dt = dt or newest_publication(context.warehouse, found).dt
+    warehouse, publication = context.warehouse.at(dt), last_of_each_date(found).get(dt)
+    if publication is not None:
+        return SparkRows(warehouse, publication)
     namespace, branch = context.namespaces["audit"], warehouse.branch
-    if not shown and branch in warehouse.references(tables.CONCEPTS):
+    if branch in warehouse.references(tables.CONCEPTS):
         raise InputError(
             f"The concepts of {namespace} for dt={dt} are not published: they are on the branch {branch}",
             f"`recsae sql \"SELECT * FROM {namespace}.concepts VERSION AS OF '{branch}'\"` shows them; why is in "
             f"{reports_folder(context.settings.paths, namespace, dt) / 'checks.json'}",
         )
-    if not shown:
+    raise InputError(
+        f"There are no published concepts of {namespace} for dt={dt}",
+        "`recsae sql 'SELECT dt FROM audits'` lists what is published",
+    )
+
+
+def print_concepts(
+    context: JobContext, rows: PublishedRows, top: int, latent: int | None, search: str | None, item: str | None
+) -> None:
+    """Print concepts, best first: all, or those that each of `latent`, `search` and `item` leaves.
+
+    Raises
+    ------
+    InputError : there is no such latent, or no such item.
+    """
+    namespace = context.namespaces["audit"]
+    found, links, title = read_concepts(rows), None, None
+    if latent is not None:
+        found = [concept for concept in found if concept["latent_id"] == latent]
+    if not found:
         wanted = f"latent {latent}" if latent is not None else "concepts"
         raise InputError(
-            f"There are no published {wanted} of {namespace} for dt={dt}",
+            f"There are no published {wanted} of {namespace} for dt={rows.dt}",
             "A dead latent has no concept; `recsae sql` shows all",
         )
-    ids = [row["latent_id"] for row in shown]
-    depth = 10 if latent is None else 25
-    terms, items_of = published_evidence(warehouse, point, ids, depth)
-    terminal = Terminal(width=110)
-    terminal.line(f"Concepts of {namespace}, dt={dt}, SAE version {shown[0]['sae_version']}")
+    if item is not None:
+        if (title := title_of(rows, item)) is None:
+            raise InputError(f"There is no item {item} in {namespace}", "Give an item_id of the table items")
+        links = links_of(rows, item)
+        found = [concept for concept in found if concept["latent_id"] in links]
+    if search is not None:
+        found = named_so(rows, found, search)
+    shown = found[: max(top, 0)]
+    terms, items = evidence(rows, [row["latent_id"] for row in shown], DEPTH if latent is None else DEPTH_OF_ONE)
+    terminal = Terminal(WIDEST)
+    terminal.line(f"Concepts of {of_audit(namespace, rows.dt, rows.sae_version)}")
+    if item is not None and links is not None:
+        terminal.line(f"Item {item}{f', {title}' if title else ''}: {_ties(links)}")
+    if search is not None:
+        terminal.line(f"{len(found)} with {search!r} in label, description or terms")
     for row in shown:
-        evidence = terms.get(row["latent_id"], []), items_of.get(row["latent_id"], [])
-        heading, *lines = concept_lines(row, *evidence, context.settings.verification)
+        of_latent = terms.get(row["latent_id"], []), items.get(row["latent_id"], [])
+        link = None if links is None else links[row["latent_id"]]
+        heading, *lines = concept_lines(row, *of_latent, context.settings.verification, link)
         terminal.rule(heading, align="left")
         for line in lines:
             terminal.line(line)
+    if len(found) > len(shown):
+        terminal.line(f"{len(shown)} of {len(found)}; --top {len(found)} shows all")
 
 
-def best_first(concepts: DataFrame) -> DataFrame:
-    """Order concepts: confirmed, then interpretable, then by confidence, unnamed ones last."""
-    verdicts = [F.coalesce(verdict, F.lit(False)).desc() for verdict in ("confirmed", "interpretable")]
-    surest = [F.desc_nulls_last("confidence"), F.col("q_value"), F.col("latent_id")]
-    return concepts.orderBy(*verdicts, F.col("status") == "unlabelled", *surest)
-
-
-def concept_lines(
-    concept: Row, terms: Sequence[Row], items: Sequence[Row], settings: VerificationSettings
-) -> list[str]:
-    """One concept as people read it; the first line is its heading.
-
-    A latent without a significant term has no label, whatever rows of earlier versions hold.
-
-    Parameters
-    ----------
-    concept : row of concepts.
-    terms, items : its significant terms, and its items with their titles, best first.
-    settings : the limits that `verdict` holds it against.
-    """
-    confidence = (
-        f"not judged by {concept['judge']}"
-        if concept["confidence"] is None
-        else f"confidence {concept['confidence']:.2f} ({concept['confidence_low']:.2f} to "
-        f"{concept['confidence_high']:.2f}), q {concept['q_value']:.3g}, judge {concept['judge']}"
-    )
-    lines = [
-        f"latent {concept['latent_id']}: {UNNAMED if concept['status'] == 'unlabelled' else concept['label']}",
-        f"{concept['description']}",
-        verdict(concept, settings),
-        f"{confidence}; fires for {concept['active_users']:,} users ({concept['density']:.1%})",
-        *_removal(concept),
-        *_found_again(concept),
-    ]
-    if concept["same_as"] is not None:
-        lines.append(f"is about the same thing as latent {concept['same_as']}, which has the most users")
-    if concept["artefact"] is not None:
-        order = ORDERS.get(concept["artefact"], concept["artefact"])
-        lines.append(
-            f"may be an artefact of a list: the items stand next to each other in the order of {order} "
-            f"(p {concept['artefact_p_value']:.2g})"
+def _ties(links: Mapping[int, ItemLink]) -> str:
+    """How many concepts have to do with an item, and in which way."""
+    ways = Counter(
+        way
+        for link in links.values()
+        for way, holds in (
+            ("linked to", link.linked is not None),
+            ("pushed up by", link.pushed is not None and link.pushed["rank"] > 0),
+            ("pushed down by", link.pushed is not None and link.pushed["rank"] < 0),
         )
-    if concept["best_feature"] is not None:
-        lines.append(f"tells apart best: {concept['best_feature']} (ROC-AUC {concept['best_feature_auc']:.2f})")
-    if concept["output_feature"] is not None:
-        lines.append(f"pushes up most: {concept['output_feature']} (output score {concept['output_score']:.2f})")
-    named = (f"{t['term']} ({t['kind']}, z {t['z_score']:.1f})" for t in terms)
-    titles = (i["title"] or i["item_id"] for i in items)
-    lines.append("terms: " + (", ".join(named) or "none is significant"))
-    lines.append("items: " + ("; ".join(titles) or "none from the construct half"))
-    return lines
-
-
-def verdict(concept: Row, settings: VerificationSettings) -> str:
-    """Confirmed, interpretable or not, and what is missing for it.
-
-    Parameters
-    ----------
-    concept : row of concepts; `confirmed` is null in rows of earlier versions.
-    settings : the limits of `verification` now.
-    """
-    if concept["confirmed"]:
-        return "confirmed"
-    if concept["interpretable"]:
-        if concept["confirmed"] is None:
-            return "interpretable"
-        return _with_reasons("interpretable, not confirmed", _missing_to_confirm(concept, settings))
-    return _with_reasons("not interpretable", _missing_to_interpret(concept, settings))
-
-
-def _with_reasons(said: str, missing: Sequence[str]) -> str:
-    return f"{said}: {'; '.join(missing)}" if missing else said
-
-
-def _missing_to_interpret(concept: Row, settings: VerificationSettings) -> list[str]:
-    if concept["status"] == "unlabelled":
-        return ["no significant term names it"]
-    confidence, q_value = concept["confidence"], concept["q_value"]
-    if confidence is None:
-        return ["it was not judged"]
-    missing = []
-    if confidence < settings.confidence:
-        missing.append(f"confidence {confidence:.2f}, {settings.confidence:.2f} asked for")
-    if q_value is not None and q_value >= settings.significance:
-        missing.append(f"chance does as well (q {q_value:.2g})")
-    return missing or ["another judge does not find it so"]
-
-
-def _missing_to_confirm(concept: Row, settings: VerificationSettings) -> list[str]:
-    missing = []
-    effect, p_value, found = (concept[name] for name in ("removal_effect", "removal_p_value", "found_again"))
-    if effect is None:
-        missing.append("removal was not measured")
-    elif effect < settings.minimum_removal:
-        missing.append(f"removal takes {effect:.0%} of its name, {settings.minimum_removal:.0%} asked for")
-    elif p_value >= settings.significance:
-        missing.append(f"another direction takes as much (p {p_value:.2g})")
-    if found is None:
-        missing.append("there is no SAE of another seed")
-    elif found < settings.minimum_found_again:
-        missing.append(f"not found again: r {_short(found)}, {_short(settings.minimum_found_again)} asked for")
-    return missing
-
-
-def _removal(concept: Row) -> list[str]:
-    if concept["removal_effect"] is None:
-        return []
-    effect, low, high, other = (concept[f"removal_{name}"] for name in ("effect", "low", "high", "other"))
-    return [
-        f"removal takes {effect:.0%} ({low:.0%} to {high:.0%}) of its name out of the lists; another direction takes "
-        f"{other:.0%} (p {concept['removal_p_value']:.2g})"
-    ]
-
-
-def _found_again(concept: Row) -> list[str]:
-    if concept["found_again"] is None:
-        return []
-    if concept["found_again_id"] is None:
-        return ["in the SAE of another seed: nothing like it"]
-    return [f"in the SAE of another seed: latent {concept['found_again_id']}, r {_short(concept['found_again'])}"]
-
-
-def _short(correlation: float) -> str:
-    return f"{correlation:.2f}".replace("0.", ".", 1)
+        if holds
+    )
+    return ", ".join(f"{way} {number}" for way, number in ways.items()) or "no concept has to do with it"

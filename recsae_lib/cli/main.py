@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from recsae_lib import __version__
-from recsae_lib.cli import commands, explore, forget, queries, ratings, status, tuning, versions
+from recsae_lib.cli import commands, concepts, explore, forget, queries, ratings, status, tuning, versions
 from recsae_lib.platform.job.failures import guarded
 
 
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     known = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_to(known)
     queries.add_to(known)
+    concepts.add_to(known)
     explore.add_to(known)
     ratings.add_to(known)
     tuning.add_to(known)

@@ -1,19 +1,23 @@
-"""Commands that look at the published tables: `recsae sql`, `recsae sql-server`, `recsae concepts`."""
+"""Commands that query the published tables: `recsae sql`, `recsae sql-server`."""
 
 from __future__ import annotations
 
 import argparse
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsae_lib.cli.parsing import add_site, command
-from recsae_lib.cli.terminal import TABLE_ROWS, print_csv, print_json, print_table
+from recsae_lib.cli.terminal import TABLE_ROWS, of_audit, print_csv, print_json, print_table
 from recsae_lib.config import DEFAULT_SITE
 from recsae_lib.config.shipped import saved_queries
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.arguments import context_of, parse_as_of, settings_of
 from recsae_lib.printable import say
+
+if TYPE_CHECKING:  # pyspark takes a third of a second, which other commands do without
+    from recsae_lib.platform.warehouse.read_point import AsOf
+    from recsae_lib.platform.warehouse.store import Warehouse
 
 
 def add_to(commands: Any) -> None:
@@ -66,11 +70,6 @@ def add_to(commands: Any) -> None:
     )
     add_site(sql)
 
-    concepts = command(commands, "concepts", "show published concepts: label, terms, top items, confidence", _concepts)
-    concepts.add_argument("--top", type=int, default=10, metavar="N", help="the N of highest confidence (default 10)")
-    concepts.add_argument("--latent", type=int, metavar="ID", help="this latent only, with more of its evidence")
-    add_site(concepts)
-
 
 def _sql(arguments: argparse.Namespace) -> None:
     from recsae_lib.platform.warehouse.queries import explained_refusals, run_query, unpublished_branches
@@ -85,7 +84,8 @@ def _sql(arguments: argparse.Namespace) -> None:
             for row in rows.toLocalIterator():
                 print_json(row.asDict(recursive=True))
         else:
-            print_table(rows.columns, (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator()))
+            shown = (list(row) for row in rows.limit(TABLE_ROWS + 1).toLocalIterator())
+            print_table(rows.columns, shown, _newest(warehouse, arguments.as_of))
     if arguments.as_of is None:  # else it is asked for what was published
         for table, branches in unpublished_branches(rows).items():
             say(
@@ -93,6 +93,14 @@ def _sql(arguments: argparse.Namespace) -> None:
                 f"(SELECT … FROM {table} VERSION AS OF '{branches[-1]}')",
                 to_stderr=True,
             )
+
+
+def _newest(warehouse: Warehouse, as_of: AsOf | None) -> str:
+    """Which audit is the newest that a query sees."""
+    from recsae_lib.platform.warehouse.read_point import as_published
+
+    namespace, newest = warehouse.namespaces["audit"], as_published(warehouse, as_of).newest
+    return f"{namespace}, nothing published" if newest is None else of_audit(namespace, newest.dt, newest.sae_version)
 
 
 def _query(arguments: argparse.Namespace) -> str:
@@ -120,14 +128,3 @@ def _parameters(given: list[str]) -> dict[str, str]:
     if wrong := [text for text in given if not re.match(r"\w+=", text)]:
         raise InputError(f"--parameter {wrong[0]} is not of the form NAME=VALUE", "For example --parameter latent=17")
     return dict(text.split("=", 1) for text in given)
-
-
-def _concepts(arguments: argparse.Namespace) -> None:
-    from recsae_lib.cli.concepts import print_concepts
-
-    print_concepts(
-        context_of(arguments, "concepts").at_site(arguments.site),
-        arguments.top,
-        arguments.latent,
-        exact_dt=arguments.dt,
-    )

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from recsae_lib.cli.parsing import add_site, command
-from recsae_lib.cli.terminal import print_table
+from recsae_lib.cli.terminal import of_audit, print_table
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.arguments import context_of
 from recsae_lib.printable import say
@@ -26,8 +26,11 @@ def add_to(commands: Any) -> None:
 
 
 def _versions(arguments: argparse.Namespace) -> None:
+    from recsae_lib.platform.tracking.registry import PUBLISHED_TAG
+
     context = context_of(arguments, "versions")
     names = ("fvu", "l0", "dead_fraction", "ndcg_at_10_kept")
+    versions = context.registry.versions(context.sae_name)
     rows = [
         [
             version.number,
@@ -38,11 +41,18 @@ def _versions(arguments: argparse.Namespace) -> None:
             " ".join(version.tags.get(tag, "") for tag in ("audit_status", "audit_dt")).strip(),
             *(f"{version.metrics[name]:.4f}" if name in version.metrics else "" for name in names),
         ]
-        for version in context.registry.versions(context.sae_name)
+        for version in versions
     ]
+    champion = next((version for version in versions if "champion" in version.aliases), None)
+    namespace = context.namespaces["audit"]
+    published = "" if champion is None else champion.tags.get(PUBLISHED_TAG, "")
+    readers_see = (
+        of_audit(namespace, published, champion.number) if champion and published else f"{namespace}, none published"
+    )
     print_table(
         [*("version", "alias", "trained for", "recommender", "parent", "audit"), "FVU", "L0", "dead", "NDCG@10 kept"],
         iter(rows),
+        f"Versions of the SAE of {readers_see} (champion)",
     )
 
 

@@ -8,10 +8,10 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.confirmation import is_causal, is_found_again
-from recsae_lib.concepts.item_terms import derived_features
+from recsae_lib.concepts.listing import evidence
 from recsae_lib.config import VerificationSettings
-from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.read_point import ReadPoint
+from recsae_lib.platform.warehouse.spark_rows import SparkRows
 from recsae_lib.platform.warehouse.store import Warehouse
 
 
@@ -139,24 +139,10 @@ def output_features(effects: DataFrame, significance: float) -> DataFrame:
 def published_evidence(
     warehouse: Warehouse, point: ReadPoint, latents: list[int], depth: int
 ) -> tuple[dict[int, list[Any]], dict[int, list[Any]]]:
-    """Rows of significant terms, and of items with title and features (derived ones last), by latent: up to rank
-    `depth`, best first.
+    """Terms and items of latents (`listing.evidence`) by Spark; none where nothing is published.
 
     Parameters
     ----------
     point : the audit that is read.
     """
-    catalogue = point.read(warehouse, tables.ITEMS)
-    features = F.concat(F.col("features"), derived_features(catalogue)).alias("features")
-    shown = catalogue.select("item_id", "title", features)
-    items = point.read(warehouse, tables.LATENT_ITEMS).join(shown, "item_id", how="left")
-    terms = point.read(warehouse, tables.CONCEPT_TERMS).where("significant")
-    return _strongest(terms, latents, depth), _strongest(items, latents, depth)
-
-
-def _strongest(rows: DataFrame, latents: list[int], depth: int) -> dict[int, list[Any]]:
-    wanted = rows.where(F.col("latent_id").isin(latents) & (F.col("rank") <= depth)).orderBy("latent_id", "rank")
-    grouped: dict[int, list[Any]] = {}
-    for row in wanted.collect():  # at most `depth` rows a latent shown
-        grouped.setdefault(row["latent_id"], []).append(row)
-    return grouped
+    return ({}, {}) if point.latest is None else evidence(SparkRows(warehouse, point.latest), latents, depth)

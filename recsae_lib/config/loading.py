@@ -16,6 +16,7 @@ from recsae_lib.config.section import Section
 from recsae_lib.config.settings import Settings
 from recsae_lib.errors import InputError
 
+COMMENT_WIDTH = 80  # as wide as a terminal; conf/base.yaml is the same text
 # Keys of earlier releases: a key, a section or key=value, and what it is now.
 RENAMED = {
     "interpretation.openai": "llm",
@@ -65,7 +66,7 @@ def as_commented_yaml(settings: Settings, only_changed: bool = False) -> str:
         plain = section.model_dump(mode="json")
         for name, field in type(section).model_fields.items():
             value, default = getattr(section, name), getattr(defaults, name)
-            lines.append(f"{indent}# {field.description}")
+            lines.extend(_comment(field.description or "", indent))
             if isinstance(value, Section):
                 lines.append(f"{indent}{name}:")
                 visit(value, default, indent + "  ")
@@ -75,6 +76,19 @@ def as_commented_yaml(settings: Settings, only_changed: bool = False) -> str:
 
     visit(settings, Settings(), "")
     return "\n".join(lines) + "\n"
+
+
+def _comment(description: str, indent: str) -> list[str]:
+    """A description as lines of comment that fit a terminal."""
+    begin = f"{indent}# "
+    return textwrap.wrap(
+        description,
+        COMMENT_WIDTH,
+        initial_indent=begin,
+        subsequent_indent=begin,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def known_keys() -> list[str]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, Literal, get_args
+from typing import Any
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.job.context import JobContext
-from recsae_lib.platform.job.jobs import AUDIT_JOBS
+from recsae_lib.platform.job.jobs import AUDIT_JOBS, Retrain
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.nights import hold_tables
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import execute
 from recsae_lib.platform.warehouse import raw_history
-
-Retrain = Literal["nothing", "sae", "all"]
-RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
 
 
 def run_audit(context: JobContext, data_digest: str | None = None) -> dict[str, float]:

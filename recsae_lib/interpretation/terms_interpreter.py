@@ -6,11 +6,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from recsae_lib.concepts.item_terms import CHARACTER, is_feature
+from recsae_lib.concepts.listing import UNNAMED
 from recsae_lib.config import InterpretationSettings
 
 ABSORBED_SHARE = 0.5  # a word gives way to a longer term that makes up this share of its weight
 DESCRIPTION_TERMS = 5  # terms of each kind that the description names
-UNNAMED = "unnamed"  # label of a latent without a significant term
 
 
 def interpret_with_terms(

@@ -231,7 +231,20 @@ def test_people_can_look_at_what_was_published(audited: Workspace, capsys: pytes
     assert shown.startswith("Concepts of planted, dt=2026-11-20, SAE version 1\n")
     assert shown.count("terms: ") == 3
     assert audited.recsae_here("versions", *conf) == 0
-    assert "champion" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(
+        "Versions of the SAE of planted, dt=2026-11-20, SAE version 1 (champion)\n"
+    )
+
+
+def test_the_audit_stands_above_rows_but_not_in_csv(audited: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    conf = ("--conf", str(audited.folder / "conf" / "planted.yaml"))
+    asked = ("sql", *conf, "SELECT min(dt) AS first FROM concepts")
+    assert audited.recsae_here(*asked) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["planted, dt=2026-11-20, SAE version 1", "┏━━━━━━━━━━━━┓"]
+    assert audited.recsae_here(*asked, "--format", "csv") == 0
+    assert capsys.readouterr().out == "first\n2026-11-20\n"
+    assert audited.recsae_here("sql", *conf, "--as-of", "2026-11-19", "SELECT 1 AS one") == 0
+    assert capsys.readouterr().out.startswith("planted, nothing published\n")
 
 
 def test_the_summary_names_the_settings_in_use(audited: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

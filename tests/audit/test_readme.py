@@ -38,7 +38,7 @@ LOOKS = [words[1:] for words in commands(README) if words[0] == "recsae" and wor
 def test_every_command_is_run_here_or_elsewhere() -> None:
     others = [words for words in commands(README) if words not in ELSEWHERE and words[1:] not in LOOKS]
     assert [words for words in others if words[0] in ("recsae", "make", "pip", "spark-submit", "python")] == []
-    assert len(LOOKS) == 11
+    assert len(LOOKS) == 13
 
 
 @pytest.mark.parametrize("words", LOOKS, ids=" ".join)
@@ -47,6 +47,7 @@ def test_a_command_of_the_readme(audited: Workspace, capsys: pytest.CaptureFixtu
     here = {
         "conf/local.yaml": str(audited.folder / "conf" / "planted.yaml"),
         "34": str(live),
+        "183": "i1",
         "feature=Comedy": f"feature={FEATURES[0]}",
         "Horror": FEATURES[1],
     }

@@ -39,10 +39,14 @@ def test_status_shows_what_failed_and_why(
     path.write_text("\n".join([*done, line(FIRST, outcome="done"), failed]), encoding="utf-8")
     code, out, _ = status()
     assert code == 0
+    assert out.startswith("Nights of shop, dt=2026-11-20\n")
     first, second = (row.split("│") for row in out.splitlines() if row.startswith("│ 2026"))
     assert [cell.strip() for cell in first[1:4]] == ["2026-11-20", f"bad input: {SECOND}", ""]
     assert [cell.strip() for cell in second[1:5]] == ["2026-11-19", "published", "3", f"{10 * len(NAMES)} s"]
     assert out.endswith("2026-11-20: No [ratings] are there. Bring some.\n")
+    path.write_text("\n".join(done), encoding="utf-8")
+    assert status()[1].startswith("Nights of shop, dt=2026-11-19, SAE version 3\n")
+    path.write_text("\n".join([*done, line(FIRST, outcome="done"), failed]), encoding="utf-8")
     code, out, _ = status("--nights", "1", "--format", "json")
     assert [json.loads(text)["job"] for text in out.splitlines()] == [FIRST, SECOND]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from recsae_lib.config import Settings, as_commented_yaml, load_settings
 from recsae_lib.config.loading import RENAMED, known_keys
+from recsae_lib.config.section import Section
 from recsae_lib.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -19,6 +22,21 @@ def test_base_yaml_is_the_defaults_each_with_its_description() -> None:
     assert BASE.read_text(encoding="utf-8") == as_commented_yaml(Settings()), (
         "run `recsae config --defaults > conf/base.yaml`"
     )
+
+
+def test_descriptions_are_wrapped_and_stay_whole() -> None:
+    def described(section: Section) -> Iterator[str | None]:
+        for name, field in type(section).model_fields.items():
+            yield field.description
+            if isinstance(value := getattr(section, name), Section):
+                yield from described(value)
+
+    text = as_commented_yaml(Settings())
+    parts = groupby(text.splitlines(), lambda line: line.lstrip().startswith("# "))
+    comments = [[line.strip() for line in lines] for comment, lines in parts if comment]
+    assert [" ".join(line.removeprefix("# ") for line in lines) for lines in comments] == list(described(Settings()))
+    assert max(len(line) for line in text.splitlines() if line.lstrip().startswith("#")) <= 80
+    assert Settings.model_validate(yaml.safe_load(text)) == Settings()
 
 
 def test_the_file_wins_over_the_base_and_set_over_the_file(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from recsae_lib.config import load_settings
 from recsae_lib.errors import InputError, PassingError
-from recsae_lib.flow.audit import Retrain, plan_audit
+from recsae_lib.flow.audit import plan_audit
 from recsae_lib.platform.job.context import JobContext
+from recsae_lib.platform.job.jobs import Retrain
 from recsae_lib.platform.spark.submission import submit_options
 from tests.workspace import REPOSITORY
 

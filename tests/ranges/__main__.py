@@ -33,6 +33,7 @@ TESTS = (
     "tests/cli/test_status.py",  # rich
     "tests/platform/spark/test_session.py",  # pyspark on Java
     "tests/platform/warehouse/test_store.py",  # the Iceberg jar, pandas
+    "tests/platform/warehouse/test_pyiceberg_rows.py",  # pyiceberg beside the Iceberg jar
     "tests/representations/test_loader.py",  # petastorm, pyarrow, numpy
     "tests/representations/test_object_storage.py",  # petastorm through s3fs and fsspec
     "tests/platform/storage/test_object_store.py",  # boto3: conditional writes

@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Literal, get_args
+
+Retrain = Literal["nothing", "sae", "all"]  # what an audit trains even where it is registered
+RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-
-import pyspark
-from pyspark.sql import SparkSession
+from typing import TYPE_CHECKING
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.java import find_java_home, locale_for_java
-from recsae_lib.platform.spark.jvm_names import remember_names
+
+if TYPE_CHECKING:  # pyspark takes a third of a second, and properties files are read without it
+    from pyspark.sql import SparkSession
 
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
@@ -33,6 +33,10 @@ def open_session(application: str, properties: Path, overrides: dict[str, str] |
     ------
     InputError : the file is missing, or there is no Java that Spark 3.5 runs on.
     """
+    from pyspark.sql import SparkSession
+
+    from recsae_lib.platform.spark.jvm_names import remember_names
+
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     under_spark_submit = "PYSPARK_GATEWAY_PORT" in os.environ
     if not under_spark_submit and SparkSession.getActiveSession() is None:
@@ -64,6 +68,8 @@ def refuse_other_spark() -> None:
     ------
     InputError : names both versions.
     """
+    import pyspark
+
     home = os.environ.get("SPARK_HOME")
     if not home:
         return
@@ -81,6 +87,12 @@ def read_property(properties: Path, key: str) -> str:
     """Return one property of a file, the last of several as Java does; empty where it has none."""
     found = re.findall(rf"^\s*{re.escape(key)}[\s=:]+(.+?)\s*$", properties.read_text("utf-8"), re.M)
     return str(found[-1]) if found else ""
+
+
+def read_properties(properties: Path, prefix: str) -> dict[str, str]:
+    """Return the properties of a file whose keys begin with `prefix`, without it."""
+    found = re.findall(rf"^\s*{re.escape(prefix)}(\S+?)[\s=:]+(.+?)\s*$", properties.read_text("utf-8"), re.M)
+    return dict(found)
 
 
 def absolute_paths(properties: Path) -> dict[str, str]:

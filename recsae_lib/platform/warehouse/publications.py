@@ -1,4 +1,7 @@
-"""The rows of the table ``audits``: which audits have been published, and which snapshot of each table they read."""
+"""The rows of the table ``audits``: which audits have been published, and which snapshot of each table they read.
+
+pyspark is imported where rows are read by it: `pyiceberg_rows` knows publications without it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F
-
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.references import publication_tag
-from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDITS
 
 if TYPE_CHECKING:
     from recsae_lib.platform.warehouse.store import Warehouse
@@ -51,6 +51,10 @@ def publications(warehouse: Warehouse, snapshot: int | None = None) -> list[Publ
     ----------
     snapshot : of the table ``audits``; None for what main is now.
     """
+    from pyspark.sql import functions as F
+
+    from recsae_lib.platform.warehouse.tables import AUDITS
+
     moment = F.unix_micros("finished_at").alias("finished_at")
     snapshot = warehouse.references(AUDITS).get("main") if snapshot is None else snapshot
     listed = None if snapshot is None else warehouse.read_snapshot(AUDITS, snapshot)
@@ -86,6 +90,8 @@ def newest_publication(warehouse: Warehouse, found: Iterable[Publication]) -> Pu
     ------
     InputError : nothing has been published yet; refused audits are named.
     """
+    from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS
+
     for publication in last_of_each_date(found).values():
         return publication
     namespace = warehouse.namespaces["audit"]

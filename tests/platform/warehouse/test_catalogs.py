@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from recsae_lib.platform.warehouse.maintenance import Retention
+from recsae_lib.platform.warehouse.pyiceberg_rows import open_rows
 from recsae_lib.platform.warehouse.queries import run_query
 from recsae_lib.platform.warehouse.store import Warehouse
 from recsae_lib.platform.warehouse.tables import AUDIT_METRICS
@@ -55,7 +57,9 @@ def batches(values: list[float]) -> Iterator[pa.RecordBatch]:
     yield pa.RecordBatch.from_pydict({"value": pa.array(values, pa.float64()), "metric": names, "unit_kind": kinds})
 
 
-def test_audits_are_written_published_read_as_of_and_maintained(spark: SparkSession, catalog: str) -> None:
+def test_audits_are_written_published_read_as_of_and_maintained(
+    spark: SparkSession, catalog: str, tmp_path: Path
+) -> None:
     scopes: Any = dict.fromkeys(("data", "model", "audit"), "shop")
     versions = SimpleNamespace(model_version=1, sae_version=1)
     nights = [Warehouse(spark, catalog, scopes, DT + timedelta(days=number), versions) for number in range(3)]
@@ -81,6 +85,16 @@ def test_audits_are_written_published_read_as_of_and_maintained(spark: SparkSess
     publish(nights[2])
     rows = run_query(nights[1], "SELECT value FROM audit_metrics ORDER BY value").collect()
     assert [row["value"] for row in rows] == [0.25, 9.0]
+    declared = {key: spark.conf.get(f"spark.sql.catalog.{catalog}.{key}", None) for key in ("type", "warehouse", "uri")}
+    properties = tmp_path / "catalog.conf"
+    lines = [f"spark.sql.catalog.{catalog}.{key} {value}\n" for key, value in declared.items() if value]
+    properties.write_text("".join(lines), "utf-8")
+    plain = open_rows(properties, catalog, {"audit_metrics": "shop"}, "shop", None)
+    if catalog == "on_postgres":
+        assert plain is None
+    else:
+        assert plain is not None
+        assert plain.read("audit_metrics", ("dt", "value")) == [{"dt": nights[2].dt, "value": 9.0}]
 
 
 def test_audits_of_several_dates_begin_at_once(spark: SparkSession, catalog: str) -> None:
