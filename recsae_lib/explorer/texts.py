@@ -28,6 +28,11 @@ def shown_features(features: Column) -> Column:
 def rounded(rows: DataFrame) -> DataFrame:
     """Rows whose numbers have four digits: what is shown of them, and the same whatever the order of sums."""
     fractions = [field.name for field in rows.schema.fields if isinstance(field.dataType, T.DoubleType | T.FloatType)]
-    return rows.withColumns(
-        {name: F.format_string("%.4g", F.col(name).cast("double")).cast("double") for name in fractions}
-    )
+    return rows.withColumns({name: _four_digits(F.col(name).cast("double")) for name in fractions})
+
+
+def _four_digits(number: Column) -> Column:
+    """A number to four digits, or to the whole; below 1e-30 it is 0."""
+    size = F.floor(F.log10(F.greatest(F.abs(number), F.lit(1e-30))))
+    power = F.pow(F.lit(10.0), F.greatest(F.lit(3) - size, F.lit(0)))
+    return F.rint(number * power) / power
