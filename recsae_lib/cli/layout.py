@@ -31,7 +31,8 @@ def column_widths(columns: Sequence[str], rows: Rows, width: int) -> list[int] |
     least = [max([name, *map(_longest_word, cells)]) for name, (_, *cells) in zip(names, by_column, strict=True)]
     if sum(least) > room:
         return None
-    widths = [max([name, *map(_longest_line, cells)]) for name, (_, *cells) in zip(names, by_column, strict=True)]
+    lines = (max([name, *map(_longest_line, cells)]) for name, (_, *cells) in zip(names, by_column, strict=True))
+    widths = [min(longest, room) for longest in lines]
     while sum(widths) > room:  # the widest one that can gives a cell
         widest = max((place for place in range(len(widths)) if widths[place] > least[place]), key=widths.__getitem__)
         widths[widest] -= 1
