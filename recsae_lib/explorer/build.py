@@ -16,7 +16,7 @@ from recsae_lib.explorer.cards import Read, cards
 from recsae_lib.explorer.directory import item_directory, term_directory
 from recsae_lib.explorer.knob import why_no_knob, write_knob
 from recsae_lib.explorer.layout import map_of, nearest, unit_rows_of
-from recsae_lib.explorer.overview import index_columns, nights, overview
+from recsae_lib.explorer.overview import index_columns, nights, overview, users_of
 from recsae_lib.explorer.shards import Shard, pack_rows
 from recsae_lib.explorer.site import Site, pages_of, write_list_of_pages
 from recsae_lib.platform.job.context import JobContext
@@ -110,6 +110,7 @@ def write_concepts(
     texts = ((row["latent_id"], row["card"]) for row in found.toLocalIterator())
     described: dict[str, Any] = {
         "map": how,
+        "users": users_of(read(tables.CONCEPTS)),
         "index": pack_rows("index", _blocks(columns), write, raw_bytes=1),
         "cards": pack_rows("cards", _with_near(texts, near), write),
     }

@@ -8,6 +8,7 @@ from recsae_lib.recommenders.top_items import top_items
 
 NEAREST = 6
 BLOCK, PART = 1024, 512  # rows by rows whose cosines are taken at once: they fit the cache
+WIDTH = 400  # of the map, in steps that a screen shows
 MOST_EMBEDDED = 2_000  # latents that t-SNE lays out within seconds; beyond, the first two principal components do
 
 
@@ -49,10 +50,10 @@ def map_of(rows: np.ndarray, seed: int) -> tuple[str, np.ndarray]:
 
     Returns
     -------
-    how, positions : ``t-SNE`` or ``PCA``, and (L, 2) int64 from 0 to 1000.
+    how, positions : ``t-SNE`` or ``PCA``, and (L, 2) int64 from 0 to `WIDTH`.
     """
     if len(rows) < 3:
-        return "PCA", np.full((len(rows), 2), 500)
+        return "PCA", np.full((len(rows), 2), WIDTH // 2)
     how, positions = "PCA", principal_components(rows)
     if 10 <= len(rows) <= MOST_EMBEDDED:
         from sklearn.manifold import TSNE  # takes its time to be imported
@@ -62,7 +63,7 @@ def map_of(rows: np.ndarray, seed: int) -> tuple[str, np.ndarray]:
         how, positions = "t-SNE", TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(rows)
     low, high = positions.min(axis=0), positions.max(axis=0)
     scaled = (positions - low) / np.where(high > low, high - low, 1.0)
-    return how, np.round(scaled * 1000).astype(np.int64)
+    return how, np.round(scaled * WIDTH).astype(np.int64)
 
 
 def principal_components(rows: np.ndarray) -> np.ndarray:

@@ -33,13 +33,7 @@ TUNED = (
     *("feature_share_change", "exposure_error", "ndcg@10_kept", "overlap@10", "other_features_moved"),
     *("average_popularity", "long_tail_share", "catalogue_coverage", "gini"),
 )
-INDEX = {  # a column of concepts and the digits that the page's lists show of it
-    "confidence": 3,
-    "removal_effect": 3,
-    "found_again": 3,
-    "density": 4,
-    "q_value": 3,
-}
+INDEX = ("confidence", "removal_effect", "found_again")  # columns of concepts that lists show, with two digits
 
 
 def overview(read: Read) -> dict[str, Any]:
@@ -190,9 +184,15 @@ def index_columns(concepts: DataFrame, drift: DataFrame) -> dict[str, list[Any]]
         "state": [_state(row) for row in rows],
         "change": [row["change"] or "" for row in rows],
     }
-    for name, digits in INDEX.items():
-        found[name] = [None if row[name] is None else round(row[name], digits) for row in rows]
+    for name in INDEX:
+        found[name] = [None if row[name] is None else round(row[name], 2) for row in rows]
     return found
+
+
+def users_of(concepts: DataFrame) -> int:
+    """Number of users that an audit encoded, by the reach of its most frequent latent; 0 without latents."""
+    most = concepts.orderBy(F.desc("active_users")).select("active_users", "density").head()
+    return 0 if most is None or not most["density"] else round(most["active_users"] / most["density"])
 
 
 def _short(label: str | None) -> str:

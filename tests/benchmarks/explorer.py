@@ -96,7 +96,7 @@ def in_browser(page: Path) -> list[Figure]:
         paints = []
         for _ in range(5):
             browser.get("about:blank")
-            browser.get(page.as_uri())
+            browser.get(page.resolve().as_uri())
             paints.append(_until(lambda: browser.execute_script(painted)))
         _until(lambda: browser.execute_script("return document.body.dataset.ready"))
         queries = [f"w{number * 1741 % WORDS}" for number in range(SEARCHES)]

@@ -205,5 +205,5 @@ def test_the_overview_of_an_audit_that_lacks_tables(read: Read) -> None:
         {"previous_dt": "2026-11-13", "change": "stable", "latents": 1},
     ]
     columns = index_columns(read(tables.CONCEPTS), read(tables.CONCEPT_DRIFT))
-    assert (columns["state"], columns["change"], columns["confidence"]) == ([3, 0], ["drifted", ""], [0.912, None])
+    assert (columns["state"], columns["change"], columns["confidence"]) == ([3, 0], ["drifted", ""], [0.91, None])
     assert nights(read(tables.AUDIT_METRICS), [DT]) == [{"dt": "2026-11-20", "interpretable_units": 1.0}]

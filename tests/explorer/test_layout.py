@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recsae_lib.explorer import layout
-from recsae_lib.explorer.layout import NEAREST, map_of, nearest, unit_rows_of
+from recsae_lib.explorer.layout import NEAREST, WIDTH, map_of, nearest, unit_rows_of
 
 
 @pytest.mark.parametrize("block", [3, 1024])
@@ -26,7 +26,7 @@ def test_a_map_is_the_same_twice_and_lies_in_its_frame(count: int) -> None:
     how, positions = map_of(rows, 2026)
     assert how == ("t-SNE" if count >= 10 else "PCA")
     assert positions.shape == (count, 2)
-    assert ((positions >= 0) & (positions <= 1000)).all()
+    assert ((positions >= 0) & (positions <= WIDTH)).all()
     assert np.array_equal(map_of(rows, 2026)[1], positions)
 
 

@@ -38,10 +38,8 @@ def write_toy_site(folder: Path, latents: int = 4, namespace: str = "toy", dt: d
         "confidence": [0.9 - latent / 10 if latent < 4 else None for latent in ids],
         "removal_effect": [None for _ in ids],
         "found_again": [0.5 for _ in ids],
-        "density": [0.01 * (1 + latent % 50) for latent in ids],
-        "q_value": [0.01 for _ in ids],
-        "x": [latent * 7 % 1000 for latent in ids],
-        "y": [latent * 13 % 1000 for latent in ids],
+        "x": [latent * 7 % 400 for latent in ids],
+        "y": [latent * 13 % 400 for latent in ids],
     }
     with Site(PathSettings(var=str(folder)), namespace, dt) as site:
         manifest: dict[str, Any] = {
@@ -66,6 +64,7 @@ def write_toy_site(folder: Path, latents: int = 4, namespace: str = "toy", dt: d
         user = {"id": None, "x": [1.0, 0.25], "seen": [], "latest": [1], "latents": [0], "activations": [2.0]}
         site.write(pack("users", [user]))
         manifest |= {
+            "users": 1000,
             "knob": {"items": 3, "width": 2, "rows": 1000, "name_rows": 1000, "users": 1},
             **{"namespace": namespace, "catalog": "recsae", "dt": dt.isoformat(), "model": "bpr_mf", "map": "PCA"},
             **{"recommender_name": "r", "model_version": 1, "sae_name": "s", "sae_version": 1, "mlflow": None},

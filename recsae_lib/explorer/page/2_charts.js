@@ -52,7 +52,7 @@ const shade = (confidence) => confidence === null ? "s0" : confidence < 0.6 ? "s
 
 // The map: at most 2,000 concepts as links, more as a drawing on a canvas.
 function conceptMap(columns) {
-  const size = 420, at = (value) => 12 + (value / 1000) * (size - 24);
+  const size = 424, at = (value) => 12 + value;
   if (columns.id.length <= 2000) {
     const points = columns.id.map((id, place) => {
       const name = `${columns.label[place] || "unnamed"}, latent ${id}, confidence ${number(columns.confidence[place])}`;
@@ -64,11 +64,11 @@ function conceptMap(columns) {
   const canvas = el("canvas", { width: 840, height: 840, role: "img", "aria-label": `Map of ${columns.id.length} concepts; the list of concepts has the same, to be read` });
   canvas.style.width = "min(100%, 420px)";
   const style = getComputedStyle(document.documentElement), pen = canvas.getContext("2d");
-  columns.id.forEach((id, place) => { pen.fillStyle = style.getPropertyValue(`--${shade(columns.confidence[place])}`); pen.fillRect(columns.x[place] * 0.82 + 8, columns.y[place] * 0.82 + 8, 3, 3); });
+  columns.id.forEach((id, place) => { pen.fillStyle = style.getPropertyValue(`--${shade(columns.confidence[place])}`); pen.fillRect(columns.x[place] * 2.05 + 8, columns.y[place] * 2.05 + 8, 3, 3); });
   canvas.addEventListener("click", (event) => {
     const scale = 840 / canvas.clientWidth, x = event.offsetX * scale, y = event.offsetY * scale;
     let best = 0, nearest = Infinity;
-    columns.id.forEach((id, place) => { const far = (columns.x[place] * 0.82 + 9 - x) ** 2 + (columns.y[place] * 0.82 + 9 - y) ** 2; if (far < nearest) { nearest = far; best = id; } });
+    columns.id.forEach((id, place) => { const far = (columns.x[place] * 2.05 + 9 - x) ** 2 + (columns.y[place] * 2.05 + 9 - y) ** 2; if (far < nearest) { nearest = far; best = id; } });
     location.hash = `#/concept/${best}`;
   });
   return canvas;

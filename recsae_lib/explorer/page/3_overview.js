@@ -71,8 +71,8 @@ function counted(values, low, high, bins) {
 }
 
 function densities(columns) {
-  const log = columns.density.map((value) => value > 0 ? Math.log10(value) : null);
-  const least = Math.floor(Math.min(-1, ...log.filter((value) => value !== null).slice(0, 70000).reduce((ends, value) => [Math.min(ends[0], value)], [0])));
+  const log = columns.users.map((users) => users > 0 ? Math.log10(users / manifest.users) : null);
+  const least = Math.floor(log.reduce((low, value) => Math.min(low, value ?? 0), -1));
   return part("Confidence and density of the latents",
     el("h3", { text: "Confidence" }), histogram("Latents by confidence", counted(columns.confidence, 0.3, 1, 14), (bin) => number(0.3 + bin * 0.05)),
     el("h3", { text: "Share of users for whom a latent fires (log scale)" }), histogram("Latents by density", counted(log, least, 0, 14), (bin) => `${short(100 * 10 ** (least + (bin / 14) * -least))} %`),
