@@ -184,6 +184,10 @@ def test_a_phone_shows_name_items_and_answers_at_once(open_page: Callable[[Ratin
     page.browser.find_element(By.ID, "export").click()
     assert "Give your name first" in page.text("message")
     assert rectangle(page, ".scale") == answers
+    tall = {**screen, "width": 1280, "height": 2000}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", tall)  # type: ignore[attr-defined]
+    assert rectangle(page, "article")["bottom"] < rectangle(page, "footer")["top"] - 500
+    assert rectangle(page, "footer")["bottom"] == 2000  # however little stands above
 
 
 def test_hostile_text_is_shown_as_text(open_page: Callable[[RatingSample], Page]) -> None:

@@ -60,7 +60,8 @@ def publish_concepts(workspace: Workspace) -> None:
         for latent in UNLABELLED
     ]
     for latent, confidence in CONFIDENCES.items():
-        named = (HOSTILE[latent % 5] + str(latent), f"About {latent}", [], "terms", "labelled", "terms")
+        interpreter = "llm" if latent % 2 else "terms"
+        named = (HOSTILE[latent % 5] + str(latent), f"About {latent}", [], interpreter, "labelled", "terms")
         concepts.append((1, latent, *named, *verdicts[confidence], *reach))
     own = [(f"i{latent}-{rank}", latent, rank) for latent in CONFIDENCES for rank in range(1, 5)]
     shared = [(f"h{place}", latent, 5 + place) for latent in CONFIDENCES for place in range(5)]
@@ -129,6 +130,8 @@ def test_page_sheet_and_key_hold_the_same_cases(exported: tuple[Workspace, Path,
     for case in cases:
         row = key[case["case"]]
         assert case["label"] == concepts[row["label_latent_id"]]["label"]
+        own_words = f"About {row['label_latent_id']}" if row["label_latent_id"] % 2 else ""
+        assert case["description"] == row["description"] == own_words  # one that only lists terms is left out
         assert row["interpretable"] == concepts[row["latent_id"]]["interpretable"]
         assert row["latent_id"] not in UNLABELLED
         assert case["terms"] == [f"feature {row['latent_id']}."]  # the significant one
@@ -220,6 +223,17 @@ def test_files_of_raters_become_ratings_and_figures(
     low, mean, high = (figures["attentive", "interpretable", f"mean_relevance{end}"] for end in ("_low", "", "_high"))
     assert 3.3 <= low <= mean <= high <= 3.7  # anna says 4 and bert 3, of the rated ones dora says 3
     assert figures["all", "rater: bert", "bias"] < 0
+
+    carl = write_file(tmp_path / "carl.csv", *((sample, case, "carl", 0) for case in says))
+    import_ratings(context, [carl], exact_dt=None)
+    assert {rating for (rater, _), rating in stored(workspace).items() if rater == "carl"} == {0}
+    (metrics,) = report_ratings(context, exact_dt=None).values()
+    after = {(one.raters, one.subject, one.metric): one.value for one in metrics}
+    assert after["all", "rater: carl", "cannot_tell_share"] == 1
+    alike = ("mean_relevance", "krippendorff_alpha", "auc_interpretable")
+    assert [after["all", "concepts", name] for name in alike] == [figures["all", "concepts", name] for name in alike]
+    print_report("sample", metrics)
+    assert re.search(r"carl .* 100% ", capsys.readouterr().out)
 
 
 def test_what_cannot_be_imported_is_said_and_kept(exported: tuple[Workspace, Path, Path], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ from recsae_lib.platform.tracking.registry import Registry
 from recsae_lib.platform.tracking.runs import TrainingRun
 from tests.object_storage import object_storage
 from tests.stored_models import write_stored
-from tests.workspace import write_mlflow_database
+from tests.workspace import REPOSITORY, write_mlflow_database
 
 TAGS = {"job": "train_recommender", "namespace": "shop", "dt": "2026-11-20"}
 
@@ -84,7 +85,8 @@ def test_a_failed_run_is_marked_and_an_abandoned_one_is_closed(registry: Registr
     ]
 
 
-def test_runs_say_who_what_and_the_experiment_its_kind(registry: Registry) -> None:
+def test_runs_say_who_what_and_the_experiment_its_kind(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [str(REPOSITORY / "setup.py")])  # whose repository MLflow would name
     experiment = "said"
     registry.client.create_experiment(experiment)  # as an earlier release left it
     with registry.training_run(experiment, TAGS, {}) as run:
