@@ -20,6 +20,8 @@ INSTALLED := .venv/.installed
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 AIRFLOW_INSTALLED := .venv-airflow/.installed
 WHEEL_INSTALLED := .venv-wheel/.installed
+AXE := .venv/axe-core/axe.min.js
+AXE_SHA256 := 29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
 LOCAL_AIRFLOW = .venv-airflow/bin/python airflow_dags/local_airflow.py
 # What a package must be is in the locks, with the hashes of its files. torch has many builds, of which a machine or an
 # index offers one: it is held to the locked files by LOCKED=1 only.
@@ -43,7 +45,7 @@ nightly: $(INSTALLED) $(AIRFLOW_INSTALLED) ## one audit through Airflow's schedu
 sql-server: $(INSTALLED) ## the tables for SQL clients, until Ctrl-C: jdbc:hive2://127.0.0.1:PORT/NAMESPACE (CONF=FILE, PORT=10000)
 	$(BIN)/recsae sql-server --conf $(CONF) $(if $(filter command line,$(origin PORT)),--port $(PORT))
 
-test: lint $(AIRFLOW_INSTALLED) $(WHEEL_INSTALLED) ## lint, then every test, in a random order (SEED=123 repeats one)
+test: lint $(AIRFLOW_INSTALLED) $(WHEEL_INSTALLED) $(AXE) ## lint, then every test, in a random order (SEED=123 repeats one)
 	$(PYTEST)
 
 test-unit: $(INSTALLED) ## the tests that run no whole job and start no process
@@ -84,6 +86,14 @@ $(AIRFLOW_INSTALLED): conf/requirements/airflow.txt conf/requirements/locked-air
 	$(PYTHON) -m venv .venv-airflow
 	.venv-airflow/bin/python $(PIP_INSTALL) $(HASHED) -r conf/requirements/locked-airflow.txt
 	@touch $@
+
+# By which the tests look for barriers in pages. Python packages of it are years old; without npm its test is skipped.
+$(AXE): $(INSTALLED)
+	@mkdir -p $(dir $@)
+	@if command -v npm >/dev/null && npm pack --silent axe-core@4.14.1 --pack-destination $(dir $@) >/dev/null; then \
+		tar -xzf $(dir $@)axe-core-4.14.1.tgz -C $(dir $@) --strip-components=1 package/axe.min.js && \
+		{ echo "$(AXE_SHA256)  $@" | sha256sum --check --quiet || { rm $@; exit 1; }; }; \
+	else echo "npm does not give axe-core: the test of barriers in pages is skipped" >&2; fi
 
 # As a person installs it: with what setup.py asks for, at the versions that were tried together.
 $(WHEEL_INSTALLED): setup.py conf/requirements/base.txt $(INSTALLED)
