@@ -98,13 +98,12 @@ def write_concepts(
     """
     columns = index_columns(read(tables.CONCEPTS), read(tables.CONCEPT_DRIFT))
     live = np.array(columns["id"], dtype=np.int64)
-    near: dict[int, list[list[float]]] = {}
-    how = None
+    near = how = None
     if decoder is not None and len(live):
         rows = unit_rows_of(decoder[live])
         how, positions = map_of(rows, seed)
         columns["x"], columns["y"] = positions[:, 0].tolist(), positions[:, 1].tolist()
-        near = _near(live, *nearest(rows))
+        near = nearest(rows)
     found = cards(read, linked_items, show_users)
     # One partition of the cards at a time comes to the driver.
     texts = ((row["latent_id"], row["card"]) for row in found.toLocalIterator())
@@ -112,7 +111,7 @@ def write_concepts(
         "map": how,
         "users": users_of(read(tables.CONCEPTS)),
         "index": pack_rows("index", _blocks(columns), write, raw_bytes=1),
-        "cards": pack_rows("cards", _with_near(texts, near), write),
+        "cards": pack_rows("cards", texts if near is None else _with_near(texts, live, *near), write),
     }
     directories = {
         "terms": term_directory(read(tables.CONCEPT_TERMS)),
@@ -144,16 +143,13 @@ def _sae(context: JobContext) -> tuple[SparseAutoencoder | None, str | None]:
         return None, f"the SAE of this audit is not in the registry ({error})"
 
 
-def _with_near(rows: Iterator[tuple[int, str]], near: dict[int, list[list[float]]]) -> Iterator[tuple[int, str]]:
-    for latent, card in rows:
-        yield latent, f'{card[:-1]},"near":{json.dumps(near.get(latent, []))}}}'
-
-
-def _near(live: np.ndarray, places: np.ndarray, cosines: np.ndarray) -> dict[int, list[list[float]]]:
-    return {
-        int(latent): [[int(live[place]), round(float(cosine), 3)] for place, cosine in zip(*pair, strict=True)]
-        for latent, *pair in zip(live, places, cosines, strict=True)
-    }
+def _with_near(
+    rows: Iterator[tuple[int, str]], live: np.ndarray, places: np.ndarray, cosines: np.ndarray
+) -> Iterator[tuple[int, str]]:
+    """Add its nearest latents, with their cosines, to each card; cards and `live` are of the same latents, rising."""
+    for (latent, card), near, cosine in zip(rows, live[places], cosines, strict=True):
+        pairs = [[int(other), round(float(one), 3)] for other, one in zip(near, cosine, strict=True)]
+        yield latent, f'{card[:-1]},"near":{json.dumps(pairs)}}}'
 
 
 def _blocks(columns: dict[str, list[Any]]) -> Iterator[tuple[int, str]]:

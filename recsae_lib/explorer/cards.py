@@ -62,9 +62,12 @@ def cards(read: Read, linked_items: str, show_users: bool) -> DataFrame:
             *("audience", F.col("rank"), "feature", "share", "of_all", "users"),
         ),
     ]
-    rows = reduce(DataFrame.unionByName, entries).repartitionByRange("latent_id")
-    return rows.sortWithinPartitions("latent_id", "list", "place", "entry").mapInArrow(
-        assembled, "latent_id int, card string"
+    known = F.broadcast(concepts.select("latent_id"))
+    rows = reduce(DataFrame.unionByName, entries).join(known, "latent_id", "leftsemi")
+    return (
+        rows.repartitionByRange("latent_id")
+        .sortWithinPartitions("latent_id", "list", "place", "entry")
+        .mapInArrow(assembled, "latent_id int, card string")
     )
 
 

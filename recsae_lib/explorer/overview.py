@@ -33,7 +33,7 @@ TUNED = (
     *("feature_share_change", "exposure_error", "ndcg@10_kept", "overlap@10", "other_features_moved"),
     *("average_popularity", "long_tail_share", "catalogue_coverage", "gini"),
 )
-INDEX = ("confidence", "removal_effect", "found_again")  # columns of concepts that lists show, with two digits
+INDEX = ("confidence", "removal_effect", "found_again")  # columns of concepts that lists show, in hundredths
 
 
 def overview(read: Read) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def index_columns(concepts: DataFrame, drift: DataFrame) -> dict[str, list[Any]]
         "change": [row["change"] or "" for row in rows],
     }
     for name in INDEX:
-        found[name] = [None if row[name] is None else round(row[name], 2) for row in rows]
+        found[name] = [None if row[name] is None else round(100 * row[name]) for row in rows]
     return found
 
 

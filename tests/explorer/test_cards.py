@@ -41,6 +41,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"latent_id": 0, "term": "Horror", "kind": "feature", "rank": 2, "significant": True, "z_score": 3.14159},
         {"latent_id": 0, "term": "alien", "kind": "word", "rank": 1, "significant": True, "z_score": 5.0},
         {"latent_id": 1, "term": "Horror", "kind": "feature", "rank": 1, "significant": False, "z_score": 0.1},
+        {"latent_id": 9, "term": "Drama", "kind": "feature", "rank": 1, "significant": False},  # is no concept
     ],
     "latent_items": [
         {"latent_id": 0, "item_id": "b", "weight": 1.0, "users": 1, "rank": 2},
@@ -205,5 +206,5 @@ def test_the_overview_of_an_audit_that_lacks_tables(read: Read) -> None:
         {"previous_dt": "2026-11-13", "change": "stable", "latents": 1},
     ]
     columns = index_columns(read(tables.CONCEPTS), read(tables.CONCEPT_DRIFT))
-    assert (columns["state"], columns["change"], columns["confidence"]) == ([3, 0], ["drifted", ""], [0.91, None])
+    assert (columns["state"], columns["change"], columns["confidence"]) == ([3, 0], ["drifted", ""], [91, None])
     assert nights(read(tables.AUDIT_METRICS), [DT]) == [{"dt": "2026-11-20", "interpretable_units": 1.0}]

@@ -35,9 +35,9 @@ def write_toy_site(folder: Path, latents: int = 4, namespace: str = "toy", dt: d
         "users": [10 * latent for latent in ids],
         "state": [3 - latent if latent < 4 else 1 for latent in ids],
         "change": ["drifted" if latent == 1 else "" for latent in ids],
-        "confidence": [0.9 - latent / 10 if latent < 4 else None for latent in ids],
+        "confidence": [90 - 10 * latent if latent < 4 else None for latent in ids],
         "removal_effect": [None for _ in ids],
-        "found_again": [0.5 for _ in ids],
+        "found_again": [50 for _ in ids],
         "x": [latent * 7 % 400 for latent in ids],
         "y": [latent * 13 % 400 for latent in ids],
     }
