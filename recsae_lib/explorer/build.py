@@ -18,7 +18,7 @@ from recsae_lib.explorer.knob import why_no_knob, write_knob
 from recsae_lib.explorer.layout import map_of, nearest, unit_rows_of
 from recsae_lib.explorer.overview import index_columns, nights, overview, users_of
 from recsae_lib.explorer.shards import Shard, pack_rows
-from recsae_lib.explorer.site import Site, pages_of, write_list_of_pages
+from recsae_lib.explorer.site import Site, pages_of, remove_pages, write_list_of_pages
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.publications import Publication, last_of_each_date, publications
@@ -32,6 +32,8 @@ LATENTS_OF_INDEX = 8192  # of a shard of the index
 
 def build_explorer(context: JobContext) -> Path:
     """Write the page of the audit of a date, and the list of all pages; returns the page.
+
+    Pages of nights that the tables no longer hold go.
 
     Raises
     ------
@@ -68,8 +70,10 @@ def build_explorer(context: JobContext) -> Path:
             "missing": {"map": missing, "knob": why_not},
             "nights": sorted({*pages_of(settings.paths, namespace), context.dt.isoformat()}, reverse=True),
         }
-        summary = overview(read) | {"nights": nights(now.read(warehouse, tables.AUDIT_METRICS), now.dates)}
+        metrics, drift = (now.read(warehouse, table) for table in (tables.AUDIT_METRICS, tables.CONCEPT_DRIFT))
+        summary = overview(read) | {"nights": nights(metrics, drift, now.dates)}
         page = site.finish(manifest, summary, len(live))
+    remove_pages(settings.paths, namespace, [gone.dt.isoformat() for gone in found if gone.dt not in now.dates])
     write_list_of_pages(settings.paths)
     return page
 

@@ -141,12 +141,12 @@ def _changes(drift: DataFrame) -> list[dict[str, Any]]:
     return [row.asDict() | {"previous_dt": row["previous_dt"].isoformat()} for row in rows]
 
 
-def nights(metrics: DataFrame, dates: Sequence[date]) -> list[dict[str, Any]]:
+def nights(metrics: DataFrame, drift: DataFrame, dates: Sequence[date]) -> list[dict[str, Any]]:
     """How figures of the SAE went over the published nights, oldest first.
 
     Parameters
     ----------
-    metrics : rows of audit_metrics of all dates that readers see.
+    metrics, drift : rows of audit_metrics and concept_drift of all dates that readers see.
     dates : of the published audits, newest first; the `MOST_NIGHTS` newest are shown.
     """
     shown = sorted(dates)[-MOST_NIGHTS:]
@@ -156,6 +156,10 @@ def nights(metrics: DataFrame, dates: Sequence[date]) -> list[dict[str, Any]]:
     found: dict[date, dict[str, float]] = defaultdict(dict)
     for row in rows.select("dt", "metric", "value").collect():  # some figures a night
         found[row["dt"]][row["metric"]] = row["value"]
+    is_stable = F.avg((F.col("change") == "stable").cast("int")).alias("stable_share")
+    compared = drift.where(F.col("dt").isin(shown)).groupBy("dt", "previous_dt").agg(is_stable)
+    for row in compared.orderBy("previous_dt").collect():  # some rows a night; the newest earlier audit is the last
+        found[row["dt"]]["stable_share"] = row["stable_share"]
     return [{"dt": dt.isoformat(), **found.get(dt, {})} for dt in shown]
 
 

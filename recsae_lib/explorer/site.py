@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -138,21 +138,14 @@ def pages_of(paths: PathSettings, namespace: str) -> list[str]:
     return sorted((dt for page in found if _DATE.fullmatch(dt := page.parent.parent.name)), reverse=True)
 
 
-def remove_pages(paths: PathSettings, namespace: str) -> int:
-    """Remove the pages of all nights of a namespace, and their copies at `paths.reports`; returns their number.
-
-    A page shows samples of users. Who is to be forgotten may be among them, without an id.
-    """
-    removed = pages_of(paths, namespace)
-    for dt in removed:
-        shutil.rmtree(Path(paths.var) / REPORTS / namespace / dt / FOLDER)
-    if (store := copies(paths)) is not None:
+def remove_pages(paths: PathSettings, namespace: str, dates: Collection[str]) -> None:
+    """Remove the pages of some dates of a namespace, and their copies at `paths.reports`."""
+    for dt in dates:
+        shutil.rmtree(Path(paths.var) / REPORTS / namespace / dt / FOLDER, ignore_errors=True)
+    if dates and (store := copies(paths)) is not None:
         for name in store.names(namespace):
-            if name.split("/")[2:3] == [FOLDER]:
+            if name.split("/")[1] in dates and name.split("/")[2] == FOLDER:
                 store.delete(name)
-    if removed:
-        write_list_of_pages(paths)
-    return len(removed)
 
 
 def _read(file: Path, name: str) -> Shard:

@@ -13,7 +13,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 
 from recsae_lib.errors import InputError
-from recsae_lib.explorer.site import pages_of, remove_pages
+from recsae_lib.explorer.site import pages_of, remove_pages, write_list_of_pages
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.storage.holding import Mode
 from recsae_lib.platform.storage.locks import hold_night, run_name
@@ -120,7 +120,7 @@ def forget_user(context: JobContext, user: str, dry_run: bool) -> tuple[Forgotte
         for namespace in namespaces:
             name = f"recommender-{namespace}"
             removed[_bulk(name)] = remove_from_bulk(context.settings.paths.bulk, name, user)
-            removed[_pages(namespace)] = remove_pages(context.settings.paths, namespace)
+            removed[_pages(namespace)] = _remove_pages(context, namespace)
         forgotten = _search(context, warehouses, user, removed)
     now = datetime.now(timezone.utc)  # of a second run another report: what the first one removed stays on record
     name = f"forgotten-{forgotten.user_sha256[:16]}-{now:%Y%m%dT%H%M%S}.json"
@@ -215,6 +215,15 @@ def _versions_with(context: JobContext, recommender: str, user: str) -> Iterator
 def _tables(warehouses: list[Warehouse]) -> list[tuple[Warehouse, Table, UserColumn]]:
     """The tables with users that exist."""
     return [(w, table, column) for w in warehouses for table, column in tables_with_users() if w.exists(table)]
+
+
+def _remove_pages(context: JobContext, namespace: str) -> int:
+    """Remove all pages of a namespace: the user may be in a sample that they show, without an id."""
+    paths = context.settings.paths
+    if dates := pages_of(paths, namespace):
+        remove_pages(paths, namespace, dates)
+        write_list_of_pages(paths)
+    return len(dates)
 
 
 def _pages(namespace: str) -> str:

@@ -207,4 +207,5 @@ def test_the_overview_of_an_audit_that_lacks_tables(read: Read) -> None:
     ]
     columns = index_columns(read(tables.CONCEPTS), read(tables.CONCEPT_DRIFT))
     assert (columns["state"], columns["change"], columns["confidence"]) == ([3, 0], ["drifted", ""], [91, None])
-    assert nights(read(tables.AUDIT_METRICS), [DT]) == [{"dt": "2026-11-20", "interpretable_units": 1.0}]
+    night = {"dt": "2026-11-20", "interpretable_units": 1.0, "stable_share": 0.0}  # against the newest one
+    assert nights(read(tables.AUDIT_METRICS), read(tables.CONCEPT_DRIFT), [DT]) == [night]

@@ -57,7 +57,7 @@ def test_a_policy_admits_nothing_but_the_pages_own_script(tmp_path: Path) -> Non
     assert "eval(" not in text
 
 
-def test_all_pages_are_listed_and_go_together(tmp_path: Path, paths: PathSettings) -> None:
+def test_all_pages_are_listed_and_some_go(tmp_path: Path, paths: PathSettings) -> None:
     for namespace, days in (("toy", 0), ("toy", 1), ("other", 0)):
         write_toy_site(tmp_path, namespace=namespace, dt=DT + timedelta(days))
     (tmp_path / "reports" / "toy" / "2026-01-01").mkdir()  # has no page
@@ -68,7 +68,9 @@ def test_all_pages_are_listed_and_go_together(tmp_path: Path, paths: PathSetting
         "toy/2026-11-21",
         "toy/2026-11-20",
     ]
-    assert remove_pages(paths, "toy") == 2
-    assert (pages_of(paths, "toy"), pages_of(paths, "other")) == ([], ["2026-11-20"])
+    remove_pages(paths, "toy", ["2026-11-20", "2026-01-02"])
+    assert (pages_of(paths, "toy"), pages_of(paths, "other")) == (["2026-11-21"], ["2026-11-20"])
+    remove_pages(paths, "toy", ["2026-11-21"])
+    write_list_of_pages(paths)
     assert "toy" not in (tmp_path / "reports" / "index.html").read_text("utf-8")
     assert (tmp_path / "reports" / "toy" / "2026-01-01").is_dir()

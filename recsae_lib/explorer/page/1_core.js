@@ -78,6 +78,7 @@ function sql(statement) {
 }
 const said = () => document.getElementById("said");
 function say(message) { said().textContent = message; }
+const literal = (value) => `'${String(value).replace(/[\\']/g, "\\$&")}'`;
 const inTable = (name) => `FROM ${manifest.namespace}.${name} WHERE dt = DATE '${manifest.dt}'`;
 const part = (title, ...children) => el("section", {}, el("h2", { text: title }), ...children);
 let manifest = null;

@@ -86,7 +86,8 @@ function overNights() {
   const pages = others.length ? el("p", {}, "Pages of other nights: ", others.flatMap((dt) => [link(`../../${dt}/explorer/index.html`, dt), " "])) : null;
   return part("Over the nights", course("Confirmed units", at("confirmed_units"), (value) => number(value, 0)), course("Interpretable units", at("interpretable_units"), (value) => number(value, 0)),
     course("Mean confidence", at("mean_confidence"), (value) => number(value, 3)), course("Features by interpretable units", at("feature_coverage_of_interpretable"), (value) => percent(value, 1)),
-    course("Found again by another seed", at("found_again_share"), (value) => percent(value)), course("NDCG@10 kept", at("ndcg_at_10_kept"), (value) => percent(value, 1)), counts, pages,
+    course("Found again by another seed", at("found_again_share"), (value) => percent(value)), course("NDCG@10 kept", at("ndcg_at_10_kept"), (value) => percent(value, 1)),
+    course("Stable since the audit before", at("stable_share"), (value) => percent(value)), counts, pages,
     el("p", {}, link("../../../index.html", "All pages")),
     sql(`SELECT dt, metric, value FROM ${manifest.namespace}.audit_metrics WHERE unit_kind = 'sae' ORDER BY metric, dt`));
 }

@@ -96,7 +96,8 @@ async function showTerm(place, [at]) {
   if (!row) return showMissing(place, "There is no such term.");
   const kinds = { word: "a word of item texts", feature: "an item feature", derived: "a derived feature" };
   place.append(el("h1", { class: "text", text: texts[at] }), el("p", { class: "muted", text: `${kinds[row.kind] ?? row.kind}; a significant term of ${row.latents.length} concepts, those that it says most of first` }),
-    part("Concepts", table(["Concept", "Verdict", "Confidence", "Users", "Removal", "Found again", "Change"].map((title, column) => ({ title, number: column > 1 && column < 6 })), row.latents.map((latent) => conceptRow(columns, columns.place.get(latent))), "Concepts of the term")));
+    part("Concepts", table(["Concept", "Verdict", "Confidence", "Users", "Removal", "Found again", "Change"].map((title, column) => ({ title, number: column > 1 && column < 6 })), row.latents.map((latent) => conceptRow(columns, columns.place.get(latent))), "Concepts of the term"),
+      sql(`SELECT latent_id, rank, z_score, q_value ${inTable("concept_terms")} AND significant AND term = ${literal(texts[at])} ORDER BY rank`)));
 }
 
 async function showItem(place, [at]) {
@@ -104,5 +105,6 @@ async function showItem(place, [at]) {
   if (!row) return showMissing(place, "There is no such item.");
   const list = (title, latents) => part(title, latents?.length ? el("ol", { class: "items" }, latents.map((latent) => el("li", {}, conceptLink(columns, latent)))) : nothing("None."));
   place.append(el("h1", { class: "text", text: texts[at] }), el("p", { class: "muted text", text: `Item ${row.item_id}` }),
-    el("div", { class: "grid" }, list("Fire for users of this item", row.linked), list("Push it up", row.up), list("Push it down", row.down)));
+    el("div", { class: "grid" }, list("Fire for users of this item", row.linked), list("Push it up", row.up), list("Push it down", row.down)),
+    sql(`SELECT latent_id, rank, weight, users ${inTable("latent_items")} AND item_id = ${literal(row.item_id)} ORDER BY rank`));
 }
