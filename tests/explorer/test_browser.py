@@ -103,9 +103,11 @@ def test_every_view_opens_and_asks_nobody_else(
 def test_texts_are_shown_as_texts(browser: WebDriver, one_file: Path) -> None:
     for latent in (0, 1, 2):
         go(browser, one_file.as_uri(), f"#/concept/{latent}")
-        assert (text(browser, "h1") if latent != 3 else "") == HOSTILE[latent]
+        assert text(browser, "h1") == HOSTILE[latent]
         assert text(browser, ".lead") == f"About {HOSTILE[latent]}"
         assert ITEMS[0] in text(browser)
+        shares = "Below the mean activation for 60 % of its users, up to twice the mean for 20 %, above for 20 %."
+        assert shares in text(browser)
     go(browser, one_file.as_uri(), "#/concepts/all/users")
     listed = text(browser, "table")
     assert "dark   noir   txt.exe  xxx" in listed

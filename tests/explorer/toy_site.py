@@ -116,7 +116,7 @@ def card(latent: int) -> dict[str, Any]:
         "q_value": 0.01,
         "judge": "terms",
         "mean_activation": 2.0,
-        "histogram": [1] * 16,
+        "histogram": [3] * 4 + [1] * 4 + [0] * 4 + [1] * 4,
         "terms": [{"term": "<b>heist", "kind": "word", "z_score": 3.0, "significant": True}],
         "items_linked": [item],
         "items_up": [item],

@@ -67,8 +67,9 @@ function audienceOf(card) {
 
 function strengthOf(card) {
   if (!card.histogram) return part("How strongly it fires", nothing("Not kept."));
-  const width = card.mean_activation / 4;
-  return part("How strongly it fires", histogram("Users by activation", card.histogram, (bin) => `${bin === card.histogram.length - 1 ? "≥ " : ""}${short(bin * width)}`), sql(`SELECT user_id, latent_ids, activations ${inTable("latent_activations")} AND array_contains(latent_ids, ${card.latent_id})`));
+  const width = card.mean_activation / 4, all = card.histogram.reduce((sum, users) => sum + users, 0);
+  const share = (from, to) => percent(card.histogram.slice(from, to).reduce((sum, users) => sum + users, 0) / all);
+  return part("How strongly it fires", el("p", {}, `Below the mean activation for ${share(0, 4)} of its users, up to twice the mean for ${share(4, 8)}, above for ${share(8)}.`), histogram("Users by activation", card.histogram, (bin) => `${bin === card.histogram.length - 1 ? "≥ " : ""}${short(bin * width)}`), sql(`SELECT user_id, latent_ids, activations ${inTable("latent_activations")} AND array_contains(latent_ids, ${card.latent_id})`));
 }
 
 function scoresOf(card) {
