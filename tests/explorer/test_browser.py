@@ -125,7 +125,10 @@ def test_a_search_finds_concepts_terms_and_items(browser: WebDriver, in_files: P
     until(browser, lambda b: "heist" in text(b, "#hits"))
     assert set(texts(browser, "#hits a")) >= {"heist", "Heat"}
     query.clear()
-    query.send_keys("LABEL 2400")
+    query.send_keys("LABEL 240")
+    many = {f"label {latent} (latent {latent})" for latent in (240, *range(2400, 2410))}
+    until(browser, lambda b: set(texts(b, "#hits a")) == many)
+    query.send_keys("0")
     until(browser, lambda b: text(b, "#hits") == "Conceptslabel 2400 (latent 2400)")
     query.send_keys(Keys.ARROW_DOWN, Keys.NULL)
     browser.switch_to.active_element.send_keys(Keys.ENTER)
