@@ -82,11 +82,20 @@ class Site:
         for old in self.folder.glob(f"{DATA}*"):
             if old != data:
                 shutil.rmtree(old, ignore_errors=True)
+        if self._copies is not None:
+            for name in self._copies.names(self._address):
+                if not (self.folder / name.removeprefix(f"{self._address}/")).exists():
+                    self._copies.delete(name)
         return page
+
+    @property
+    def _address(self) -> str:
+        """Folder of the page within the reports."""
+        return f"{self._namespace}/{self._dt.isoformat()}/{FOLDER}"
 
     def _copy(self, name: str) -> None:
         if self._copies is not None:
-            self._copies.upload(self.folder / name, f"{self._namespace}/{self._dt.isoformat()}/{FOLDER}/{name}")
+            self._copies.upload(self.folder / name, f"{self._address}/{name}")
 
 
 def render(title: str, inline: Sequence[Shard]) -> bytes:

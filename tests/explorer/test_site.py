@@ -4,12 +4,14 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from recsae_lib.config import PathSettings
 from recsae_lib.explorer.shards import pack
 from recsae_lib.explorer.site import Site, pages_of, remove_pages, write_list_of_pages
 from tests.explorer.toy_site import DT, write_toy_site
+from tests.object_storage import object_storage
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -44,6 +46,17 @@ def test_the_old_page_stays_until_the_new_one_is_whole(tmp_path: Path, paths: Pa
     assert {name for name in new if "left" in name or "unfinished" in name} == set()
     assert len({name.split("/")[0] for name in new}) == 2  # the page, and one folder of data
     assert new["index.html"] != old["index.html"]
+
+
+@pytest.mark.integration
+def test_copies_are_those_of_the_newest_page(tmp_path: Path) -> None:
+    with object_storage("pages") as bucket:
+        for latents in (2_500, 2_501):
+            page = write_toy_site(tmp_path, latents, reports=f"{bucket}/nights")
+        store, folder = fsspec.filesystem("s3"), f"{bucket}/nights/toy/{DT}/explorer".removeprefix("s3://")
+        copied = {name.removeprefix(f"{folder}/"): store.cat_file(name) for name in store.find(folder)}
+    assert copied == files_in(page.parent)
+    assert len(copied) > 5
 
 
 def test_a_policy_admits_nothing_but_the_pages_own_script(tmp_path: Path) -> None:

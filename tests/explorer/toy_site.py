@@ -25,8 +25,10 @@ VECTORS = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]], dtype="<f4")
 DECODER = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]], dtype="<f4")
 
 
-def write_toy_site(folder: Path, latents: int = 4, namespace: str = "toy", dt: date = DT) -> Path:
-    """Write the page; with more latents than are inlined its data lie in files."""
+def write_toy_site(
+    folder: Path, latents: int = 4, namespace: str = "toy", dt: date = DT, reports: str | None = None
+) -> Path:
+    """Write the page, and its copy at `reports`; with more latents than are inlined its data lie in files."""
     ids = range(latents)
     cards = ((latent, json.dumps(card(latent))) for latent in ids)
     columns: dict[str, list[Any]] = {
@@ -41,7 +43,7 @@ def write_toy_site(folder: Path, latents: int = 4, namespace: str = "toy", dt: d
         "x": [latent * 7 % 400 for latent in ids],
         "y": [latent * 13 % 400 for latent in ids],
     }
-    with Site(PathSettings(var=str(folder)), namespace, dt) as site:
+    with Site(PathSettings(var=str(folder), reports=reports), namespace, dt) as site:
         manifest: dict[str, Any] = {
             "cards": pack_rows("cards", cards, site.write, raw_bytes=2_000),
             "index": pack_rows("index", [(0, json.dumps(columns))], site.write),
