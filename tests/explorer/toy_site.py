@@ -45,7 +45,7 @@ def write_toy_site(
     }
     with Site(PathSettings(var=str(folder), reports=reports), namespace, dt) as site:
         manifest: dict[str, Any] = {
-            "cards": pack_rows("cards", cards, site.write, raw_bytes=2_000),
+            "cards": pack_rows("cards", cards, site.write, raw_bytes=200_000),
             "index": pack_rows("index", [(0, json.dumps(columns))], site.write),
             "terms": directory(
                 site,
