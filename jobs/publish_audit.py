@@ -97,11 +97,16 @@ def announce(context: JobContext, publication: Publication) -> None:
         # A newer audit may have been published, and its SAE promoted, since the list was read.
         later = last_of_each_date(publications(context.warehouse))
         promoted = next((later[dt] for dt in later if dt > publication.dt and dt not in found), None)
+    describe(context, publication)
+    tag_outcome(context, publication.sae_version, "published")
+    log.info("publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version)
+
+
+def describe(context: JobContext, publication: Publication) -> None:
+    """Show in MLflow what the audit found."""
     metrics = context.warehouse.published().read(context.warehouse, tables.AUDIT_METRICS).collect()  # some hundred rows
     figures = {(row["unit_kind"], row["metric"]): row["value"] for row in metrics}
     note_findings(context, publication, [headline(figures), *better_baselines(figures)], key_figures(figures))
-    tag_outcome(context, publication.sae_version, "published")
-    log.info("publish_audit: published as number %s with SAE version %s", publication.number, publication.sae_version)
 
 
 def origin_of(context: JobContext, model_version: int, sae_version: int) -> Origin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """Have xdist use it."""
     return ByFile(config, log)
+
+
+def pytest_sessionstart() -> None:
+    """Take the width of a terminal away that xdist's workers are given: they have none."""
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,9 @@ class Aliases:
         self.champions[name] = version
         return before
 
+    def version_with(self, name: str, version: int) -> int | None:
+        return None  # no recommender is registered
+
     def tags(self, name: str, version: int) -> dict[str, str]:
         return {}
 
@@ -92,6 +95,10 @@ class Attempt:
     @property
     def sae_name(self) -> str:
         return self.model
+
+    @property
+    def recommender_name(self) -> str:
+        return f"recommender-{self.model}"
 
 
 def write(attempt: Attempt, tables: Sequence[Table]) -> None:
@@ -245,6 +252,7 @@ def make_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "side_by_side", lambda action, given: [action(one) for one in given])
     monkeypatch.setattr(publish_audit, "publish", publish)
     monkeypatch.setattr(publish_audit, "origin_of", origin_of)
+    monkeypatch.setattr(publish_audit, "describe", lambda *_: None)
 
 
 def rows_seen(rows: Sequence[Row]) -> Seen:
