@@ -32,7 +32,7 @@ def write_toy_site(
     ids = range(latents)
     cards = ((latent, json.dumps(card(latent))) for latent in ids)
     columns: dict[str, list[Any]] = {
-        "id": list(ids),
+        "id": [min(latent, 1) for latent in ids],  # steps: 0, 1, 1, …
         "label": [label_of(latent) for latent in ids],
         "users": [10 * latent for latent in ids],
         "state": [3 - latent if latent < 4 else 1 for latent in ids],

@@ -6,6 +6,7 @@ async function indexColumns() {
   if (columnsOf) return columnsOf;
   const parts = await Promise.all(manifest.index.map((_, place) => shardOf(`index/${place}`)));
   const columns = { id: [], label: [], users: [], state: [], change: [], confidence: [], removal_effect: [], found_again: [] };
+  for (const [block] of parts) { let id = 0; block.id = block.id.map((step) => id += step); }
   for (const rows of parts) for (const block of rows) for (const [name, values] of Object.entries(block)) columns[name] = (columns[name] ?? []).concat(values);
   for (const name of ["confidence", "removal_effect", "found_again"]) columns[name] = columns[name].map((value) => value === null ? null : value / 100);
   columns.place = new Map(columns.id.map((id, place) => [id, place]));
