@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,35 +13,16 @@ import pytest
 from recsae_lib.ratings.files import read_rows, sort_rows
 from recsae_lib.ratings.page import render_page
 from recsae_lib.ratings.sample import RatingSample
+from tests.chromium import WebDriver, chromium, needs_chromium
 from tests.loopback import Call, Loopback
 from tests.ratings.rating_cases import HOSTILE, sample
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (conf/requirements/dev.txt)")
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+pytest.importorskip("selenium", reason="selenium is not installed (conf/requirements/dev.txt)")
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and chromedriver on PATH"),
-]
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--window-size=1280,900",
-)
+pytestmark = [pytest.mark.integration, needs_chromium]
 
 
 class Page:
@@ -91,15 +71,8 @@ class Page:
 
 @pytest.fixture
 def open_page(tmp_path: Path) -> Iterator[Callable[[RatingSample], Page]]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield lambda drawn: Page(browser, drawn, tmp_path)
-    browser.quit()
+    with chromium(tmp_path) as browser:
+        yield lambda drawn: Page(browser, drawn, tmp_path)
 
 
 @pytest.fixture
