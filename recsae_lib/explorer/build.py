@@ -24,6 +24,7 @@ from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.publications import Publication, last_of_each_date, publications
 from recsae_lib.platform.warehouse.read_point import read_point, read_point_of
 from recsae_lib.platform.warehouse.tables import Table
+from recsae_lib.redaction import redacted
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.sae.store import load_sae
 
@@ -144,7 +145,7 @@ def _sae(context: JobContext) -> tuple[SparseAutoencoder | None, str | None]:
     try:
         return load_sae(context.registry.fetch(context.sae_name, context.sae_version)), None
     except InputError as error:
-        return None, f"the SAE of this audit is not in the registry ({error})"
+        return None, redacted(f"the SAE of this audit is not in the registry ({error})")
 
 
 def _with_near(

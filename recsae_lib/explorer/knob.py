@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import fsspec
 import numpy as np
 
 from recsae_lib.config import DEFAULT_SITE
+from recsae_lib.errors import InputError
 from recsae_lib.explorer.shards import MOST_BYTES, Shard, pack, pack_bytes
 from recsae_lib.explorer.texts import TITLE
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.recommenders.store import load_recommender
-from recsae_lib.representations.layout import RepresentationSet
+from recsae_lib.redaction import redacted
+from recsae_lib.representations.layout import COMPLETE_MARKER, RepresentationSet
 from recsae_lib.sae.model import SparseAutoencoder
 from recsae_lib.tuning.catalogue import read_titles
 from recsae_lib.tuning.held_out import Users, find_users
@@ -29,9 +32,15 @@ def why_no_knob(context: JobContext) -> str | None:
     """Say why no concept can be turned in the page; None where it can."""
     if context.site != DEFAULT_SITE:
         return f"items are not scored from site {context.site}"
+    try:
+        folder = context.registry.fetch(context.recommender_name, context.model_version)
+    except InputError as error:
+        return redacted(f"the recommender of this audit is not in the registry ({error})")
     if not has_held_out_users(context):
         return "no held-out users of this date are kept"
-    folder = context.registry.fetch(context.recommender_name, context.model_version)
+    file_system, catalogue = fsspec.core.url_to_fs(catalogue_files(context).folder)
+    if not file_system.exists(f"{catalogue}/{COMPLETE_MARKER}"):
+        return "its items were not laid beside their vectors, as earlier versions did not; extract_representations does"
     recommender = load_recommender(folder, context.settings.recommender.factory)
     if not recommender.dot_scored:
         return "this recommender does not score items by a dot product"

@@ -17,7 +17,7 @@ import jinja2
 
 from recsae_lib.config import PathSettings
 from recsae_lib.explorer.shards import Shard, pack
-from recsae_lib.platform.storage.files import UNFINISHED, remove_abandoned, write_whole
+from recsae_lib.platform.storage.files import UNFINISHED, write_whole
 from recsae_lib.platform.storage.reports import REPORTS, copies, reports_folder
 
 FOLDER, PAGE, DATA = "explorer", "index.html", "data-"
@@ -27,7 +27,9 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Site:
-    """The page of one audit while it is written: shards go to a hidden folder first, which is named by its content."""
+    """The page of one audit while it is written: shards go to a hidden folder, which gets a name by its content once it
+    is whole.
+    """
 
     def __init__(self, paths: PathSettings, namespace: str, dt: date) -> None:
         self._paths, self._namespace, self._dt = paths, namespace, dt
@@ -39,7 +41,6 @@ class Site:
         self._size = 0
 
     def __enter__(self) -> Site:
-        remove_abandoned(self.folder / DATA)
         shutil.rmtree(self._unfinished, ignore_errors=True)  # of a killed run; the night is held by this one
         self._unfinished.mkdir(parents=True)
         return self
@@ -66,8 +67,8 @@ class Site:
             inline = [_read(self._unfinished / f"{name}.js", name) for name in self._names]
             return self._put(title, {**manifest, "folder": None}, overview, inline, None)
         data = self.folder / f"{DATA}{self._digest.hexdigest()[:16]}"
-        shutil.rmtree(data, ignore_errors=True)
-        self._unfinished.rename(data)
+        if not data.exists():  # else the page that stands there reads the same content from it at this moment
+            self._unfinished.rename(data)
         for name in self._names:
             self._copy(f"{data.name}/{name}.js")
         return self._put(title, {**manifest, "folder": data.name}, overview, [], data)
@@ -153,7 +154,8 @@ def remove_pages(paths: PathSettings, namespace: str, dates: Collection[str]) ->
         shutil.rmtree(Path(paths.var) / REPORTS / namespace / dt / FOLDER, ignore_errors=True)
     if dates and (store := copies(paths)) is not None:
         for name in store.names(namespace):
-            if name.split("/")[1] in dates and name.split("/")[2] == FOLDER:
+            _, *place = name.split("/")
+            if place[1:2] == [FOLDER] and place[0] in dates:
                 store.delete(name)
 
 

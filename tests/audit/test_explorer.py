@@ -12,13 +12,14 @@ import pytest
 
 from recsae_jobs import build_explorer
 from recsae_lib.errors import InputError
+from recsae_lib.explorer.knob import why_no_knob
 from recsae_lib.explorer.site import page_of
 from recsae_lib.recommenders.store import load_recommender
 from recsae_lib.sae.store import load_sae
 from recsae_lib.tuning.held_out import find_users
 from recsae_lib.tuning.lists import best_lists
 from recsae_lib.tuning.moves import Move, moved
-from recsae_lib.tuning.places import Places
+from recsae_lib.tuning.places import Places, catalogue_files
 from recsae_lib.tuning.world import decoder_of, encode
 from tests.chromium import WebDriver, chromium, needs_chromium
 from tests.object_storage import object_storage
@@ -59,6 +60,18 @@ def test_the_last_job_writes_the_page_and_once_more_the_same(audited: Workspace,
 def test_what_is_not_published_has_no_page(audited: Workspace) -> None:
     with pytest.raises(InputError, match="No audit of planted is published"):
         build_explorer.run(audited.context("build_explorer", dt=DT + timedelta(days=9)))
+
+
+def test_an_audit_without_the_knobs_files_says_so(audited: Workspace) -> None:
+    context = audited.context("build_explorer")
+    assert why_no_knob(context) is None
+    catalogue = Path(catalogue_files(context).folder)
+    catalogue.rename(catalogue.with_suffix(".away"))
+    try:
+        assert "extract_representations does" in str(why_no_knob(context))
+    finally:
+        catalogue.with_suffix(".away").rename(catalogue)
+    assert "is not in the registry" in str(why_no_knob(audited.context("build_explorer", "recommender.version=9")))
 
 
 @pytest.fixture(scope="module")

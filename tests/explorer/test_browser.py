@@ -145,6 +145,16 @@ def test_a_search_finds_concepts_terms_and_items(browser: WebDriver, in_files: P
     assert texts(browser, "section li") == [f"{HOSTILE[1]} (1)", f"{HOSTILE[1]} (1)", f"{HOSTILE[2]} (2)"]
 
 
+def test_hits_of_an_older_query_do_not_come_back(browser: WebDriver, one_file: Path) -> None:
+    go(browser, one_file.as_uri(), "#/")
+    is_hidden = browser.execute_async_script("""
+      const done = arguments[0], input = document.getElementById("query");
+      for (const query of ["heist", ""]) { input.value = query; input.dispatchEvent(new Event("input")); }
+      requestAnimationFrame(() => requestAnimationFrame(() => done(document.getElementById("hits").hidden)));
+    """)
+    assert is_hidden
+
+
 def test_filters_and_orders_of_the_list(browser: WebDriver, one_file: Path) -> None:
     def shown() -> list[str]:
         return [row.get_dom_attribute("href") for row in browser.find_elements(By.CSS_SELECTOR, "tbody a")]

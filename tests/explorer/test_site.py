@@ -27,8 +27,10 @@ def paths(tmp_path: Path) -> PathSettings:
 def test_a_page_written_twice_is_the_same(tmp_path: Path, latents: int) -> None:
     page = write_toy_site(tmp_path, latents)
     first = files_in(page.parent)
+    folders = [folder.stat().st_ino for folder in page.parent.glob("data-*")]
     write_toy_site(tmp_path, latents)
     assert files_in(page.parent) == first
+    assert [folder.stat().st_ino for folder in page.parent.glob("data-*")] == folders  # no reader misses a shard
     assert (set(first) == {"index.html"}) == (latents == 4)
 
 
