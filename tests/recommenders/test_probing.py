@@ -106,16 +106,17 @@ def test_one_pass_reads_all_sites_at_the_latest_interaction(monkeypatch: pytest.
 
 
 @pytest.fixture
-def plain_transformers() -> Iterator[None]:
-    """Without torch's fused encoder layers, which know no mask of floats."""
-    torch.backends.mha.set_fastpath_enabled(False)
+def fused_layers() -> Iterator[None]:
+    """What a test says of torch's fused encoder layers ends with it."""
+    before = torch.backends.mha.get_fastpath_enabled()
     yield
-    torch.backends.mha.set_fastpath_enabled(True)
+    torch.backends.mha.set_fastpath_enabled(before)
 
 
-@pytest.mark.usefixtures("plain_transformers")
+@pytest.mark.usefixtures("fused_layers")
 @pytest.mark.parametrize("padding", ["left", "right"])
 def test_foreign_transformer_sites_equal_a_computation_by_hand(padding: str) -> None:
+    torch.backends.mha.set_fastpath_enabled(False)  # they know no mask of floats
     model = foreign(padding)
     network = build_ranker(5).eval()
     rows = [[1, 2, 0, 0, 0, 0], [2, 3, 1, 4, 2, 3], [1, 0, 0, 0, 0, 0]]  # latest 6, item i in row (4, 2, 3, 1)[i]
@@ -141,12 +142,15 @@ def test_foreign_transformer_sites_equal_a_computation_by_hand(padding: str) -> 
         torch.testing.assert_close(found[name], x, rtol=1e-5, atol=1e-6)
 
 
-def test_hooks_change_nothing_where_torch_would_fuse_layers() -> None:
+@pytest.mark.usefixtures("fused_layers")
+@pytest.mark.parametrize("fused", [True, False])
+def test_hooks_change_nothing_where_torch_would_fuse_layers(fused: bool) -> None:
+    torch.backends.mha.set_fastpath_enabled(fused)
     model = foreign()
     inputs = model.build_inputs(HISTORIES)
     probed = probe(model, inputs, find_sites(model, ["last", "encoder.layers.0"]))["last"]
     assert torch.equal(probe(model, inputs, find_sites(model, ["last"]))["last"], probed)
-    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.mha.get_fastpath_enabled() is fused
 
 
 class Twice(torch.nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class Ranks:
                 raise InputError(
                     f"The training processes cannot meet: {error}", "Start them all with torchrun, at one rendezvous"
                 ) from error
+            atexit.register(distributed.destroy_process_group)  # its threads outlive the interpreter else, and abort
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
