@@ -14,6 +14,7 @@ from __future__ import annotations
 from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.run import for_each_site, main
+from recsae_lib.platform.spark.concurrency import both
 from recsae_lib.platform.spark.frames import local_frame
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.tables import UnitKind
@@ -41,13 +42,15 @@ def run(context: JobContext) -> None:
     )
     baselines = judge_baselines(dictionaries_of(dictionary.folder), dictionary, around, settings)
     figures = figures_of(dictionary.folder)
-    coverage = coverage_of_kinds(audited, baselines, around.items, settings)
-    metrics = compare_dictionaries(audited, baselines, figures, around, embeddings, settings)
+    (coverage, before), metrics = both(
+        lambda: (coverage_of_kinds(audited, baselines, around.items, settings), measured_before(context)),
+        lambda: compare_dictionaries(audited, baselines, figures, around, embeddings, settings),
+    )
     for kind in tables.JUDGED_UNITS:
         log.info("measure_coverage: %s", counts_line(kind, metrics))
     warehouse.replace(tables.CONCEPT_COVERAGE, coverage)
     baselines.release()
-    metrics |= measured_before(context)
+    metrics |= before
     rows = [(kind.value, name, value) for (kind, name), value in sorted(metrics.items())]
     values = local_frame(context.spark, rows, "unit_kind string, metric string, value double")
     warehouse.replace(tables.AUDIT_METRICS, values)

@@ -28,6 +28,7 @@ from recsae_lib.platform.job.context import JobContext
 from recsae_lib.platform.job.log import log
 from recsae_lib.platform.job.record import RunRecord
 from recsae_lib.platform.job.run import for_each_site, main
+from recsae_lib.platform.spark.concurrency import both
 from recsae_lib.platform.tracking.publication import keep_checks, note_findings, promote_sae, sae_shape, tag_outcome
 from recsae_lib.platform.warehouse import tables
 from recsae_lib.platform.warehouse.checks import run_checks
@@ -65,8 +66,11 @@ def publish(context: JobContext) -> None:
         warehouse.read, (tables.CONCEPT_LABELS, tables.CONCEPT_SCORES, tables.LATENT_ITEMS)
     )
     require_all_judges(scores, context.settings.verification.judges, context.dt)
-    twins = same_as(latent_items, latent_reach(activations), context.settings.evidence.same_closeness)
-    artefacts = item_artefacts(latent_items, warehouse.read(tables.ITEMS), warehouse.read(tables.INTERACTIONS))
+    items, interactions = warehouse.read(tables.ITEMS), warehouse.read(tables.INTERACTIONS)
+    twins, artefacts = both(
+        lambda: same_as(latent_items, latent_reach(activations), context.settings.evidence.same_closeness),
+        lambda: item_artefacts(latent_items, items, interactions),
+    )
     known = activations, labels, scores, twins, artefacts, warehouse.read(tables.LATENT_EFFECTS)
     warehouse.replace(tables.CONCEPTS, build_concepts(*known, context.settings.verification))
 

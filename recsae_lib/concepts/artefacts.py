@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from scipy.stats import binom, false_discovery_control, hypergeom
 
+from recsae_lib.platform.spark.concurrency import side_by_side
 from recsae_lib.platform.spark.frames import free, keep
 
 TOP_ITEMS = 20  # of a latent, by evidence: those that are looked at
@@ -55,18 +56,24 @@ def item_artefacts(latent_items: DataFrame, items: DataFrame, interactions: Data
         "time": runs_p_value,
     }
     linked = latent_items.select("item_id").distinct()
-    places = {
-        "title": _title_places(linked, items),
-        "id": _places(linked, [F.col("number").isNull(), "number", "item_id"], number=_number("item_id")),
-        "time": _time_places(linked, interactions),
+    orders: dict[str, Callable[[], _Ordered]] = {
+        "title": lambda: _title_places(linked, items),
+        "id": lambda: _places(linked, [F.col("number").isNull(), "number", "item_id"], number=_number("item_id")),
+        "time": lambda: _time_places(linked, interactions),
     }
+
+    def tested(order: str) -> dict[int, float]:
+        ordered = orders[order]()
+        placed = top.join(ordered.rows, "item_id").groupBy("latent_id").agg(F.collect_list("place").alias("places"))
+        found = placed.collect()  # `TOP_ITEMS` numbers a latent
+        free(ordered.kept)
+        return {row["latent_id"]: tests[order](np.array(row["places"]), ordered.number) for row in found}
+
     latents: pd.DataFrame = top.select("latent_id").distinct().toPandas()  # M rows
     p_values = pd.DataFrame(1.0, index=np.sort(latents["latent_id"]), columns=list(tests))
-    for order, ordered in places.items():
-        placed = top.join(ordered.rows, "item_id").groupBy("latent_id").agg(F.collect_list("place").alias("places"))
-        for row in placed.collect():  # `TOP_ITEMS` numbers a latent
-            p_values.loc[row["latent_id"], order] = tests[order](np.array(row["places"]), ordered.number)
-        free(ordered.kept)
+    for order, found in zip(tests, side_by_side(tested, tests), strict=True):
+        for latent, p_value in found.items():
+            p_values.loc[latent, order] = p_value
     return latent_items.sparkSession.createDataFrame(marked(p_values), _RESULT)
 
 

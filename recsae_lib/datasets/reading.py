@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -27,7 +26,8 @@ from recsae_lib.datasets.parsing.item_texts import has_entities, unescape_items
 from recsae_lib.datasets.public.embedded import fetch_movielens_100k
 from recsae_lib.datasets.times import read_dates
 from recsae_lib.datasets.validation import Validated
-from recsae_lib.platform.spark.concurrency import side_by_side
+from recsae_lib.platform.spark.concurrency import both, side_by_side
+from recsae_lib.platform.spark.frames import keep_on_disk
 from recsae_lib.platform.spark.unseen import clean_items, hides_something
 from recsae_lib.platform.warehouse.data_checks import is_described
 
@@ -81,8 +81,7 @@ def read_dataset(spark: SparkSession, settings: DatasetSettings, cache: Path) ->
     """
     interactions, items = _read(spark, settings, cache)
     side_by_side(Validated.refuse_missing_headers, [interactions, items])  # reads and validates all rows of both
-    kept = read_dates(interactions.accepted)
-    count, returning = interactions.count_accepted()
+    kept, (count, returning) = both(lambda: read_dates(interactions.accepted), interactions.count_accepted)
     log.info("%s interactions accepted, %s of them of a user with an item again", f"{count:,}", f"{returning:,}")
     if count:
         kept, _ = filter_interactions(kept, settings.filters, count)
@@ -106,7 +105,7 @@ def _catalogue(listed: DataFrame, interactions: DataFrame, only_used: bool) -> t
     unless a core was asked for: its promise is about every item.
     """
     used = interactions.select("item_id").distinct()
-    unlisted = used.join(listed, "item_id", how="left_anti").persist(StorageLevel.DISK_ONLY)
+    unlisted = keep_on_disk(used.join(listed, "item_id", how="left_anti"))
     if number := unlisted.count():
         log.warning("%s items of interactions are not in the catalogue: added without text and features", f"{number:,}")
     if only_used:

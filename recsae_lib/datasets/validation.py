@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -17,6 +16,7 @@ from recsae_lib.datasets.parsing.places import PLACE, splits_of, with_lines
 from recsae_lib.datasets.parsing.raw_tables import RawTable
 from recsae_lib.datasets.parsing.values import EARLIEST, LATEST, as_id, as_time, as_weight, no_time, no_weight
 from recsae_lib.errors import InputError
+from recsae_lib.platform.spark.frames import keep_on_disk
 from recsae_lib.platform.spark.read_errors import reading
 from recsae_lib.platform.spark.unseen import holds_unseen
 
@@ -243,7 +243,7 @@ def validate(
         .withColumn("record", F.when(F.col("reason").isNotNull(), F.col("record")))
         .drop("key_hash", "repeats")
     )
-    return Validated(kind, raw, rows.persist(StorageLevel.DISK_ONLY), parts)
+    return Validated(kind, raw, keep_on_disk(rows), parts)
 
 
 def _rules(kind: Kind) -> list[Column]:

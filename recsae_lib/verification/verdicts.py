@@ -15,6 +15,7 @@ from recsae_lib.config import Judge, Settings
 from recsae_lib.errors import InputError
 from recsae_lib.interpretation.terms_interpreter import named_terms
 from recsae_lib.platform.llm.ledger import Ledger
+from recsae_lib.platform.spark.concurrency import both
 from recsae_lib.platform.spark.frames import free, keep
 from recsae_lib.recommenders.inputs import known_items
 from recsae_lib.verification.agreement import interpretable_by_both
@@ -94,14 +95,16 @@ def judge(
     """
     spark = live.sparkSession
     named = keep(named_terms(concept_terms))
-    shuffled = shuffle_labels(named, settings.seed) if shuffle else None
-    others = None if shuffled is None else shuffled_terms(named, shuffled)
-    near = neighbours_of(latent_items, settings.verification.neighbours)
     model, seen = around.model, None
     if model is not None:
         seen = around.interactions.join(known_items(spark, model.folder), "item_id").select("user_id", "item_index")
-    sample = draw_users(around.representations, around.linked, around.items, named, seen, settings)
+    near, sample = both(
+        lambda: neighbours_of(latent_items, settings.verification.neighbours),
+        lambda: draw_users(around.representations, around.linked, around.items, named, seen, settings),
+    )
     dose, shipped = mean_dose(audited.folder, sample), ship_sample(spark, sample)
+    shuffled = shuffle_labels(named, settings.seed) if shuffle else None
+    others = None if shuffled is None else shuffled_terms(named, shuffled)
     units = keep(unit_rows(live, named, others, near))  # read three times
     judged = judge_dictionaries(units, dictionaries, shipped, around.items, model, dose, shuffle, settings)
     again: pd.DataFrame = find_units_again(spark, dictionaries, shipped).toPandas()  # M rows a dictionary

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -11,7 +10,7 @@ from recsae_lib.datasets.derived.attribute_texts import attribute_texts
 from recsae_lib.datasets.derived.popularity_tiers import popularity_tier, tier_starts
 from recsae_lib.datasets.derived.release_periods import release_period, release_year
 from recsae_lib.platform.spark.concurrency import side_by_side
-from recsae_lib.platform.spark.frames import free, keep
+from recsae_lib.platform.spark.frames import free, keep, keep_on_disk
 
 
 def with_derived_features(
@@ -44,8 +43,7 @@ def with_derived_features(
     if settings.attributes:
         texts.append(F.coalesce(attribute_texts(), F.array().cast("array<string>")))
     derived = F.array_distinct(F.array_compact(F.concat(*texts)))
-    completed = items.select("item_id", "title", "text", "features", derived.alias("derived_features"))
-    completed = completed.persist(StorageLevel.DISK_ONLY)
+    completed = keep_on_disk(items.select("item_id", "title", "text", "features", derived.alias("derived_features")))
     completed.count()
     if settings.popularity_tier:
         free(counts)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Given = TypeVar("Given")
 Answer = TypeVar("Answer")
+Other = TypeVar("Other")
 
 AT_ONCE = 3  # each may keep rows on the executors and some on the driver
 
@@ -27,3 +28,10 @@ def side_by_side(action: Callable[[Given], Answer], given: Iterable[Given]) -> l
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def both(first: Callable[[], Answer], second: Callable[[], Other]) -> tuple[Answer, Other]:
+    """Return what two questions answer that have nothing to do with each other (`side_by_side`)."""
+    questions: list[Callable[[], Any]] = [first, second]
+    one, other = side_by_side(lambda ask: ask(), questions)
+    return one, other

@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
+
+MOST_PARTS = 1 << 30  # a number that Java takes
+PART_BYTES = 16 << 20  # of rows on disk that one task reads, as Spark estimates them
 
 
 def local_frame(spark: SparkSession, rows: Iterable[tuple[Any, ...]], schema: str) -> DataFrame:
@@ -29,6 +33,19 @@ def keep(rows: DataFrame) -> DataFrame:
     executor that is lost fails the job, which can be run again. Delete this when ``persist`` coalesces partitions.
     """
     return rows.localCheckpoint()
+
+
+def keep_on_disk(rows: DataFrame) -> DataFrame:
+    """Let rows stay on disk from when they are first computed, until ``unpersist``; a lost part is computed again.
+
+    ``persist`` leaves as many parts as shuffles begin with, whose tasks take longer than the work where rows are few:
+    here are as many parts as Spark's estimate of the bytes asks for, and at least one for each core. Delete the parts
+    when ``persist`` coalesces them.
+    """
+    expected = int(rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
+    fewest = rows.sparkSession.sparkContext.defaultParallelism
+    parts = min(max(fewest, expected // PART_BYTES), MOST_PARTS)
+    return rows.coalesce(parts).persist(StorageLevel.DISK_ONLY)
 
 
 def free(kept: DataFrame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import chain
 
 from pyspark.sql import Column, DataFrame
@@ -87,19 +87,20 @@ def run_checks(read: Callable[[Table], DataFrame], shape: SaeShape, settings: Ch
     shape : what the rows must agree with.
     settings : limits.
     """
-    results = [
-        *side_by_side(lambda table: check_rows(table, read(table), shape), tables.AUDIT_TABLES),
-        check_counts(read),
-        check_catalogue(read(tables.INTERACTIONS), read(tables.ITEMS), settings),
-        check_texts(read(tables.ITEMS)),
-        check_derived_features(read(tables.ITEMS)),
-        check_terms(read(tables.CONCEPT_TERMS), settings),
-        check_metrics(read(tables.AUDIT_METRICS), settings),
-        check_tuned(read(tables.TUNED_RECOMMENDATIONS), read(tables.RECOMMENDATIONS)),
-        check_drift(read(tables.CONCEPT_DRIFT), settings),
-        *(check_answers(requests, read(requests), read(rejects), settings) for requests, rejects in ASKED),
+    rows = dict(zip(tables.AUDIT_TABLES, side_by_side(read, tables.AUDIT_TABLES), strict=True))
+    checks: list[Callable[[], list[CheckResult]]] = [
+        *(partial(check_rows, table, rows[table], shape) for table in tables.AUDIT_TABLES),
+        lambda: check_counts(rows),
+        lambda: check_catalogue(rows[tables.INTERACTIONS], rows[tables.ITEMS], settings),
+        lambda: check_texts(rows[tables.ITEMS]),
+        lambda: check_derived_features(rows[tables.ITEMS]),
+        lambda: check_terms(rows[tables.CONCEPT_TERMS], settings),
+        lambda: check_metrics(rows[tables.AUDIT_METRICS], settings),
+        lambda: check_tuned(rows[tables.TUNED_RECOMMENDATIONS], rows[tables.RECOMMENDATIONS]),
+        lambda: check_drift(rows[tables.CONCEPT_DRIFT], settings),
+        *(partial(check_answers, asked, rows[asked], rows[refused], settings) for asked, refused in ASKED),
     ]
-    return list(chain.from_iterable(results))
+    return list(chain.from_iterable(side_by_side(lambda check: check(), checks)))
 
 
 def check_rows(table: Table, rows: DataFrame, shape: SaeShape) -> list[CheckResult]:
@@ -140,10 +141,10 @@ def check_rows(table: Table, rows: DataFrame, shape: SaeShape) -> list[CheckResu
     return results
 
 
-def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
+def check_counts(rows: Mapping[Table, DataFrame]) -> list[CheckResult]:
     """Row counts against the inputs: no user and no latent gets lost between two jobs."""
-    interactions = read(tables.INTERACTIONS)
-    recommendations, activations = read(tables.RECOMMENDATIONS), read(tables.LATENT_ACTIVATIONS)
+    interactions = rows[tables.INTERACTIONS]
+    recommendations, activations = rows[tables.RECOMMENDATIONS], rows[tables.LATENT_ACTIVATIONS]
     users = interactions.select("user_id").distinct().count()
     recommended, encoded = recommendations.count(), activations.count()
     results = [
@@ -163,7 +164,7 @@ def check_counts(read: Callable[[Table], DataFrame]) -> list[CheckResult]:
             f"{recommended} and {encoded}",
         ),
     ]
-    described = {table.name: read(table) for table in DESCRIBED}
+    described = {table.name: rows[table] for table in DESCRIBED}
     return results + check_described(activations, described)
 
 

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from recsae_lib.platform.warehouse.store import Warehouse
 
 
+# Of each table ``audits`` the snapshot that was read last, with its rows: a snapshot never changes, and each read of a
+# table asks for them.
+_READ_LAST: dict[str, tuple[int, tuple[Publication, ...]]] = {}
+
+
 @dataclass(frozen=True)
 class Publication:
     """An audit that people see, or saw.
@@ -51,21 +56,34 @@ def publications(warehouse: Warehouse, snapshot: int | None = None) -> list[Publ
     ----------
     snapshot : of the table ``audits``; None for what main is now.
     """
+    from recsae_lib.platform.warehouse.tables import AUDITS
+
+    snapshot = warehouse.references(AUDITS).get("main") if snapshot is None else snapshot
+    if snapshot is None:
+        return []
+    name = warehouse.full_name(AUDITS)
+    known, found = _READ_LAST.get(name, (None, ()))
+    if known != snapshot:
+        found = _read(warehouse, snapshot)
+        _READ_LAST[name] = snapshot, found
+    return list(found)
+
+
+def _read(warehouse: Warehouse, snapshot: int) -> tuple[Publication, ...]:
     from pyspark.sql import functions as F
 
     from recsae_lib.platform.warehouse.tables import AUDITS
 
     moment = F.unix_micros("finished_at").alias("finished_at")
-    snapshot = warehouse.references(AUDITS).get("main") if snapshot is None else snapshot
-    listed = None if snapshot is None else warehouse.read_snapshot(AUDITS, snapshot)
+    listed = warehouse.read_snapshot(AUDITS, snapshot)
     if listed is None:
-        return []
+        return ()
     rows = listed.select("publication", "dt", "model_version", "sae_version", moment, "snapshots", "kept")
     found = [
         Publication(number, dt, model, sae, datetime.fromtimestamp(micros / 1e6, timezone.utc), snapshots, kept)
         for number, dt, model, sae, micros, snapshots, kept in rows.collect()
     ]
-    return sorted(found, key=lambda publication: publication.number)
+    return tuple(sorted(found, key=lambda publication: publication.number))
 
 
 def last_of_each_date(found: Iterable[Publication]) -> dict[date, Publication]:

@@ -5,7 +5,7 @@ from threading import Barrier, Event
 
 import pytest
 
-from recsae_lib.platform.spark.concurrency import AT_ONCE, side_by_side
+from recsae_lib.platform.spark.concurrency import AT_ONCE, both, side_by_side
 
 
 def test_answers_keep_the_order_of_inputs_whichever_ends_first() -> None:
@@ -24,6 +24,11 @@ def test_answers_keep_the_order_of_inputs_whichever_ends_first() -> None:
 def test_so_many_run_at_once() -> None:
     together = Barrier(AT_ONCE, timeout=60)
     assert len(set(side_by_side(lambda _: together.wait(), range(AT_ONCE)))) == AT_ONCE
+
+
+def test_two_questions_are_answered_at_once_each_in_its_place() -> None:
+    together = Barrier(2, timeout=60)
+    assert both(lambda: (together.wait(), "one")[1], lambda: (together.wait(), 2)[1]) == ("one", 2)
 
 
 def test_a_failure_is_raised_and_nothing_more_is_started() -> None:

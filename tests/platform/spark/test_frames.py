@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+from pyspark import StorageLevel
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from recsae_lib.platform.spark.frames import free, keep, local_frame
+from recsae_lib.platform.spark import frames
+from recsae_lib.platform.spark.frames import free, keep, keep_on_disk, local_frame
 
 SCHEMA = "name string, number bigint, share double, fits boolean, parts array<string>"
 
@@ -28,3 +31,19 @@ def test_rows_are_kept_until_they_are_let_go(spark: SparkSession) -> None:
     assert len(set(stored()) - before) == 1
     free(kept)
     assert set(stored()) <= before
+
+
+def test_rows_on_disk_are_as_many_parts_as_their_bytes_ask_for(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewest = spark.sparkContext.defaultParallelism
+    rows = spark.range(10 * fewest).repartition(fewest + 3)  # 8 bytes each, as Spark estimates them
+    found = []
+    for part_bytes in (1 << 20, 8 * 10 * fewest // (fewest + 1), 8):
+        monkeypatch.setattr(frames, "PART_BYTES", part_bytes)
+        kept = keep_on_disk(rows)
+        assert kept.storageLevel == StorageLevel.DISK_ONLY
+        assert sorted(row[0] for row in kept.collect()) == list(range(10 * fewest))
+        found.append(kept.rdd.getNumPartitions())
+        kept.unpersist()
+    assert found == [fewest, fewest + 1, fewest + 3]

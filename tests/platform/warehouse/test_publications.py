@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import date, datetime, timezone
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from recsae_lib.errors import InputError
 from recsae_lib.platform.warehouse.publications import (
@@ -15,7 +15,7 @@ from recsae_lib.platform.warehouse.publications import (
 from recsae_lib.platform.warehouse.publishing import record_refusal
 from recsae_lib.platform.warehouse.read_point import ReadPoint, read_point, read_point_as_of, read_point_of
 from recsae_lib.platform.warehouse.store import Warehouse
-from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDIT_METRICS, AUDITS
+from recsae_lib.platform.warehouse.tables import AUDIT_ATTEMPTS, AUDIT_METRICS, AUDITS, Table
 from tests.publishing import STARTED, origin, publish
 
 NAME = "published"
@@ -52,6 +52,31 @@ def test_publications_are_listed_and_attempts_apart(spark: SparkSession) -> None
     assert (row["config_digest"], row["code_version"], row["kept"]) == ("digest", "code", True)
     attempts = {(r["dt"].day, r["status"], r["publication"]) for r in newest.read_all(AUDIT_ATTEMPTS).collect()}
     assert attempts == {(20, "failed", None), (21, "published", 2)}  # one attempt, by its start, has one row
+
+
+def test_a_snapshot_is_read_once_and_each_new_one_again(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = dict.fromkeys(("data", "model", "audit"), "read_once")
+    night = Warehouse(spark, "recsae", names, date(2026, 11, 20))
+    read: list[int] = []
+    read_snapshot = Warehouse.read_snapshot
+
+    def counting(self: Warehouse, table: Table, snapshot: int) -> DataFrame | None:
+        read.extend([snapshot] if table == AUDITS else [])
+        return read_snapshot(self, table, snapshot)
+
+    monkeypatch.setattr(Warehouse, "read_snapshot", counting)
+    heads = []
+    for number in (1, 2):
+        night.replace(AUDIT_METRICS, spark.createDataFrame([(5, "sae", "fvu", number / 10)], METRIC))
+        publish(night, 5)
+        heads.append(night.references(AUDITS)["main"])
+        assert [publication.number for publication in publications(night)] == list(range(1, number + 1))
+        publications(night).clear()  # a reader's list is its own
+    read.clear()
+    assert [len(publications(night.at(date(2026, 11, day)))) for day in (20, 21)] == [2, 2]
+    assert read == []
+    assert [len(publications(night, head)) for head in heads] == [1, 2]
+    assert read == heads
 
 
 def publication(number: int, day: int, kept: bool = True) -> Publication:
