@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.growing.event_log import LongestTask, Work
+from tests.benchmarks.growing.event_log import LargestTask, Work
 from tests.benchmarks.growing.figures import Measured, exponent, exponents_of, read_measured, write_measured
 from tests.benchmarks.growing.processes import part_of
 from tests.benchmarks.growing.world import Size, count_name, count_of
 
 
-def task(stage: int, seconds: float, shuffled: int = 0, spilled: int = 0) -> str:
-    metrics = {"Disk Bytes Spilled": spilled, "Shuffle Write Metrics": {"Shuffle Bytes Written": shuffled}}
+def task(stage: int, seconds: float, shuffled: int = 0, spilled: int = 0, read: int = 0) -> str:
+    metrics = {
+        "Disk Bytes Spilled": spilled,
+        "Shuffle Read Metrics": {"Local Bytes Read": read, "Remote Bytes Read": 2 * read},
+        "Shuffle Write Metrics": {"Shuffle Bytes Written": shuffled},
+    }
     times = {"Launch Time": 1_000, "Finish Time": 1_000 + int(1000 * seconds)}
     event = {"Event": "SparkListenerTaskEnd", "Stage ID": stage, "Task Info": times, "Task Metrics": metrics}
     return json.dumps(event)
@@ -24,17 +28,17 @@ def stage(number: int, name: str) -> str:
     return json.dumps({"Event": "SparkListenerStageCompleted", "Stage Info": {"Stage ID": number, "Stage Name": name}})
 
 
-def test_an_event_log_comes_to_sums_and_its_longest_task() -> None:
-    log = [task(0, 12.0, shuffled=5), task(1, 9.0, 7, 100), task(1, 1.0, spilled=20), task(1, 2.0), task(2, 0.5)]
-    work = Work.of([*log, task(2, 0.01), stage(0, "count"), stage(1, "overwrite")])
+def test_an_event_log_comes_to_sums_and_largest_tasks() -> None:
+    log = [task(0, 12.0, shuffled=5), task(0, 4.0, 7), task(1, 9.0, spilled=100, read=30), task(1, 1.0, 0, 20, 10)]
+    work = Work.of([*log, task(2, 0.5, read=20), stage(0, "count"), stage(1, "overwrite"), stage(2, "count")])
     assert (work.shuffled, work.spilled) == (12, 120)
-    assert work.longest == LongestTask(12.0, 1.0, 1, "0: count")
-    # Stage 0 has one task, stage 2 takes no time to speak of.
-    assert work.unevenest == LongestTask(9.0, 0.75, 3, "1: overwrite")
+    assert work.longest == LargestTask(12.0, 0.75, 2, "0: count")
+    assert work.heaviest == LargestTask(90, 0.75, 2, "1: overwrite")
 
 
-def test_a_job_without_tasks_has_no_longest_one() -> None:
-    assert Work.of([stage(0, "count")]) == Work(0, 0, LongestTask(), LongestTask())
+def test_a_job_without_tasks_has_no_largest_one() -> None:
+    assert Work.of([stage(0, "count")]) == Work(0, 0, LargestTask(), LargestTask())
+    assert Work.of([task(0, 1.0)]).heaviest == LargestTask()
 
 
 def test_the_exponent_of_what_grows_as_users_is_one() -> None:
@@ -62,5 +66,5 @@ def test_processes_are_told_apart() -> None:
 
 
 def measured(seconds: float) -> Measured:
-    one = LongestTask(1.0, 0.5, 2, "0: count")
-    return Measured(seconds, seconds, {"driver": 1.0, "jvm": 2.0, "workers": 3.0}, 7, Work(1, 2, one, LongestTask()))
+    one = LargestTask(1.0, 0.5, 2, "0: count")
+    return Measured(seconds, seconds, {"driver": 1.0, "jvm": 2.0, "workers": 3.0}, 7, Work(1, 2, one, LargestTask()))

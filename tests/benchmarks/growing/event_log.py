@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-LONG_SECONDS = 5.0  # a stage whose tasks take less together says nothing about how work is spread
-
 
 @dataclass(frozen=True)
-class LongestTask:
-    """The longest task of an application.
+class LargestTask:
+    """The task that has most of something.
 
     Parameters
     ----------
-    seconds : of the task.
-    share : of the seconds of its stage, all tasks together.
+    amount : that it has.
+    share : of what all tasks of its stage have.
     tasks : of its stage.
     stage : number and call site of it.
     """
 
-    seconds: float = 0.0
+    amount: float = 0.0
     share: float = 0.0
     tasks: int = 0
     stage: str = ""
 
     @classmethod
-    def of(cls, seconds: Sequence[float], stage: str) -> LongestTask:
-        """The longest of the tasks of one stage."""
-        together = sum(seconds)
-        return cls(max(seconds), max(seconds) / together if together else 0.0, len(seconds), stage)
-
-    def line(self) -> str:
-        """It as people read it; nothing of no task."""
-        return f"{self.seconds:.1f} s, {self.share:.0%} of {self.tasks} (stage {self.stage})" if self.tasks else "none"
+    def of(cls, amounts: Mapping[int, Sequence[float]], names: Mapping[int, str]) -> LargestTask:
+        """Find it among the tasks of each stage."""
+        stage = max(amounts, key=lambda number: max(amounts[number]), default=None)
+        if stage is None or not (together := sum(amounts[stage])):
+            return cls()
+        most = max(amounts[stage])
+        return cls(most, most / together, len(amounts[stage]), f"{stage}: {names.get(stage, '')}")
 
 
 @dataclass(frozen=True)
@@ -47,36 +44,32 @@ class Work:
     ----------
     shuffled : bytes of shuffles written.
     spilled : bytes that sorts and aggregates wrote to disk for want of memory.
-    longest : task.
-    unevenest : the longest task of the stage, among those of several tasks and `LONG_SECONDS`, in which it has most.
+    longest : task, in seconds of wall time.
+    heaviest : task by the bytes of shuffles that it read: where all lands on one task, it is there.
     """
 
     shuffled: int
     spilled: int
-    longest: LongestTask
-    unevenest: LongestTask
+    longest: LargestTask
+    heaviest: LargestTask
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> Work:
         """Sum over the tasks of an event log, JSON lines as Spark writes them."""
         shuffled = spilled = 0
         seconds: dict[int, list[float]] = defaultdict(list)
+        read: dict[int, list[float]] = defaultdict(list)
         names: dict[int, str] = {}
         for line in lines:
             if '"SparkListenerTaskEnd"' in line[:60]:
                 event: dict[str, Any] = json.loads(line)
-                info, metrics = event["Task Info"], event.get("Task Metrics") or {}
-                seconds[event["Stage ID"]].append((info["Finish Time"] - info["Launch Time"]) / 1000)
+                info, metrics, stage = event["Task Info"], event.get("Task Metrics") or {}, event["Stage ID"]
+                seconds[stage].append((info["Finish Time"] - info["Launch Time"]) / 1000)
+                of_reads = metrics.get("Shuffle Read Metrics", {})
+                read[stage].append(of_reads.get("Local Bytes Read", 0) + of_reads.get("Remote Bytes Read", 0))
                 shuffled += metrics.get("Shuffle Write Metrics", {}).get("Shuffle Bytes Written", 0)
                 spilled += metrics.get("Disk Bytes Spilled", 0)
             elif '"SparkListenerStageCompleted"' in line[:60]:
-                stage = json.loads(line)["Stage Info"]
-                names[stage["Stage ID"]] = stage["Stage Name"]
-        longest = [LongestTask.of(taken, f"{stage}: {names.get(stage, '')}") for stage, taken in seconds.items()]
-        uneven = [one for one in longest if one.tasks > 1 and one.seconds >= one.share * LONG_SECONDS]
-        return cls(
-            shuffled,
-            spilled,
-            max(longest, key=lambda one: one.seconds, default=LongestTask()),
-            max(uneven, key=lambda one: one.share, default=LongestTask()),
-        )
+                completed = json.loads(line)["Stage Info"]
+                names[completed["Stage ID"]] = completed["Stage Name"]
+        return cls(shuffled, spilled, LargestTask.of(seconds, names), LargestTask.of(read, names))

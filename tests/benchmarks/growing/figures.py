@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from tests.benchmarks.growing.event_log import LongestTask, Work
+from tests.benchmarks.growing.event_log import LargestTask, Work
 from tests.benchmarks.growing.processes import PARTS, Part
 from tests.benchmarks.growing.world import Size, count_name
 from tests.benchmarks.harness import Figure
 
 HEADS = ["job", "users", "s", "CPU s", *(f"{part}, GiB" for part in PARTS), "shuffled, MiB", "spilled, MiB", "rows"]
-HEADS += ["longest task, its share of its stage's", "that of the most uneven stage"]
+HEADS += ["longest task, s", "of its stage", "heaviest task, MiB", "of its stage"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def read_measured(path: Path) -> dict[str, Measured]:
     found = {}
     for name, one in json.loads(path.read_text(encoding="utf-8")).items():
         work = one.pop("work")
-        longest, unevenest = LongestTask(**work["longest"]), LongestTask(**work["unevenest"])
-        found[name] = Measured(**one, work=Work(work["shuffled"], work["spilled"], longest, unevenest))
+        longest, heaviest = LargestTask(**work["longest"]), LargestTask(**work["heaviest"])
+        found[name] = Measured(**one, work=Work(work["shuffled"], work["spilled"], longest, heaviest))
     return found
 
 
@@ -67,9 +67,11 @@ def line_of(size: Size, job: str, found: Measured) -> str:
     """What one job took, as a row of the table."""
     seconds = [f"{one:.0f}" for one in (found.seconds, found.cpu_seconds)]
     memory = [f"{found.gib[part]:.2f}" for part in PARTS]
-    bytes_moved = [f"{count / 2**20:,.0f}" for count in (found.work.shuffled, found.work.spilled)]
-    cells = [job, count_name(size.users), *seconds, *memory, *bytes_moved, f"{found.rows:,}"]
-    return _row([*cells, found.work.longest.line(), found.work.unevenest.line()])
+    moved = [f"{count / 2**20:,.0f}" for count in (found.work.shuffled, found.work.spilled)]
+    longest, heaviest = found.work.longest, found.work.heaviest
+    cells = [job, count_name(size.users), *seconds, *memory, *moved, f"{found.rows:,}"]
+    cells += [f"{longest.amount:.1f}", _share(longest), f"{heaviest.amount / 2**20:,.1f}", _share(heaviest)]
+    return _row(cells)
 
 
 def report(measured: Mapping[Size, Jobs]) -> list[str]:
@@ -85,7 +87,8 @@ def figures_of(measured: Mapping[Size, Jobs]) -> list[Figure]:
     figures = []
     for size, found in measured.items():
         for job, one in found.items():
-            name, longest = f"{job}, {count_name(size.users)} users", one.work.longest
+            name = f"{job}, {count_name(size.users)} users"
+            longest, heaviest = one.work.longest, one.work.heaviest
             figures += [
                 Figure(f"{name}: time", one.seconds, "s"),
                 Figure(f"{name}: processor time", one.cpu_seconds, "s"),
@@ -93,8 +96,10 @@ def figures_of(measured: Mapping[Size, Jobs]) -> list[Figure]:
                 Figure(f"{name}: shuffled", one.work.shuffled / 2**20, "MiB"),
                 Figure(f"{name}: spilled", one.work.spilled / 2**20, "MiB"),
                 Figure(f"{name}: rows written", one.rows, "rows"),
-                Figure(f"{name}: longest task", longest.seconds, "s", conditions=longest.stage),
+                Figure(f"{name}: longest task", longest.amount, "s", conditions=longest.stage),
                 Figure(f"{name}: its share of its stage", longest.share, "", conditions=longest.stage),
+                Figure(f"{name}: heaviest task", heaviest.amount / 2**20, "MiB", conditions=heaviest.stage),
+                Figure(f"{name}: its share of its stage's reads", heaviest.share, "", conditions=heaviest.stage),
             ]
     return figures + exponents_of(measured)
 
@@ -109,6 +114,10 @@ def exponents_of(measured: Mapping[Size, Jobs]) -> list[Figure]:
             cpu = exponent(one.cpu_seconds, then[job].cpu_seconds, *sizes)
             figures += [Figure(f"{name}: exponent of time", wall, ""), Figure(f"{name}: of processor time", cpu, "")]
     return figures
+
+
+def _share(task: LargestTask) -> str:
+    return f"{task.share:.0%} of {task.tasks}, {task.stage}" if task.tasks else "none"
 
 
 def _row(cells: list[str]) -> str:
