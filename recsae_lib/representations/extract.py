@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from recsae_lib.config import DEFAULT_SITE, RepresentationSettings
 from recsae_lib.errors import InputError
+from recsae_lib.platform.spark.draws import first_by_hash
 from recsae_lib.platform.spark.shipping import ship_folder
 from recsae_lib.recommenders.histories import histories_from_arrow
 from recsae_lib.recommenders.probing import Site, find_sites, probe
@@ -48,8 +49,8 @@ def extract(
 
     Parameters
     ----------
-    histories : `recommenders.grouping.INPUT_COLUMNS`, items oldest first. Users without an index are
-        left out where the model reads it (`find_left_out` names them).
+    histories : `recommenders.grouping.INPUT_COLUMNS`, items oldest first; counted for test and dev. Users without an
+        index are left out where the model reads it (`find_left_out` names them).
     model_folder : folder of `recommenders.store`.
     rows : ``last``, each user once, after the whole history. ``training``, a sequential model after each of up to
         ``settings.training_positions`` prefixes of the history (`training_positions`), any other model as ``last``.
@@ -181,7 +182,7 @@ def _held_out_contexts(users: DataFrame, rows: RowKind, count: int, seed: int, r
     end = F.col("train_end" if rows == "dev" else "test_start")
     period_end = F.col("test_start") if rows == "dev" else F.size("item_indices")
     evaluated = users.where((F.col("train_end") >= 1) & (end < period_end))
-    drawn = evaluated.orderBy(F.xxhash64("user_id", F.lit(seed)), "user_id").limit(count)
+    drawn = first_by_hash(evaluated, F.xxhash64("user_id", F.lit(seed)), count)
     return drawn.select(
         "user_id",
         "user_index",

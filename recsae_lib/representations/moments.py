@@ -6,6 +6,8 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from recsae_lib.platform.spark.draws import first_by_hash
+
 SAMPLE_ROWS = 4096
 
 
@@ -16,8 +18,8 @@ def sample_rows(representations: DataFrame) -> np.ndarray:
     ----------
     representations : (user_id, representation ARRAY<FLOAT>), one row or more.
     """
-    drawn = representations.orderBy(F.xxhash64("user_id"), "user_id").limit(SAMPLE_ROWS).select("representation")
-    return np.array([row[0] for row in drawn.collect()], dtype=np.float32)
+    drawn = first_by_hash(representations, F.xxhash64("user_id"), SAMPLE_ROWS)
+    return np.array([row[0] for row in drawn.select("representation").collect()], dtype=np.float32)
 
 
 def dimension_moments(representations: DataFrame, dimension: int) -> tuple[list[float], list[float]]:

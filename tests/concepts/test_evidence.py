@@ -132,17 +132,33 @@ def test_a_latent_that_fires_for_many_users_is_summed_in_parts() -> None:
     batches = pa.RecordBatch.from_arrays(
         [
             pa.array(np.full(rows, 4, np.int32)),
+            pa.array(np.full(rows, activations[0])),
+            pa.array(np.ones(rows, np.int64)),
             pa.array(activations),
             pa.ListArray.from_arrays(offsets, pa.array(hashes.ravel())),
         ],
-        names=["latent_id", "activation", "item_hashes"],
+        names=["latent_id", "largest", "pieces", "activation", "item_hashes"],
     )
     cut = [batches.slice(start, 100) for start in range(0, rows, 100)]
     (result,) = sum_by_item(7000)(iter(cut))
     expected = np.bincount(hashes.ravel(), weights=np.repeat(activations, listed), minlength=7000)
     order = np.argsort(result.column("item_hash").to_numpy())
-    np.testing.assert_allclose(result.column("weight").to_numpy()[order], expected, rtol=1e-8)
+    weights = result.column("steps").to_numpy() * result.column("step").to_numpy()
+    np.testing.assert_allclose(weights[order], expected, rtol=1e-8)
     np.testing.assert_array_equal(result.column("users").to_numpy()[order], np.bincount(hashes.ravel(), minlength=7000))
+
+
+def test_a_latent_in_pieces_comes_to_the_same_bits(spark: SparkSession) -> None:
+    random = np.random.default_rng(12)
+    names = [f"i{n}" for n in range(30)]
+    fired = [(f"u{n}", [0, 1 + n % 2], [float(random.exponential()), 1.0]) for n in range(200)]
+    linked = [(f"u{n}", random.choice(names, size=10, replace=False).tolist()) for n in range(200)]
+    whole = sorted(map(tuple, link_latents_to_items(*frames(spark, fired, linked), 20).collect()))
+    spark.conf.set("spark.sql.adaptive.enabled", "false")  # it would put the pieces together again
+    spark.conf.set("spark.sql.shuffle.partitions", "4")
+    pieces = link_latents_to_items(*frames(spark, fired, linked), 20, users_of_piece=50)
+    assert sorted(map(tuple, pieces.collect())) == whole
+    assert len(whole) == 60
 
 
 def test_two_items_of_one_hash_are_refused_not_added_up(spark: SparkSession) -> None:
