@@ -15,8 +15,8 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.10 python3 pyth
 	then command -v $$candidate; break; fi; done)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Two processes of one thread each: on two cores, threads of several would wait for each other. Whole audits go first
-# (tests/conftest.py); beyond that the order is random, and the seed that repeats it is printed first.
+# Two processes of one thread each: on two cores, threads of several would wait for each other. What takes longest
+# goes first (tests/conftest.py); beyond that the order is random, and the seed that repeats it is printed first.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 AIRFLOW_INSTALLED := .venv-airflow/.installed
 WHEEL_INSTALLED := .venv-wheel/.installed

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
+
+from tests.loopback import Call, Loopback
 
 # What the protocol answers to an exception of Iceberg's.
 STATUS = {
@@ -119,49 +119,35 @@ def rest_catalog(spark: SparkSession, folder: Path) -> Iterator[str]:
     """Serve an empty catalog whose tables lie in `folder`; yields its address."""
     catalog = RestCatalog(spark, folder)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            path = urlsplit(self.path).path
-            found = [
-                (name, match)
-                for (method, route), name in ROUTES.items()
-                if method == self.command and (match := re.fullmatch(route, path))
-            ]
-            if not found:
-                self.send(404, {"error": {"message": f"no route {path}", "type": "NoSuchRoute", "code": 404}})
-                return
-            name, match = found[0]
-            parts = {key: unquote(value) for key, value in match.groupdict().items()}
-            try:
-                content = catalog.written(getattr(catalog, name)(body, **parts))
-            except Py4JJavaError as error:
-                cause = error.java_exception
-                kind = cause.getClass().getSimpleName()
-                status = STATUS.get(kind, 500)
-                self.send(status, {"error": {"message": cause.getMessage(), "type": kind, "code": status}})
-            except IllegalArgumentException as error:  # which PySpark makes of Java's
-                self.send(400, {"error": {"message": str(error), "type": "IllegalArgumentException", "code": 400}})
-            else:
-                self.send(200, json.loads(content))
-
-        do_GET = do_POST = answer  # noqa: N815 (the names that http.server calls)
-
-        def send(self, status: int, content: Any) -> None:
-            data = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
+    def answer(call: Call) -> None:
+        body = call.body().decode() if call.command == "POST" else ""
+        path = urlsplit(call.path).path
+        found = [
+            (name, match)
+            for (method, route), name in ROUTES.items()
+            if method == call.command and (match := re.fullmatch(route, path))
+        ]
+        if not found:
+            send_error(call, 404, f"no route {path}", "NoSuchRoute")
             return
+        name, match = found[0]
+        parts = {key: unquote(value) for key, value in match.groupdict().items()}
+        try:
+            content = catalog.written(getattr(catalog, name)(body, **parts))
+        except Py4JJavaError as error:
+            cause = error.java_exception
+            kind = cause.getClass().getSimpleName()
+            send_error(call, STATUS.get(kind, 500), cause.getMessage(), kind)
+        except IllegalArgumentException as error:  # which PySpark makes of Java's
+            send_error(call, 400, str(error), "IllegalArgumentException")
+        else:
+            call.reply_json(200, content.encode())
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with Loopback(answer) as server:
+        yield server.address
+
+
+def send_error(call: Call, status: int, message: str, kind: str) -> None:
+    """Answer as the protocol says what went wrong."""
+    error = {"message": message, "type": kind, "code": status}
+    call.reply_json(status, json.dumps({"error": error}).encode())

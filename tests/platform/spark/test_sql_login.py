@@ -20,6 +20,7 @@ from recsae_lib.config.shipped import shipped
 from recsae_lib.errors import InputError
 from recsae_lib.platform.spark.java import find_java_home
 from recsae_lib.platform.spark.sql_login import TOKEN_VARIABLE, is_of_this_machine, login_of
+from tests.workspace import tiny_spark, write_properties
 
 TOKEN = "0f3c9a7e5d1b-only-for-this-test"
 LOCAL = shipped("spark/local.conf")
@@ -74,13 +75,21 @@ def test_a_token_beside_other_means_is_refused(tmp_path: Path, monkeypatch: pyte
 
 
 @contextmanager
-def server(folder: Path, *words: str, token: str | None = None) -> Iterator[int]:
-    """A SQL server with an empty namespace; yields its port. What it says is in the file log."""
+def server(folder: Path, *words: str, token: str | None = None, login: dict[str, str] | None = None) -> Iterator[int]:
+    """A SQL server with an empty namespace; yields its port. What it says is in the file log.
+
+    Parameters
+    ----------
+    login : Spark properties beside those of the tests.
+    """
     (folder / "var" / "warehouse" / "shop").mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     environment = {key: value for key, value in os.environ.items() if key != TOKEN_VARIABLE}
-    command = [sys.executable, "-m", "recsae_lib.cli", "sql-server", "--port", str(port), *words]
+    properties = folder / "spark.conf"
+    write_properties(properties, {**tiny_spark(), **(login or {})})
+    given = ["--port", str(port), "--set", f"spark.properties={properties}", *words]
+    command = [sys.executable, "-m", "recsae_lib.cli", "sql-server", *given]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -107,7 +116,8 @@ def ask(port: int, user: str, password: str, *statements: str) -> subprocess.Com
     questions = [word for statement in statements for word in ("-e", statement)]
     return subprocess.run(
         [*beeline, "-n", user, "-p", password, "--outputformat=csv2", "--silent=true", *questions],
-        env={**os.environ, "JAVA_HOME": str(find_java_home())},
+        # What ends at once is not worth optimising.
+        env={**os.environ, "JAVA_HOME": str(find_java_home()), "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"},
         capture_output=True,
         text=True,
         check=False,
@@ -160,9 +170,7 @@ def test_a_directory_says_who_is_let_in(tmp_path: Path) -> None:
             "spark.hadoop.hive.server2.authentication.ldap.url": f"ldap://127.0.0.1:{directory.getsockname()[1]}",
             "spark.hadoop.hive.server2.authentication.ldap.baseDN": "dc=shop",
         }
-        lines = [LOCAL.read_text("utf-8"), *(f"{key} {value}" for key, value in given.items())]
-        (tmp_path / "spark.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        with server(tmp_path, "--host", "0.0.0.0", "--set", "spark.properties=spark.conf") as port:
+        with server(tmp_path, "--host", "0.0.0.0", login=given) as port:
             answers = [ask(port, "ann", password, "SELECT 1 + 41 AS sum") for password in ("secret-of-ann", "wrong")]
     assert "42" in answers[0].stdout, answers[0].stderr
     assert "Error validating the login" in answers[1].stderr

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,19 +83,32 @@ def start(folder: Path, second: int, stop_at: int) -> bool:
     return ended.returncode == 0
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """What two processes wrote that were not stopped, by the rows of the second one; each is run once."""
+
+    @cache
+    def run(second: int) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        assert start(folder, second, stop_at=0)
+        return folder
+
+    return run
+
+
 @pytest.mark.parametrize("second", [1000, 730])  # rows of the second process: the last steps may find it empty
 def test_two_processes_train_as_one_on_the_same_global_batches(
-    second: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    second: int, whole: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "SAMPLE_ROWS", SAMPLE_ROWS)
-    assert start(tmp_path, second, stop_at=0)
+    folder = whole(second)
     shards = rows_of_ranks(second)
     alone = train_saes(lambda epoch: of_one_process(shards, epoch), DIMENSION, LIKE_ONE, "cpu", lambda *_: None)
-    ranks = [load_file(tmp_path / f"rank-{rank}.safetensors") for rank in range(2)]
+    ranks = [load_file(folder / f"rank-{rank}.safetensors") for rank in range(2)]
     assert all(torch.equal(weights, ranks[1][name]) for name, weights in ranks[0].items())
-    reports, given = json.loads((tmp_path / "rank-0.json").read_text())
+    reports, given = json.loads((folder / "rank-0.json").read_text())
     assert sorted(given) == sorted(report[0] for of_sae in reports for report in of_sae)
-    assert json.loads((tmp_path / "rank-1.json").read_text()) == [reports, []]
+    assert json.loads((folder / "rank-1.json").read_text()) == [reports, []]
     for ours, expected in zip(reports[: len(LIKE_ONE)], alone, strict=True):
         for (fvu, auxk, l0, rows), report in zip(ours, expected.reports, strict=True):
             assert (fvu, auxk) == pytest.approx((report.fvu, report.auxk), rel=1e-5, abs=1e-7)
@@ -102,12 +116,11 @@ def test_two_processes_train_as_one_on_the_same_global_batches(
     assert any(report.auxk > 0 for report in alone[0].reports)
 
 
-def test_one_stop_stops_all_processes_and_they_resume_exactly(tmp_path: Path) -> None:
-    assert start(tmp_path / "whole", 730, stop_at=0)
+def test_one_stop_stops_all_processes_and_they_resume_exactly(whole: Callable[[int], Path], tmp_path: Path) -> None:
     assert not start(tmp_path, 730, stop_at=13)
     assert start(tmp_path, 730, stop_at=0)
-    whole, resumed = (load_file(folder / "rank-0.safetensors") for folder in (tmp_path / "whole", tmp_path))
-    assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
+    undisturbed, resumed = (load_file(folder / "rank-0.safetensors") for folder in (whole(730), tmp_path))
+    assert all(torch.equal(weights, resumed[name]) for name, weights in undisturbed.items())
 
 
 if __name__ == "__main__":
