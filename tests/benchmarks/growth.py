@@ -49,7 +49,7 @@ JOBS = tuple(name for name in PLAN if name not in UNMEASURED)
 GOES_ON = os.environ.get("GO_ON") == "1"
 CONDITIONS = (
     f"SIZE={SIZES} users, ITEMS={ITEMS} items at every size (recommend_items scores users x items); planted data of 20 "
-    "interactions a user, item popularity by Zipf's law, a latent that fires for a third of the users, 10 users of "
+    "interactions a user, item popularity by Zipf's law, a feature that 40 % of the users like, 10 users of "
     f"10,000 interactions; d={DIMENSION}, 1,024 latents, k=8, all else by default; jobs as processes one by one, Spark "
     "as in conf/spark/local.conf; seconds: of a job's own work, start of Spark included; memory: the largest "
     "proportional set size of driver, JVM and all Python workers, each at its own moment; compare_versions by "

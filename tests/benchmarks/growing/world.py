@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 FEATURES, LIKED, DIMENSION = 200, 3, 64
-HOT_SHARE, HOT_USERS, HOT_LENGTH = 0.3, 10, 10_000
+HOT_SHARE, HOT_USERS, HOT_LENGTH = 0.4, 10, 10_000  # its latent fires for most of those (24 % at a share of 0.3)
 SHORTEST, LONGEST = 10, 30
 OWN_SHARE = 0.9  # of a user's items that have a liked feature
 WORDS = 1999  # of which titles are made
