@@ -39,8 +39,8 @@ def keep_on_disk(rows: DataFrame) -> DataFrame:
     """Let rows stay on disk from when they are first computed, until ``unpersist``; a lost part is computed again.
 
     ``persist`` leaves as many parts as shuffles begin with, whose tasks take longer than the work where rows are few:
-    here are as many parts as Spark's estimate of the bytes asks for, and at least one for each core. Delete the parts
-    when ``persist`` coalesces them.
+    here are as many parts as Spark's estimate of the bytes asks for, and at least ``spark.default.parallelism``. Write
+    ``persist`` again when it coalesces them.
     """
     expected = int(rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
     fewest = rows.sparkSession.sparkContext.defaultParallelism
